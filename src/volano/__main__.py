@@ -1,0 +1,5 @@
+"""`python -m volano` is the command line."""
+
+from volano.cli.main import main
+
+main()

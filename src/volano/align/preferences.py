@@ -1,0 +1,84 @@
+"""Pairs from the safety set and from users' files; those from documentation: function_pairs.
+
+In the safety set each unsafe prompt stands beside a safe one that looks like it. Both get the same
+two texts, the refusal of the one and the answer of the other, and prefer them the other way round:
+only reading the prompt tells which is right.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from volano.core.errors import DataError
+from volano.core.jsonlines import BadLine, messages_of
+from volano.core.records import Conversation, Message, Preference
+
+
+def safety_preferences(safety: Iterable[Conversation]) -> list[Preference]:
+    """Two pairs per training pair of prompts: refuse the unsafe one, answer the safe one.
+
+    Raises DataError where a prompt has no counterpart.
+    """
+    pairs: dict[str, dict[str, Conversation]] = {}
+    for conversation in safety:
+        if conversation.split == "train":
+            name = str(json.loads(conversation.metadata)["pair"])
+            pairs.setdefault(name, {})[conversation.kind] = conversation
+    preferences = []
+    for name, two in pairs.items():
+        if set(two) != {"unsafe", "safe"}:
+            remedy = "Give each pair one unsafe and one safe prompt."
+            raise DataError(f"pair '{name}' has only {sorted(two)}", "safety set", remedy)
+        for kind, other in (("unsafe", "safe"), ("safe", "unsafe")):
+            origin = two[kind]
+            preferences.append(
+                Preference(
+                    id=f"safety:{origin.id}",
+                    prompt=origin.messages[:-1],
+                    chosen=origin.messages[-1:],
+                    rejected=two[other].messages[-1:],
+                    source=origin.source,
+                    kind=kind,
+                    licence=origin.licence,
+                    consent=origin.consent,
+                    source_ids=(origin.id, two[other].id),
+                )
+            )
+    return preferences
+
+
+def preference_of(line: dict[str, Any], where: str) -> Preference:
+    """The preference of one line of a user's JSONL file. Raises BadLine if it is none.
+
+    prompt, chosen and rejected are lists of messages, or plain texts: the user's, then two of the
+    assistant's.
+    """
+    prompt = _messages(line, "prompt", "user")
+    chosen, rejected = (
+        _messages(line, "chosen", "assistant"),
+        _messages(line, "rejected", "assistant"),
+    )
+    if chosen == rejected:
+        raise BadLine("chosen and rejected are the same: there is nothing to prefer")
+    return Preference(
+        id=str(line.get("id", where)),
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        source=str(line.get("source", where.rpartition(":")[0])),
+        licence=None if line.get("licence") is None else str(line["licence"]),
+        consent=None if line.get("consent") is None else str(line["consent"]),
+    )
+
+
+def _messages(line: dict[str, Any], key: str, role: str) -> tuple[Message, ...]:
+    value = line.get(key)
+    if isinstance(value, str):
+        return (Message(role, value),)
+    try:
+        messages = messages_of(value)
+    except BadLine as failure:
+        raise BadLine(f"{key}: {failure}") from None
+    if messages[-1].role != role:
+        raise BadLine(f"{key}: the last message is not the {role}'s")
+    return messages

@@ -1,0 +1,104 @@
+"""One run of alignment: preferences and a fine-tuned model in, a checkpoint out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from volano.align.objective import PreferenceObjective
+from volano.align.pairs import EncodedPair, PairStream
+from volano.align.section import AlignSection
+from volano.core.files import atomic_path
+from volano.core.records import Preference
+from volano.core.step import Context
+from volano.model.decoder import Decoder
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.model.score import score
+from volano.text.chat import EncodedConversation, encode_conversation
+from volano.text.examples import fitting
+from volano.text.tokenizer import Tokenizer
+from volano.train.loop import train
+
+REFERENCE_FILE = "reference.npy"
+SAFETY_KINDS = ("unsafe", "safe")
+
+
+def align(
+    section: AlignSection,
+    *,
+    preferences: Sequence[Preference],
+    sft: Path,
+    tokenizer: Tokenizer,
+    context: Context,
+) -> None:
+    """Train and write the checkpoint, its metrics and the documents it saw into the folder.
+
+    Raises DataError where no pair fits the model's context.
+    """
+    model = load_checkpoint(sft)
+    encoded = [encode_pair(tokenizer, each) for each in preferences]
+    longest = [max(pair, key=lambda side: len(side.ids)) for pair in encoded]
+    found = fitting(longest, context=model.config.context, where="align.data")
+    pairs = [encoded[place] for place in found.places]
+    kept = [preferences[place] for place in found.places]
+    stream = PairStream(
+        pairs,
+        _reference(model, pairs, context.scratch / REFERENCE_FILE),
+        [each.source_ids for each in kept],
+        padding_id=tokenizer.end_of_text_id,
+        batch_pairs=section.batch_rows,
+        epochs=section.epochs,
+        seed=context.seed,
+        repeats=[section.safety_repeats if each.kind in SAFETY_KINDS else 1 for each in kept],
+    )
+    objective = PreferenceObjective(
+        beta=section.beta, label_smoothing=section.label_smoothing, nll_weight=section.nll_weight
+    )
+    with context.progress("align", stream.tokens, "tokens") as bar:
+        result = train(
+            model,
+            objective,
+            stream,
+            section,
+            seed=context.seed,
+            workers=context.workers,
+            scratch=context.scratch,
+            bar=bar,
+        )
+    save_checkpoint(context.folder, model, tokenizer)
+    result.save(context.folder)
+    context.bill |= result.bill()
+    context.bill["pairs"] = len(pairs)
+    context.bill["pairs_too_long"] = found.too_long
+
+
+def encode_pair(tokenizer: Tokenizer, preference: Preference) -> EncodedPair:
+    """Both sides as tokens; only the response is to be learnt, not earlier turns of the prompt."""
+    prompt = len(encode_conversation(tokenizer, preference.prompt).ids)
+    sides = []
+    for response in (preference.chosen, preference.rejected):
+        ids, is_answer = encode_conversation(tokenizer, [*preference.prompt, *response])
+        sides.append(EncodedConversation(ids, [False] * prompt + is_answer[prompt:]))
+    return EncodedPair(*sides)
+
+
+def _reference(
+    model: Decoder, pairs: Sequence[EncodedPair], kept_at: Path
+) -> npt.NDArray[np.float32]:
+    """Log-probabilities of the model as it is now, one row per pair; computed once and kept.
+
+    A resumed run reads them again: its model is no longer the reference.
+    """
+    if kept_at.is_file():
+        reference: npt.NDArray[np.float32] = np.load(kept_at)
+        return reference
+    completions = []
+    for pair in pairs:
+        for ids, is_answer in pair:
+            begin = is_answer.index(True)
+            completions.append((ids[:begin], ids[begin:]))
+    reference = score(model, completions).astype(np.float32).reshape(-1, 2)
+    with atomic_path(kept_at) as unfinished, unfinished.open("wb") as stream:
+        np.save(stream, reference)
+    return reference

@@ -1,0 +1,82 @@
+"""What a user may set of alignment."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from volano.core.recipe import Count, Section
+from volano.train.section import TrainSection
+
+FUNCTIONS, SAFETY = "functions", "safety"  # the words in `data`; anything else is a path
+
+
+class PreferencesSection(Section):
+    """Which pairs a model is aligned on. Made from the alignment section by `preferences`."""
+
+    data: str | list[str] = Field(
+        default=[FUNCTIONS, SAFETY],
+        description="`functions` makes pairs from the curated function documents, `safety` from "
+        "the training half of the safety set; paths and globs name JSONL files (.gz, .zst) whose "
+        "lines hold prompt, chosen and rejected. Of files, the content bears identity and not the "
+        "path.",
+    )
+    function_pairs: Count = Field(
+        default=2000,
+        ge=1,
+        description="Pairs at most of each kind (another function's documentation; truncated), "
+        "after balancing by length. Source: as many as two cores see in half a minute.",
+    )
+
+    @property
+    def names(self) -> list[str]:
+        """`data` as a list."""
+        return [self.data] if isinstance(self.data, str) else self.data
+
+    @property
+    def paths(self) -> list[str]:
+        """The users' files among `data`."""
+        return [name for name in self.names if name not in (FUNCTIONS, SAFETY)]
+
+    def identity(self) -> dict[str, Any]:
+        """As of any section, but without paths: the step's listing knows what the files hold."""
+        words = [name for name in self.names if name in (FUNCTIONS, SAFETY)]
+        return super().identity() | {"data": words}
+
+
+class AlignSection(PreferencesSection, TrainSection):
+    """Alignment by preferences: on which pairs, and how it is trained."""
+
+    method: Literal["dpo"] = Field(
+        default="dpo", description="`dpo`: Rafailov et al. 2023, without a reward model."
+    )
+    beta: float = Field(
+        default=0.1,
+        gt=0,
+        description="Reward per nat of departure from the reference. Source: Rafailov et al. 2023.",
+    )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        description="Fraction of pairs believed to be ranked the wrong way round. Source: Mitchell "
+        "2023 (cDPO).",
+    )
+    nll_weight: float = Field(
+        default=0.2,
+        ge=0,
+        description="Weight of the chosen response's nats per token beside the DPO loss; at 0 a "
+        "model may forget to end its answers. Source: Pang et al. 2024.",
+    )
+    epochs: float = Field(default=1.0, gt=0, description="Times over the pairs.")
+    safety_repeats: int = Field(
+        default=4,
+        ge=1,
+        description="Times that a safety pair comes in each epoch: there are few of them.",
+    )
+    batch_rows: int = Field(default=16, ge=1, description="Pairs per step, over all micro-batches.")
+
+    def preferences(self) -> PreferencesSection:
+        """The settings of the step that makes the pairs."""
+        return PreferencesSection(
+            **{name: getattr(self, name) for name in PreferencesSection.model_fields}
+        )

@@ -1,0 +1,75 @@
+"""The steps of this room: `preferences` makes pairs, `align` the model that follows them.
+
+No torch here: the data side of the product loads this file without it.
+"""
+
+from volano.align.function_pairs import function_preferences
+from volano.align.preferences import preference_of, safety_preferences
+from volano.align.section import FUNCTIONS, SAFETY, AlignSection, PreferencesSection
+from volano.core.corpus import finish_corpus, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.jsonlines import list_files, quarantine_table, read_records
+from volano.core.records import Preference, table_of
+from volano.core.step import Context, Inputs, Listing, Step
+from volano.text.tokenizer import Tokenizer
+
+
+def scan_preferences(section: PreferencesSection) -> Listing:
+    """The users' files."""
+    return list_files(section.paths)
+
+
+def run_preferences(section: PreferencesSection, inputs: Inputs, context: Context) -> None:
+    """Write the pairs to align on. Raises DataError where there are none."""
+    preferences: list[Preference] = []
+    if FUNCTIONS in section.names:
+        documents = inputs["documents"].corpus().records()
+        preferences += function_preferences(documents, section.function_pairs)
+    if SAFETY in section.names:
+        preferences += safety_preferences(inputs["safety"].corpus().records())
+    if section.paths:
+        listing = context.listing or scan_preferences(section)
+        own, problems = read_records([entry.path for entry in listing.entries], preference_of)
+        preferences += own
+        if problems:
+            write_shard(shard_path(context.folder, "quarantine", 0), quarantine_table(problems))
+    if not preferences:
+        remedy = "Collect more functions, add `safety`, or name JSONL files of preferences."
+        raise DataError("no pairs to align on", "align.data", remedy)
+    write_shard(shard_path(context.folder, "data", 0), table_of(preferences, Preference))
+    finish_corpus(context.folder, "preference")
+    context.bill["pairs"] = len(preferences)
+
+
+def run_align(section: AlignSection, inputs: Inputs, context: Context) -> None:
+    """Align the fine-tuned model on the pairs of the training split."""
+    from volano.align.run import align
+
+    preferences = [
+        each for each in inputs["preferences"].corpus().records() if each.split == "train"
+    ]
+    align(
+        section,
+        preferences=preferences,
+        sft=inputs["sft"].folder,
+        tokenizer=Tokenizer.load(inputs["tokenizer" if "tokenizer" in inputs else "sft"].folder),
+        context=context,
+    )
+
+
+PREFERENCES = Step(
+    name="preferences",
+    kind="corpus",
+    version=1,
+    section=PreferencesSection,
+    run=run_preferences,
+    scan=scan_preferences,
+)
+ALIGN = Step(
+    name="align",
+    kind="checkpoint",
+    version=1,
+    section=AlignSection,
+    run=run_align,
+    seeded=True,
+)

@@ -1,0 +1,67 @@
+"""The command line: `volano VERB …`. Each group of verbs has a file; work is imported on use.
+
+Nothing here may import torch or even pydantic: `volano --help` answers in a blink.
+"""
+
+import os
+import sys
+
+import typer
+
+from volano.cli import chat, inspect, phases, recipes, run, upkeep
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="volano",
+    help="From raw text to an aligned, evaluated language model; every step's data on record.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (run, phases, chat, inspect, upkeep, recipes):
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command line and turn errors into one line and an exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; the exit code: 0 ok, 2 the user's mistake, 3 a gate refused, 130 Ctrl-C,
+    1 anything else."""
+    from typer.exceptions import TyperException
+
+    from volano.core.errors import VolanoError
+
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        return int(code or 0)
+    except VolanoError as problem:
+        _say(str(problem))
+        return problem.exit_code
+    except KeyboardInterrupt:
+        _say("stopped. Run the same command again: it goes on where it stopped.")
+        return INTERRUPTED
+    except typer.Abort:
+        _say("stopped. Run the same command again: it goes on where it stopped.")
+        return INTERRUPTED
+    except typer.Exit as ended:
+        return int(ended.exit_code)
+    except TyperException as problem:
+        _say(f"{problem.format_message().rstrip('.')}. See `volano --help`.")
+        return 2
+    except BrokenPipeError:
+        # The reader (head, less) has gone; Python would complain again when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _say(text: str) -> None:
+    print(f"volano: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""`volano run`: a whole recipe, or one phase of it, or only the plan."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="Folder of artifacts.", envvar="VOLANO_STORE")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+DEFAULT_STORE = Path("runs")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    app.command()(run)
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings, such as pretrain.tokens=5M.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Make one phase; the rest must exist.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what is reused or made, and why; make nothing.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Turn the wheel: collect, curate, pre-train, fine-tune, align, evaluate."""
+    from volano.core.store import Store
+    from volano.study.recipe import load_recipe
+
+    settings = load_recipe(recipe, overrides or [])
+    opened = Store(store)
+    if plan:
+        _print_plan(settings, opened, json)
+        return
+    from volano.cli.stages import finish, reporter
+    from volano.study.run import run as run_recipe
+
+    if not json:
+        print_heading(settings, opened)
+    outcomes = run_recipe(settings, opened, only=only, silent=json, report=reporter(opened, json))
+    finish(outcomes, opened, json)
+
+
+def print_heading(recipe: Any, store: Any) -> None:
+    """One line that says what runs and where."""
+    from volano.cli.output import print_line
+
+    minutes = f", about {recipe.about.minutes:g} minutes" if recipe.about.minutes else ""
+    print_line(f"{recipe.name} into {store.folder}{minutes}")
+
+
+def _print_plan(recipe: Any, store: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from volano.cli.output import duration, print_json, print_table
+    from volano.study.plan import plan as plan_recipe
+
+    intentions = plan_recipe(recipe, store)
+    if as_json:
+        print_json([asdict(each) for each in intentions])
+        return
+    print_table(
+        ["stage", "phase", "", "why", "last time"],
+        [
+            (
+                each.stage,
+                each.phase,
+                "reuse" if each.reuse else "make",
+                each.why,
+                "" if each.reuse else duration(each.seconds) if each.seconds else "",
+            )
+            for each in intentions
+        ],
+        right=["last time"],
+    )

@@ -1,0 +1,145 @@
+"""What `volano show` prints of each kind of artifact."""
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from volano.cli.output import duration, print_json, print_line, print_table, size
+
+EXCERPT_CHARACTERS = 160
+
+
+def show_store(store: Any, as_json: bool) -> None:
+    """All artifacts, and the name that stands for each."""
+    labelled = set(store.labels().values())
+    rows = [
+        {
+            "artifact": store.path_of(each),
+            "kind": each.kind,
+            "bytes": each.bytes,
+            "seconds": each.bill().get("seconds"),
+            "current": store.path_of(each) in labelled,
+        }
+        for each in store.artifacts()
+    ]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        print_line(f"{store.folder}: no artifacts yet. Make some: volano run tiny/python-docs")
+    else:
+        print_table(
+            ["artifact", "kind", "size", "made in", "current"],
+            [
+                (
+                    row["artifact"],
+                    row["kind"],
+                    size(row["bytes"]),
+                    duration(row["seconds"]),
+                    "yes" if row["current"] else "",
+                )
+                for row in rows
+            ],
+            right=["size", "made in"],
+        )
+
+
+def show_artifact(
+    store: Any, artifact: Any, sample: int, dropped_by: str | None, as_json: bool
+) -> None:
+    """One artifact: a corpus with funnel and samples, a report with its table, else its files."""
+    if artifact.kind == "report" and not as_json:
+        from volano.cli.reports import print_report
+
+        print_report(artifact)
+        return
+    plain: dict[str, Any] = {
+        "artifact": store.path_of(artifact),
+        "kind": artifact.kind,
+        "name": artifact.name,
+        "fingerprint": artifact.fingerprint,
+        "digest": artifact.digest,
+        "settings": artifact.meta["identity"]["settings"],
+        "parents": artifact.parents,
+        "bill": artifact.bill(),
+    }
+    if artifact.kind == "corpus":
+        _add_corpus(plain, artifact, sample, dropped_by)
+    elif artifact.kind == "report":
+        plain["report"] = asdict(artifact.report())
+    if as_json:
+        print_json(plain)
+        return
+    print_line(f"{plain['artifact']}  ({artifact.kind}, {size(artifact.bytes)})")
+    if artifact.kind == "corpus":
+        _print_corpus(plain)
+        return
+    rows = [(name, size(each["bytes"])) for name, each in artifact.meta["files"].items()]
+    print_table(["file", "size"], rows, right=["size"])
+
+
+def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: str | None) -> None:
+    corpus = artifact.corpus()
+    plain["manifest"] = corpus.manifest
+    plain["quarantine"] = corpus.quarantine().slice(0, 20).to_pylist()
+    if "decision" not in corpus.groups():
+        return
+    from volano.core.errors import DataError, did_you_mean
+    from volano.curate.decision import FILTERS
+    from volano.curate.funnel import funnel, samples
+
+    if dropped_by is not None and dropped_by not in FILTERS:
+        raise DataError(
+            f"no filter '{dropped_by}'", "--dropped-by", did_you_mean(dropped_by, FILTERS)
+        )
+    filters = FILTERS if dropped_by is None else (dropped_by,)
+    plain["funnel"] = [row._asdict() for row in funnel(corpus)]
+    found = samples(corpus, per_filter=sample, filters=filters) if sample else []
+    plain["samples"] = [each._asdict() for each in found]
+
+
+def _print_corpus(plain: dict[str, Any]) -> None:
+    manifest = plain["manifest"]
+    print_line(f"{manifest['records']:,} records, {size(manifest['text_bytes'])} of text")
+    kinds = ", ".join(f"{name} {count:,}" for name, count in manifest["kinds"].items())
+    print_line(f"kinds: {kinds}")
+    for note in manifest.get("notes", []):
+        print_line(f"note: {note}")
+    if "funnel" in plain:
+        _print_funnel(plain["funnel"])
+        for filter_name, group in groupby(plain["samples"], key=lambda each: each["filter"]):
+            print_line(f"dropped by {filter_name}:")
+            for each in group:
+                text = " ".join(each["text"].split())[:EXCERPT_CHARACTERS]
+                print_line(f"    {each['id']} ({reason(each)}): {text}")
+    else:
+        rows = sorted(manifest["sources"].items(), key=lambda pair: -pair[1])[:40]
+        print_table(["source", "records"], [(n, f"{c:,}") for n, c in rows], right=["records"])
+    if manifest["quarantined"]:
+        print_line(f"{manifest['quarantined']:,} records in quarantine, the first of them:")
+        for each in plain["quarantine"][:5]:
+            print_line(f"    {each['where']}: {each['reason']}")
+
+
+def reason(decision: dict[str, Any]) -> str:
+    """Why a document was dropped: the rule or the other document, the value and the threshold."""
+    parts = [decision["evidence"] or ""]
+    if decision["value"] is not None and decision["threshold"] is not None:
+        parts.append(f"{decision['value']:.3g} against {decision['threshold']:.3g}")
+    return ", ".join(part for part in parts if part) or decision["filter"]
+
+
+def _print_funnel(rows: list[dict[str, Any]]) -> None:
+    print_table(
+        ["filter", "documents dropped", "bytes dropped", "documents left", "bytes left"],
+        [
+            (
+                row["filter"],
+                f"{row['documents_dropped']:,}",
+                size(row["bytes_dropped"]),
+                f"{row['documents']:,}",
+                size(row["bytes"]),
+            )
+            for row in rows
+        ],
+        right=["documents dropped", "bytes dropped", "documents left", "bytes left"],
+    )

@@ -1,0 +1,205 @@
+"""Users' own files as a corpus: JSONL, Parquet, plain text, compressed or not, and folders of them.
+
+Files are read in order in worker processes, some megabytes at a time, and each shard of documents
+is written as soon as it is full: memory does not grow with the input. A bad record is put into
+the quarantine and reading goes on.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from volano.collect.document_shards import DocumentShards
+from volano.collect.listing import listing_of
+from volano.collect.paths import JSONL_SUFFIXES, PARQUET_SUFFIXES, find_files
+from volano.collect.readers.fields import DocumentMaker, Read
+from volano.collect.readers.jsonl import read_jsonl
+from volano.collect.readers.parquet import read_parquet
+from volano.collect.readers.text import plain_suffix, read_text
+from volano.collect.section import CollectSection
+from volano.core.corpus import finish_corpus, read_shard, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.files import atomic_path, read_json, write_json
+from volano.core.jsonlines import Problem, quarantine_table
+from volano.core.records import Document
+from volano.core.step import Context, Entry, Listing
+
+BATCH_BYTES = 8_000_000  # small files that one worker reads in one go
+MAX_PROBLEMS_KEPT = 10_000  # of one batch; the rest are counted
+
+
+@dataclass(frozen=True)
+class FileBatch:
+    """The files that one call reads, and how."""
+
+    entries: tuple[Entry, ...]
+    maker: DocumentMaker
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk of all its files."""
+        return sum(entry.bytes for entry in self.entries)
+
+
+def scan_files(settings: CollectSection) -> Listing:
+    """The files that the settings mean, with digests. Raises DataError if there are none."""
+    return listing_of(*find_files(settings.paths))
+
+
+def collect_files(settings: CollectSection, context: Context) -> None:
+    """Write the corpus of the listed files into the context's folder. Raises DataError if no file
+    holds a document."""
+    listing = context.listing or scan_files(settings)
+    batches = list(_batches(listing.entries, DocumentMaker.of(settings)))
+    reports = [context.scratch / "read" / f"{place:05d}.json" for place in range(len(batches))]
+    total = sum(entry.bytes for entry in listing.entries) / 1e6
+    with context.progress("collect", total, "MB") as bar:
+        context.engine.map(
+            read_batch,
+            batches,
+            reports,
+            kind="process",
+            bar=bar,
+            unit_of=lambda batch: batch.bytes / 1e6,
+        )
+    splits: Counter[str] = Counter()
+    problems: Counter[str] = Counter()
+    parts: list[Path] = []
+    for report in reports:
+        described = read_json(report)
+        splits.update(described["splits"])
+        problems.update(described["problems"])
+        parts += sorted((report.with_suffix("") / "data").glob("*.parquet"))
+    if not parts:
+        raise _nothing_readable(listing.entries, reports)
+    repeated = _publish(parts, context.folder)
+    quarantined = [report.with_suffix("") / "quarantine.parquet" for report in reports]
+    for place, path in enumerate(path for path in quarantined if path.is_file()):
+        _link(path, shard_path(context.folder, "quarantine", place))
+    finish_corpus(
+        context.folder,
+        "document",
+        {
+            "splits": dict(sorted(splits.items())),
+            "problems": dict(problems.most_common()),
+            "notes": list(listing.notes),
+            "repeated_ids": repeated,
+        },
+    )
+    context.bill["documents"] = sum(splits.values())
+
+
+def read_batch(batch: FileBatch, output: Path) -> None:
+    """Read the files of a batch into shards beside `output`; the output itself, written last, says
+    how many. The function that the engine maps."""
+    folder = output.with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed attempt left
+    documents = DocumentShards(folder)
+    problems: list[Problem] = []
+    reasons: Counter[str] = Counter()
+    for entry in batch.entries:
+        for read in _records(entry, batch.maker):
+            if isinstance(read, Document):
+                documents.add(read)
+                continue
+            reasons[_kind_of(read.reason)] += 1
+            if len(problems) < MAX_PROBLEMS_KEPT:
+                problems.append(read)
+    documents.close()
+    if problems:
+        write_shard(folder / "quarantine.parquet", quarantine_table(problems))
+    write_json(output, {"splits": dict(documents.splits), "problems": dict(reasons)})
+
+
+def _records(entry: Entry, maker: DocumentMaker) -> Iterator[Document | Problem]:
+    for read in _read(entry, maker.text_field):
+        yield read if isinstance(read, Problem) else maker.document(read)
+
+
+def _read(entry: Entry, text_field: str) -> Read:
+    suffix = plain_suffix(entry.key)
+    if suffix in JSONL_SUFFIXES:
+        return read_jsonl(entry.path, entry.key)
+    if suffix in PARQUET_SUFFIXES:
+        return read_parquet(entry.path, entry.key)
+    return read_text(entry.path, entry.key, text_field)
+
+
+def _batches(entries: Sequence[Entry], maker: DocumentMaker) -> Iterator[FileBatch]:
+    batch: list[Entry] = []
+    for entry in entries:
+        if batch and sum(each.bytes for each in batch) + entry.bytes > BATCH_BYTES:
+            yield FileBatch(tuple(batch), maker)
+            batch = []
+        batch.append(entry)
+    if batch:
+        yield FileBatch(tuple(batch), maker)
+
+
+def _publish(parts: Sequence[Path], folder: Path) -> int:
+    """Number the shards through, and tell apart documents of one id; gives how many those were."""
+    repeated = _repeated_ids(parts)
+    seen: Counter[str] = Counter()
+    changed = 0
+    for place, part in enumerate(parts):
+        target = shard_path(folder, "data", place)
+        ids = read_shard(part, ["id"])["id"].to_pylist() if repeated else []
+        if repeated.isdisjoint(ids):
+            _link(part, target)
+            continue
+        for row, identifier in enumerate(ids):
+            if identifier in repeated:
+                seen[identifier] += 1
+                if seen[identifier] > 1:
+                    ids[row] = f"{identifier}#{seen[identifier]}"
+                    changed += 1
+        table = read_shard(part)
+        write_shard(target, table.set_column(0, table.schema.field(0), pa.array(ids, pa.string())))
+    return changed
+
+
+def _repeated_ids(parts: Sequence[Path]) -> set[str]:
+    # DuckDB, because it spills to disk where a Python set of all ids would fill the memory.
+    import duckdb
+
+    query = "select id from read_parquet(?) group by id having count(*) > 1"
+    rows = duckdb.execute(query, [[str(part) for part in parts]]).fetchall()
+    return {row[0] for row in rows}
+
+
+def _link(part: Path, target: Path) -> None:
+    if target.exists():
+        return
+    with atomic_path(target) as unfinished:
+        try:
+            os.link(part, unfinished)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(part, unfinished)
+
+
+def _nothing_readable(entries: Sequence[Entry], reports: Sequence[Path]) -> DataError:
+    where = entries[0].key if len(entries) == 1 else f"{len(entries)} files"
+    for report in reports:
+        quarantine = report.with_suffix("") / "quarantine.parquet"
+        if quarantine.is_file():
+            first = pq.read_table(quarantine).slice(0, 1).to_pylist()[0]
+            return DataError(
+                f"no record can be read (first: {first['where']}: {first['reason']})",
+                where,
+                "Mend the files, or name others.",
+            )
+    return DataError("empty", where, "Name files that hold documents.")
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without what differs from record to record, so that equal ones are counted."""
+    kind = reason.partition(" (")[0]
+    for cut in (" at byte ", " at character ", " from here "):
+        kind = kind.partition(cut)[0]
+    return kind

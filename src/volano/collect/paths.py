@@ -1,0 +1,96 @@
+"""Which files the paths of a recipe name, and what each is called.
+
+A file is called by its path below the deepest folder that all of them share, so that the same
+files have the same names wherever that folder lies.
+"""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from volano.collect.readers.text import CODE_SUFFIXES, PROSE_SUFFIXES, plain_suffix
+from volano.core.errors import DataError, did_you_mean
+
+JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+KNOWN_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
+KNOWN = ".jsonl, .parquet, .txt, .md, .rst, .py and other text or code, plain, .gz or .zst"
+MAX_NEAR_NAMES = 200
+
+
+def find_files(patterns: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Name → path of every file that the patterns mean, and a note on files of unknown kinds.
+
+    A folder means all files below it that can be read (of a Volano corpus, its data); hidden ones
+    are passed over. Raises DataError for a pattern that means none.
+    """
+    found: list[Path] = []
+    skipped: Counter[str] = Counter()
+    for pattern in patterns:
+        found += _meant_by(os.path.expanduser(pattern), skipped)
+    unique = sorted({Path(os.path.abspath(path)) for path in found})
+    common = unique[0].parent if len(unique) == 1 else Path(os.path.commonpath(unique))
+    notes = [f"{count} files {suffix} passed over" for suffix, count in sorted(skipped.items())]
+    return {path.relative_to(common).as_posix(): path for path in unique}, notes
+
+
+def _meant_by(pattern: str, skipped: Counter[str]) -> list[Path]:
+    path = Path(pattern)
+    if path.is_dir():
+        return _below(path, skipped)
+    if path.is_file():
+        return [_of_known_kind(path)]
+    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+    if not matches:
+        raise DataError("no such file or folder", pattern, _remedy(path))
+    files: list[Path] = []
+    for match in matches:
+        if match.is_dir():
+            continue
+        if plain_suffix(match.name) in KNOWN_SUFFIXES:
+            files.append(match)
+        else:
+            skipped[match.suffix or "without suffix"] += 1
+    if not files and not skipped:
+        files = [each for match in matches for each in _below(match, skipped)]
+    if not files:
+        raise DataError("matches no file of a known kind", pattern, f"Known: {KNOWN}.")
+    return files
+
+
+def _below(folder: Path, skipped: Counter[str]) -> list[Path]:
+    if (folder / "manifest.json").is_file() and (folder / "data").is_dir():
+        folder = folder / "data"  # a corpus: what it dropped and measured is no text of its own
+    files = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            if plain_suffix(name) in KNOWN_SUFFIXES:
+                files.append(Path(place, name))
+            else:
+                skipped[Path(name).suffix or "without suffix"] += 1
+    if not files:
+        raise DataError("no file in this folder can be read", str(folder), f"Known: {KNOWN}.")
+    return files
+
+
+def _of_known_kind(path: Path) -> Path:
+    suffix = plain_suffix(path.name)
+    if suffix in KNOWN_SUFFIXES:
+        return path
+    kind = f"unknown kind of file '{suffix}'" if suffix else "a file without a suffix"
+    raise DataError(kind, str(path), f"Known: {KNOWN}.")
+
+
+def _remedy(path: Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return f"There is no folder {parent}."
+    near = sorted(each.name for each in parent.iterdir() if not each.name.startswith("."))
+    remedy = did_you_mean(path.name, near) if near else f"The folder {parent} is empty."
+    few = len(near) <= MAX_NEAR_NAMES and len(remedy) <= 300
+    return remedy if few or remedy.startswith("Did you mean") else "Check the path."

@@ -1,0 +1,19 @@
+"""JSON Lines, plain or compressed: one object a line, ended by "\\n" alone."""
+
+from pathlib import Path
+
+from volano.collect.readers.fields import Fields, Read
+from volano.core.jsonlines import EXCERPT_CHARACTERS, BadLine, Problem, json_object, read_lines
+
+
+def read_jsonl(path: Path, name: str) -> Read:
+    """The records of a file; a line that is none is a problem, and reading goes on."""
+    for where, line in read_lines(path, name):
+        if isinstance(line, BadLine):
+            yield Problem(where, str(line), "")
+            continue
+        try:
+            yield Fields(where, name, json_object(line))
+        except BadLine as problem:
+            excerpt = line[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
+            yield Problem(where, str(problem), excerpt)

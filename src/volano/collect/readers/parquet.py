@@ -1,0 +1,53 @@
+"""Parquet files: one record a row, read a batch at a time."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from volano.collect.readers.fields import Fields, Read
+from volano.core.jsonlines import Problem
+
+BATCH_ROWS = 1024
+
+
+def read_parquet(path: Path, name: str) -> Read:
+    """The rows of a file. A damaged row group is one problem, a file without its end another."""
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as failure:
+        yield Problem(name, f"not Parquet, or truncated ({_first_line(failure)})", "")
+        return
+    with file:
+        first_row = 0
+        for group in range(file.num_row_groups):
+            row = first_row
+            try:
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
+                    for read in _rows(batch, name, row + 1):
+                        yield read
+                        row += 1
+            except (pa.ArrowException, OSError) as failure:
+                reason = f"damaged from here to the end of row group {group}"
+                yield Problem(f"{name}:{row + 1}", f"{reason} ({_first_line(failure)})", "")
+            first_row += file.metadata.row_group(group).num_rows
+
+
+def _rows(batch: pa.RecordBatch, name: str, first: int) -> Read:
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        # Some writers call bytes a string; only their own rows are lost.
+        for place in range(batch.num_rows):
+            where = f"{name}:{first + place}"
+            try:
+                yield Fields(where, name, batch.slice(place, 1).to_pylist()[0])
+            except UnicodeDecodeError as failure:
+                yield Problem(where, f"not UTF-8 at byte {failure.start}", "")
+        return
+    for place, values in enumerate(rows):
+        yield Fields(f"{name}:{first + place}", name, values)
+
+
+def _first_line(failure: Exception) -> str:
+    return (str(failure).splitlines() or [type(failure).__name__])[0]

@@ -1,0 +1,54 @@
+"""Plain text and source code: one document a file."""
+
+import gzip
+import zlib
+from pathlib import Path, PurePosixPath
+
+from volano.collect.readers.fields import Fields, Read
+from volano.core.jsonlines import EXCERPT_CHARACTERS, Problem, read_chunks
+
+MAX_FILE_BYTES = 1 << 28  # one document; a longer file is not one text
+LONGEST_CHARACTER_BYTES = 4
+PROSE_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".adoc"})
+CODE_SUFFIXES = frozenset(
+    {
+        ".py", ".pyi", ".js", ".ts", ".java", ".c", ".h", ".cc", ".cpp", ".hpp", ".go", ".rs",
+        ".rb", ".sh", ".sql", ".r", ".jl", ".kt", ".swift", ".php", ".cs", ".scala", ".lua",
+    }
+)  # fmt: skip
+
+
+def read_text(path: Path, name: str, text_field: str) -> Read:
+    """The one document of a file. Of a compressed file that stops short, what could be read."""
+    parts: list[bytes] = []
+    size, whole = 0, True
+    try:
+        for chunk in read_chunks(path):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MAX_FILE_BYTES:
+                yield Problem(name, f"longer than {MAX_FILE_BYTES:,} bytes", "")
+                return
+    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+        yield Problem(name, f"truncated or damaged file ({failure})", "")
+        whole = False
+    content = b"".join(parts)
+    try:
+        text = content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as failure:
+        if whole or failure.start < len(content) - LONGEST_CHARACTER_BYTES:
+            excerpt = content[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
+            yield Problem(name, f"not UTF-8 at byte {failure.start}", excerpt)
+            return
+        text = content[: failure.start].decode("utf-8")  # the cut went through a character
+    if text or whole:
+        kind = "code" if plain_suffix(name) in CODE_SUFFIXES else "text"
+        yield Fields(name, name, {text_field: text, "kind": kind})
+
+
+def plain_suffix(name: str) -> str:
+    """The suffix of a name without that of its compression: ".jsonl" of "a.JSONL.gz"."""
+    path = PurePosixPath(name.lower())
+    return (
+        PurePosixPath(path.stem).suffix if path.suffix in {".gz", ".zst", ".zstd"} else path.suffix
+    )

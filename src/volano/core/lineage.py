@@ -1,0 +1,272 @@
+"""Which data made what: from a document up to every checkpoint that saw it, and back down.
+
+Edges between artifacts lie in artifact.json; which documents a shard holds lies in the shards
+themselves (`id`, `source_ids`), and is read with DuckDB on demand. A checkpoint says in
+`seen.parquet` which documents its training really reached.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from volano.core.artifact import Artifact
+from volano.core.errors import DataError, did_you_mean
+from volano.core.store import Store
+
+# A folder called "id=7" above the store must not replace the ids.
+SHARDS = "read_parquet(?, hive_partitioning = false)"
+Role = Literal["holds", "dropped", "trained on", "inherits", "measured on"]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One artifact that met a document, and how. `detail` is the rule, or the tokens seen."""
+
+    artifact: str
+    kind: str
+    name: str
+    role: Role
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One artifact below another: `depth` edges down, read as `input` by the one above."""
+
+    artifact: str
+    kind: str
+    name: str
+    input: str
+    depth: int
+
+
+def trace_document(store: Store, document: str) -> list[Sighting]:
+    """Every artifact that holds the document, dropped it, trained on it or was measured on it.
+
+    In the order of making. Raises DataError where no artifact of the store has met it.
+    """
+    saw: dict[str, bool] = {}  # content digest of a checkpoint → its training met the document
+    sightings: list[Sighting] = []
+    for artifact in _oldest_first(store):
+        path = store.path_of(artifact)
+
+        def sighting(role: Role, detail: str = "", at: Artifact = artifact, p: str = path) -> None:
+            sightings.append(Sighting(p, at.kind, at.name, role, detail))
+
+        if artifact.kind == "corpus":
+            records = _count(artifact, "data", document)
+            if records:
+                sighting("holds", f"{records} record{'s' if records > 1 else ''}")
+            else:
+                rule = _dropped_by(artifact, document)
+                if rule:
+                    sighting("dropped", rule)
+        elif artifact.kind == "tokens":
+            tokens = _tokens(artifact, "spans.parquet", document)
+            if tokens:
+                sighting("holds", f"{tokens:,} tokens")
+        elif artifact.kind == "checkpoint":
+            tokens = _tokens(artifact, "seen.parquet", document)
+            inherited = [
+                parent["name"]
+                for parent in artifact.parents.values()
+                if parent["kind"] == "checkpoint" and saw.get(parent["digest"])
+            ]
+            if tokens:
+                sighting("trained on", f"{tokens:,} tokens")
+            elif inherited:
+                sighting("inherits", f"from {inherited[0]}")
+            saw[artifact.digest] = bool(tokens or inherited)
+        elif artifact.kind == "report" and _measured_on(artifact, document):
+            sighting("measured on")
+    if not sightings:
+        raise DataError(
+            f"no artifact has met the document '{document}'",
+            str(store.folder),
+            did_you_mean(document, _some_ids(store, document)),
+        )
+    return sightings
+
+
+def ancestors(store: Store, artifact: Artifact) -> list[Ancestor]:
+    """All artifacts that it was made from, nearest first, each once."""
+    everything = store.artifacts()
+    by_digest = {each.digest: each for each in everything}
+    by_fingerprint = {each.fingerprint: each for each in everything}
+    found: dict[str, Ancestor] = {}
+    layer = [artifact]
+    depth = 0
+    while layer:
+        depth += 1
+        below = []
+        for each in layer:
+            for name, parent in sorted(each.parents.items()):
+                if parent["digest"] in found:
+                    continue
+                # Of two artifacts with equal content, the one that was really read.
+                known = by_fingerprint.get(parent["fingerprint"]) or by_digest.get(parent["digest"])
+                path = store.path_of(known) if known else "(deleted)"
+                found[parent["digest"]] = Ancestor(
+                    path, parent["kind"], parent["name"], name, depth
+                )
+                if known:
+                    below.append(known)
+        layer = below
+    return list(found.values())
+
+
+def descendants(store: Store, artifact: Artifact) -> list[Ancestor]:
+    """All artifacts that were made from it, nearest first, each once."""
+    found: dict[str, Ancestor] = {}
+    layer = [artifact]
+    depth = 0
+    everything = store.artifacts()
+    while layer:
+        depth += 1
+        digests = {each.digest for each in layer}
+        layer = []
+        for each in everything:
+            used = [n for n, p in each.parents.items() if p["digest"] in digests]
+            path = store.path_of(each)
+            if used and path not in found:
+                found[path] = Ancestor(path, each.kind, each.name, used[0], depth)
+                layer.append(each)
+    return list(found.values())
+
+
+def sources(store: Store, artifact: Artifact) -> dict[str, dict[str, int]]:
+    """Sources and licences of all data below an artifact: name → records.
+
+    Counted in the corpora that training or tokenizing read, so that a dropped source is not named.
+    """
+    below = {each.artifact for each in ancestors(store, artifact)} | {store.path_of(artifact)}
+    corpora = [
+        each for each in store.artifacts() if each.kind == "corpus" and store.path_of(each) in below
+    ]
+    inputs = {
+        parent["digest"]
+        for each in store.artifacts()
+        if each.kind in {"tokens", "checkpoint", "tokenizer"} and store.path_of(each) in below
+        for parent in each.parents.values()
+    }
+    used = [each for each in corpora if each.digest in inputs] or corpora
+    totals: dict[str, dict[str, int]] = {"sources": {}, "licences": {}}
+    for each in used:
+        manifest = each.corpus().manifest
+        for group, counts in totals.items():
+            for name, count in manifest[group].items():
+                counts[name] = counts.get(name, 0) + count
+    return totals
+
+
+def _oldest_first(store: Store) -> list[Artifact]:
+    # A child is never made before its parents, and equal contents keep the order of their paths.
+    pending = store.artifacts()
+    present = {each.digest for each in pending}
+    done: set[str] = set()
+    ordered: list[Artifact] = []
+    while pending:
+        ready = [
+            each
+            for each in pending
+            if all(p["digest"] in done or p["digest"] not in present for p in each.parents.values())
+        ]
+        ordered += ready
+        done |= {each.digest for each in ready}
+        placed = {each.folder for each in ready}
+        pending = [each for each in pending if each.folder not in placed]
+        if not ready:
+            ordered += pending
+            break
+    return ordered
+
+
+def _shards(artifact: Artifact, group: str) -> list[str]:
+    return [str(path) for path in sorted((artifact.folder / group).glob("*.parquet"))]
+
+
+def _query(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return list(connection.execute(sql, values).fetchall())
+
+
+def _count(artifact: Artifact, group: str, document: str) -> int:
+    shards = _shards(artifact, group)
+    if not shards:
+        return 0
+    found = _query(
+        f"select count(*) from {SHARDS} where id = ? or list_contains(source_ids, ?)",
+        [shards, document, document],
+    )
+    return int(found[0][0])
+
+
+def _dropped_by(artifact: Artifact, document: str) -> str | None:
+    shards = _shards(artifact, "dropped")
+    if not shards:
+        return None
+    found = _query(
+        f"select dropped_by from {SHARDS} where id = ? or list_contains(source_ids, ?)",
+        [shards, document, document],
+    )
+    return f"by {found[0][0]}" if found else None
+
+
+def _tokens(artifact: Artifact, file: str, document: str) -> int:
+    path = artifact.folder / file
+    if not path.is_file():
+        return 0
+    column = "length" if file == "spans.parquet" else "tokens"
+    found = _query(
+        f"select coalesce(sum({column}), 0) from {SHARDS} where id = ?",
+        [str(path), document],
+    )
+    return int(found[0][0])
+
+
+def _measured_on(artifact: Artifact, document: str) -> bool:
+    path = artifact.folder / "items.parquet"
+    if not path.is_file():
+        return False
+    found = _query(
+        f"select count(*) from {SHARDS} where document_id = ?",
+        [str(path), document],
+    )
+    return int(found[0][0]) > 0
+
+
+def _some_ids(store: Store, document: str) -> Iterator[str]:
+    # Ids that share the last part of the name: enough for a did-you-mean, without reading all.
+    tail = document.replace(":", ".").rsplit(".", 1)[-1]
+    for artifact in store.artifacts():
+        shards = _shards(artifact, "data") if artifact.kind == "corpus" else []
+        if shards and not artifact.parents:
+            rows = _query(
+                f"select id from {SHARDS} where contains(id, ?) limit 50",
+                [shards, tail],
+            )
+            yield from (str(row[0]) for row in rows)
+
+
+def evidence(artifact: Artifact, document: str) -> dict[str, Any]:
+    """All attributes that a corpus recorded of one document, group by group."""
+    found: dict[str, Any] = {}
+    for folder in sorted((artifact.folder / "attributes").glob("*/")):
+        shards = [str(Path(each)) for each in sorted(folder.glob("*.parquet"))]
+        if not shards:
+            continue
+        import duckdb
+
+        with duckdb.connect() as connection:
+            cursor = connection.execute(
+                f"select * from {SHARDS} where id = ?",
+                [shards, document],
+            )
+            names = [column[0] for column in cursor.description or ()]
+            row = cursor.fetchone()
+        if row is not None:
+            found[folder.name] = dict(zip(names, row, strict=True))
+    return found

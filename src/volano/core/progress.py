@@ -1,0 +1,120 @@
+"""The one progress bar: what is done, at what rate, how long still.
+
+On a terminal it is drawn; elsewhere (a log, CI) one line is written when a task ends, and one
+every half minute while it runs. It goes to stderr, so that stdout stays for results.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Protocol
+
+LOG_SECONDS = 30.0
+
+
+class Bar(Protocol):
+    """One running task."""
+
+    def advance(self, amount: float = 1) -> None:
+        """Count `amount` more units as done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Show a short figure behind the bar, such as the loss."""
+        ...
+
+
+class SilentBar:
+    """Counts nothing; for `--json` and tests."""
+
+    def advance(self, amount: float = 1) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class LogBar:
+    """Lines instead of a drawing."""
+
+    def __init__(self, title: str, total: float, unit: str, done: float) -> None:
+        self.title, self.total, self.unit, self.done = title, total, unit, done
+        self.text = ""
+        self.begun = done
+        self.start = self.logged = time.monotonic()
+
+    def advance(self, amount: float = 1) -> None:
+        self.done += amount
+        if time.monotonic() - self.logged > LOG_SECONDS:
+            self.logged = time.monotonic()
+            rate = (self.done - self.begun) / (self.logged - self.start)
+            left = (self.total - self.done) / rate if rate else 0.0
+            share = self.done / self.total if self.total else 1.0
+            self._write(f"{share:.0%}, {rate:,.0f} {self.unit}/s, {left:.0f} s left")
+
+    def note(self, text: str) -> None:
+        self.text = text
+
+    def __enter__(self) -> "LogBar":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            seconds = time.monotonic() - self.start
+            self._write(f"{self.done:,.0f} {self.unit} in {seconds:.1f} s")
+
+    def _write(self, text: str) -> None:
+        note = f" · {self.text}" if self.text else ""
+        print(f"{self.title}: {text}{note}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(
+    title: str, total: float, unit: str, *, done: float = 0, silent: bool = False
+) -> Iterator[Bar]:
+    """A bar for `total` units, of which `done` were finished by an earlier attempt."""
+    if silent:
+        yield SilentBar()
+    elif not sys.stderr.isatty():
+        with LogBar(title, total, unit, done) as bar:
+            yield bar
+    else:
+        with _drawn(title, total, unit, done) as drawn:
+            yield drawn
+
+
+@contextmanager
+def _drawn(title: str, total: float, unit: str, done: float) -> Iterator[Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.finished_speed or task.speed or 0:,.0f} {unit}/s")
+
+    drawn = Progress(
+        TextColumn("{task.description:<14}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.percentage:>3.0f}%"),
+        RateColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+    task = drawn.add_task(title, total=total, completed=int(done), note="")
+
+    class DrawnBar:
+        def advance(self, amount: float = 1) -> None:
+            drawn.advance(task, amount)
+
+        def note(self, text: str) -> None:
+            drawn.update(task, note=text)
+
+    with drawn:
+        yield DrawnBar()

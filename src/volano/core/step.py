@@ -1,0 +1,79 @@
+"""A step: a function from settings and input artifacts to one new artifact."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from volano.core.artifact import Artifact
+from volano.core.engine import LocalEngine
+from volano.core.files import json_digest
+from volano.core.progress import Bar, progress
+from volano.core.recipe import Section
+
+S = TypeVar("S", bound=Section)
+Inputs = Mapping[str, Artifact]
+
+
+class Entry(NamedTuple):
+    """One file of the outside world. `key` does not depend on where the folder is mounted."""
+
+    key: str
+    path: Path
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a step reads of the outside world: its identity, taken before it runs.
+
+    `notes` say what was looked for and not found; they are shown, and bear identity too.
+    """
+
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """SHA-256 over keys and contents; paths bear no identity."""
+        return json_digest(
+            [[each.key, each.bytes, each.sha256] for each in self.entries] + list(self.notes)
+        )
+
+
+@dataclass
+class Context:
+    """What a running step is given besides settings and inputs."""
+
+    folder: Path  # the artifact in the making; survives a kill, so finished shards are found again
+    scratch: Path  # beside it; survives a kill too, never published
+    seed: int
+    workers: int = 0
+    listing: Listing | None = None
+    bill: dict[str, float] = field(default_factory=dict)
+    silent: bool = False
+
+    @property
+    def engine(self) -> LocalEngine:
+        """The engine that maps functions over shards."""
+        return LocalEngine(self.workers)
+
+    def progress(
+        self, title: str, total: float, unit: str, *, done: float = 0
+    ) -> AbstractContextManager[Bar]:
+        """A progress bar."""
+        return progress(title, total, unit, done=done, silent=self.silent)
+
+
+@dataclass(frozen=True)
+class Step(Generic[S]):
+    """One kind of work. `version` is raised whenever its output changes for equal inputs."""
+
+    name: str
+    kind: str  # the folder of the store: corpus, tokenizer, tokens, checkpoint, report
+    version: int
+    section: type[S]
+    run: Callable[[S, Inputs, Context], None]
+    scan: Callable[[S], Listing] | None = None
+    seeded: bool = False

@@ -1,0 +1,84 @@
+"""What each filter took out: documents, bytes, and samples to look at.
+
+Counted from the attributes of a curated corpus, so it can be asked for at any time.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from volano.core.corpus import Corpus, read_shard
+from volano.curate.decision import FILTERS
+
+
+class FunnelRow(NamedTuple):
+    """The corpus after one filter; `dropped` is what that filter took out. Bytes of UTF-8 text as
+    it was collected, before personal data was replaced."""
+
+    filter: str  # "input" for the first row
+    documents: int
+    bytes: int
+    documents_dropped: int
+    bytes_dropped: int
+
+
+class Sample(NamedTuple):
+    """One dropped document and why."""
+
+    filter: str
+    id: str
+    value: float | None
+    threshold: float | None
+    evidence: str
+    text: str
+
+
+def funnel(corpus: Corpus) -> list[FunnelRow]:
+    """The input, then one row per filter in the order in which they judge."""
+    return funnel_of(corpus.attributes("decision"))
+
+
+def funnel_of(decisions: pa.Table) -> list[FunnelRow]:
+    """The same from the rows of the attributes `decision`."""
+    documents = decisions.num_rows
+    size = int(pc.sum(decisions["text_bytes"]).as_py() or 0)
+    rows = [FunnelRow("input", documents, size, 0, 0)]
+    for name in FILTERS:
+        gone = decisions.filter(pc.equal(decisions["dropped_by"], name))
+        gone_bytes = int(pc.sum(gone["text_bytes"]).as_py() or 0)
+        documents, size = documents - gone.num_rows, size - gone_bytes
+        rows.append(FunnelRow(name, documents, size, gone.num_rows, gone_bytes))
+    return rows
+
+
+def samples(
+    corpus: Corpus, *, per_filter: int = 3, filters: Sequence[str] = FILTERS
+) -> list[Sample]:
+    """Up to `per_filter` dropped documents of each filter, evenly spread over the corpus."""
+    decisions = corpus.attributes("decision")
+    chosen = []
+    for name in filters:
+        gone = decisions.filter(pc.equal(decisions["dropped_by"], name))
+        step = max(1, gone.num_rows // per_filter)
+        chosen += gone.take(
+            pa.array(range(0, gone.num_rows, step)[:per_filter], pa.int64())
+        ).to_pylist()
+    wanted = pa.array([row["id"] for row in chosen], pa.string())
+    texts: dict[str, str] = {}
+    for shard in corpus.shards("dropped"):
+        table = read_shard(shard, ["id", "text"])
+        found = table.filter(pc.is_in(table["id"], wanted))
+        texts |= dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
+    return [
+        Sample(
+            row["dropped_by"],
+            row["id"],
+            row["value"],
+            row["threshold"],
+            row["evidence"] or "",
+            texts.get(row["id"], ""),
+        )
+        for row in chosen
+    ]

@@ -1,0 +1,252 @@
+"""What a user may set of curation. Left out, a filter works as its paper says."""
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from volano.core.errors import did_you_mean
+from volano.core.recipe import Count, Section
+
+GOPHER = "Source: Rae et al. 2021 (Gopher), appendix A.1."
+TABLE_A1 = "Source: Rae et al. 2021 (Gopher), table A1."
+FINEWEB = "Source: Penedo et al. 2024 (FineWeb)."
+QUALITY_RULES = ("gopher_quality", "gopher_repetition")
+PII_KINDS = ("private_key", "api_key", "email", "credit_card", "phone", "ip_address")
+EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
+
+
+def _at_most(default: float, what: str, source: str) -> float:
+    field: float = Field(
+        default=default, ge=0, description=f"{what}; documents above it are dropped. {source}"
+    )
+    return field
+
+
+def _at_least(default: float, what: str, source: str) -> float:
+    field: float = Field(
+        default=default, ge=0, description=f"{what}; documents below it are dropped. {source}"
+    )
+    return field
+
+
+class LanguageSection(Section):
+    """Which languages stay, judged by fastText's lid.176 on the first 600 characters."""
+
+    keep: list[str] = Field(
+        default=["en"],
+        min_length=1,
+        description="Languages that stay, as ISO 639 codes such as en or de.",
+    )
+    min_score: float = Field(
+        default=0.65,
+        ge=0,
+        le=1,
+        description="Probability from which on the most likely language is believed. " + FINEWEB,
+    )
+    uncertain: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="What becomes of documents whose most likely language is below min_score. "
+        "Papers on web text drop them; short technical texts full of names score low in any "
+        "language, so the default keeps them and leaves gibberish to the quality rules.",
+    )
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "which the model was not trained on."
+    )
+
+
+class GopherQualitySection(Section):
+    """Bounds on the statistics of text.kernels.quality, where each is defined."""
+
+    min_words: Count = Field(
+        default=50, ge=0, description="Words; shorter documents are dropped. " + GOPHER
+    )
+    max_words: Count = Field(
+        default=100_000, ge=1, description="Words; longer documents are dropped. " + GOPHER
+    )
+    min_mean_word_characters: float = _at_least(3.0, "Characters per word", GOPHER)
+    max_mean_word_characters: float = _at_most(10.0, "Characters per word", GOPHER)
+    max_hash_word_ratio: float = _at_most(0.1, '"#" per word', GOPHER)
+    max_ellipsis_word_ratio: float = _at_most(0.1, "Ellipses per word", GOPHER)
+    max_bullet_line_fraction: float = _at_most(
+        0.9, "Fraction of lines that begin with a bullet", GOPHER
+    )
+    max_ellipsis_line_fraction: float = _at_most(
+        0.3, "Fraction of lines that end in an ellipsis", GOPHER
+    )
+    min_alphabetic_word_fraction: float = _at_least(
+        0.8, "Fraction of words with at least one letter", GOPHER
+    )
+    min_stop_words: int = Field(
+        default=2,
+        ge=0,
+        le=8,
+        description="How many of eight English stop words must occur. " + GOPHER,
+    )
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "as the rules describe prose."
+    )
+
+
+class GopherRepetitionSection(Section):
+    """Bounds on the statistics of text.kernels.repetition, where each is defined."""
+
+    max_duplicate_line_fraction: float = _at_most(0.30, "Fraction of lines", TABLE_A1)
+    max_duplicate_paragraph_fraction: float = _at_most(0.30, "Fraction of paragraphs", TABLE_A1)
+    max_duplicate_line_character_fraction: float = _at_most(
+        0.20, "Fraction of characters", TABLE_A1
+    )
+    max_duplicate_paragraph_character_fraction: float = _at_most(
+        0.20, "Fraction of characters", TABLE_A1
+    )
+    max_top_2_gram_fraction: float = _at_most(0.20, "Fraction of characters", TABLE_A1)
+    max_top_3_gram_fraction: float = _at_most(0.18, "Fraction of characters", TABLE_A1)
+    max_top_4_gram_fraction: float = _at_most(0.16, "Fraction of characters", TABLE_A1)
+    max_duplicate_5_gram_fraction: float = _at_most(0.15, "Fraction of characters", TABLE_A1)
+    max_duplicate_6_gram_fraction: float = _at_most(0.14, "Fraction of characters", TABLE_A1)
+    max_duplicate_7_gram_fraction: float = _at_most(0.13, "Fraction of characters", TABLE_A1)
+    max_duplicate_8_gram_fraction: float = _at_most(0.12, "Fraction of characters", TABLE_A1)
+    max_duplicate_9_gram_fraction: float = _at_most(0.11, "Fraction of characters", TABLE_A1)
+    max_duplicate_10_gram_fraction: float = _at_most(0.10, "Fraction of characters", TABLE_A1)
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "which repeats itself by nature."
+    )
+
+
+class QualitySection(Section):
+    """Which sets of rules a document must pass."""
+
+    rules: list[str] = Field(
+        default=list(QUALITY_RULES),
+        description=f"Sets of rules, in the order given: {', '.join(QUALITY_RULES)}.",
+    )
+    gopher_quality: GopherQualitySection = Field(
+        default=GopherQualitySection(), description="Bounds of the rules gopher_quality."
+    )
+    gopher_repetition: GopherRepetitionSection = Field(
+        default=GopherRepetitionSection(), description="Bounds of the rules gopher_repetition."
+    )
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_are_known(cls, rules: list[str]) -> list[str]:
+        return _known(rules, QUALITY_RULES, "rule")
+
+
+class MinHashSection(Section):
+    """Near-duplicates: which documents count as one."""
+
+    permutations: int = Field(
+        default=112, ge=1, le=1024, description="Places of a signature. " + FINEWEB
+    )
+    bands: int = Field(
+        default=14,
+        ge=1,
+        description="Bands of the signature; documents that agree in one whole band are candidates."
+        " With 112 places, half of the pairs of similarity 0.72 are found. " + FINEWEB,
+    )
+    shingle_words: int = Field(
+        default=5, ge=1, le=50, description="Words in a row that are compared as one. " + FINEWEB
+    )
+    min_similarity: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="Estimated Jaccard similarity of their shingles from which on candidates are "
+        "near-duplicates; 0 believes the bands alone, as FineWeb does. Default: about where half "
+        "of the pairs become candidates.",
+    )
+
+    @model_validator(mode="after")
+    def _bands_divide_permutations(self) -> Self:
+        if self.permutations % self.bands:
+            raise ValueError(
+                f"{self.permutations} permutations do not divide into {self.bands} bands"
+            )
+        return self
+
+
+class DedupSection(Section):
+    """Of equal documents the first stays: training documents before others, then in order."""
+
+    exact: Literal["document", "off"] = Field(
+        default="document",
+        description="Whether documents that differ in white space only are one document.",
+    )
+    minhash: MinHashSection | None = Field(
+        default=MinHashSection(), description="Near-duplicates; off keeps them."
+    )
+
+
+class PiiSection(Section):
+    """What becomes of personal data in the documents that stay."""
+
+    action: Literal["replace", "redact", "off"] = Field(
+        default="replace",
+        description="replace: a tag such as <EMAIL>; redact: [REDACTED]; off: it stays.",
+    )
+    kinds: list[str] = Field(
+        default=list(PII_KINDS), description=f"Kinds looked for: {', '.join(PII_KINDS)}."
+    )
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_are_known(cls, kinds: list[str]) -> list[str]:
+        return _known(kinds, PII_KINDS, "kind")
+
+
+class DecontaminateSection(Section):
+    """Documents that hold a held-out text never reach training (see text.overlap)."""
+
+    against: list[str] = Field(
+        default=[], description="Names of the corpora whose texts are held out."
+    )
+    ngram_words: int = Field(
+        default=13,
+        ge=2,
+        le=100,
+        description="Words in a row that count as a quotation; shorter held-out texts are compared "
+        "whole. Source: Brown et al. 2020 (GPT-3), appendix C.",
+    )
+    ngram_fraction: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Fraction of a held-out text's runs of ngram_words words; documents that hold "
+        "it or more are dropped. GPT-3 drops at one run, which in documentation is any shared "
+        "parameter list; PaLM (Chowdhery et al. 2022) takes 0.7 of 8-grams.",
+    )
+    pair_fraction: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="Fraction of a held-out text's pairs of neighbouring words; documents that "
+        "hold it or more in one passage are dropped as edited copies. Default: measured on "
+        "docstrings, where it finds 99 % of copies with 15 % of their words changed.",
+    )
+
+
+class CurateSection(Section):
+    """All filters in the order in which they judge: language, quality, decontaminate, dedup."""
+
+    language: LanguageSection | None = Field(
+        default=LanguageSection(), description="Which languages stay; off keeps all."
+    )
+    quality: QualitySection | None = Field(
+        default=QualitySection(), description="Rules on the form of a document; off keeps all."
+    )
+    decontaminate: DecontaminateSection | None = Field(
+        default=DecontaminateSection(), description="What must not be learnt; off compares nothing."
+    )
+    dedup: DedupSection | None = Field(
+        default=DedupSection(), description="Copies among what is left; off keeps them."
+    )
+    pii: PiiSection | None = Field(
+        default=PiiSection(), description="Personal data; off neither counts nor replaces it."
+    )
+
+
+def _known(names: list[str], known: tuple[str, ...], what: str) -> list[str]:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} '{name}'. {did_you_mean(name, known)}")
+    return names

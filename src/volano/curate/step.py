@@ -1,0 +1,296 @@
+"""Curation: from all that was collected to what a model shall learn from, with every reason kept.
+
+Three stages, each resumed per shard after a kill:
+
+1. measure (a map over shards): all attributes of every document in one pass, and the decisions
+   that need no other document.
+2. compare (the whole corpus): which of the documents left are copies of one another, from hashes
+   and signatures alone.
+3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (personal data
+   replaced). It is replaced last, so that a tag never makes two documents alike.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.records import Document
+from volano.core.step import Context, Inputs, Step
+from volano.curate.decision import Decisions
+from volano.curate.decontaminate import (
+    HeldOut,
+    held_out_of,
+    judge_held_out,
+    measure_and_judge_overlap,
+)
+from volano.curate.dedup import STAYS, Duplicates, find_duplicates
+from volano.curate.funnel import funnel
+from volano.curate.language import judge_language, measure_language
+from volano.curate.quality import measure_and_judge
+from volano.curate.section import CurateSection, MinHashSection, PiiSection
+from volano.text import kernels
+from volano.text.kernels.hashing import document_hashes
+from volano.text.kernels.minhash import minhash_signatures
+from volano.text.pii import find_spans_in, redact
+
+Columns = dict[str, pa.Array]
+DECISION = "decision."
+DEDUP = "dedup."
+SIGNATURE = "scratch.signature"  # read by the comparison, never published
+SPLIT = "scratch.split"
+
+
+def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
+    """Write the curated corpus into `context.folder`."""
+    documents = inputs["documents"].corpus()
+    if documents.record is not Document:
+        raise DataError(
+            f"a corpus of {documents.manifest['record']} records",
+            str(documents.folder),
+            "Curation reads documents.",
+        )
+    kernels.warm_up()
+    held_out = _held_out(section, inputs)
+    shards = documents.shards()
+    measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
+    size = sum(path.stat().st_size for path in shards)
+    started = time.monotonic()
+    with context.progress("curate: measure", size / 1e6, "MB") as bar:
+        context.engine.map(
+            partial(_measure, section=section, held_out=held_out),
+            shards,
+            measured,
+            bar=bar,
+            unit_of=lambda path: path.stat().st_size / 1e6,
+        )
+    context.bill["measure_seconds"] = time.monotonic() - started
+    started = time.monotonic()
+    duplicates = _compare(measured, section)
+    context.bill["compare_seconds"] = time.monotonic() - started
+    started = time.monotonic()
+    with context.progress("curate: write", size / 1e6, "MB") as bar:
+        context.engine.map(
+            partial(_write, folder=context.folder, section=section),
+            _shards_to_write(shards, measured, duplicates),
+            [shard_path(context.folder, "data", place) for place in range(len(shards))],
+            bar=bar,
+            unit_of=lambda shard: shard.path.stat().st_size / 1e6,
+        )
+    context.bill["write_seconds"] = time.monotonic() - started
+    _finish(context.folder, documents)
+
+
+STEP = Step(name="curate", kind="corpus", version=1, section=CurateSection, run=run)
+
+
+def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
+    if section.decontaminate is None:
+        return None
+    corpora = {}
+    for name in section.decontaminate.against:
+        if name not in inputs:
+            raise DataError(
+                f"no held-out corpus '{name}'",
+                "curate.decontaminate.against",
+                "Name the step that makes it, or give its folder.",
+            )
+        corpora[name] = inputs[name].corpus()
+    return held_out_of(corpora, section.decontaminate)
+
+
+# ---- stage 1
+
+
+def _measure(
+    shard: Path, output: Path, *, section: CurateSection, held_out: HeldOut | None
+) -> None:
+    table = read_shard(shard, ["id", "text", "kind", "split"])
+    texts = table["text"].combine_chunks().fill_null("")
+    kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
+    decisions = Decisions.of(table.num_rows)
+    columns: Columns = {"id": table["id"].combine_chunks(), SPLIT: table["split"].combine_chunks()}
+    if section.language is not None:
+        found = measure_language(texts, kinds, section.language)
+        judge_language(found, section.language, decisions)
+        columns |= _named("language", found)
+    if section.quality is not None:
+        for rule in section.quality.rules:
+            columns |= _named(
+                rule, measure_and_judge(rule, texts, kinds, section.quality, decisions)
+            )
+    if held_out is not None and section.decontaminate is not None:
+        columns |= _named(
+            "decontaminate",
+            measure_and_judge_overlap(texts, held_out, section.decontaminate, decisions),
+        )
+    judge_held_out(splits, decisions)
+    if section.dedup is not None:
+        columns[DEDUP + "document_hash"] = document_hashes(texts)
+        if section.dedup.minhash is not None:
+            columns[SIGNATURE] = _signatures(texts, section.dedup.minhash)
+    if section.pii is not None:
+        columns |= _named("pii", _count_pii(texts, section.pii))
+    columns |= decisions.columns(DECISION)
+    columns[DECISION + "text_bytes"] = pc.binary_length(texts)
+    write_shard(output, pa.table(columns))
+
+
+def _named(group: str, columns: Columns) -> Columns:
+    return {f"{group}.{name}": column for name, column in columns.items()}
+
+
+def _signatures(texts: pa.LargeStringArray, settings: MinHashSection) -> pa.Array:
+    places = settings.permutations
+    signatures = minhash_signatures(
+        texts,
+        permutations=places,
+        shingle_words=settings.shingle_words,
+    )
+    data = pa.py_buffer(signatures.astype("<u4").tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * places), len(texts), [None, data])
+
+
+def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
+    counts = {kind: np.zeros(len(texts), np.int64) for kind in section.kinds}
+    for row, spans in find_spans_in(texts, section.kinds).items():
+        for span in spans:
+            counts[span.kind][row] += 1
+    return {kind: pa.array(values) for kind, values in counts.items()}
+
+
+# ---- stage 2
+
+
+def _compare(measured: list[Path], section: CurateSection) -> pa.Table | None:
+    # Recomputed after a kill: it takes a second or two, and depends on stage 1 alone.
+    if section.dedup is None:
+        return None
+    names = ["id", SPLIT, DECISION + "dropped_by", DEDUP + "document_hash"]
+    names += [SIGNATURE] if section.dedup.minhash is not None else []
+    table = pa.concat_tables(read_shard(path, names) for path in measured)
+    signatures = None
+    if section.dedup.minhash is not None:
+        places = section.dedup.minhash.permutations
+        column = table[SIGNATURE].combine_chunks()
+        flat = np.frombuffer(column.buffers()[1] or b"", "<u4")
+        signatures = flat.reshape(-1, places)[column.offset :][: len(column)]
+    found = find_duplicates(
+        pc.is_null(table[DECISION + "dropped_by"]).to_numpy(),
+        pc.equal(table[SPLIT], "train").to_numpy(),
+        table[DEDUP + "document_hash"].to_numpy(),
+        signatures,
+        section.dedup,
+    )
+    return _as_ids(found, table["id"])
+
+
+def _as_ids(found: Duplicates, ids: pa.ChunkedArray) -> pa.Table:
+    columns = {}
+    for name in ("exact_of", "near_of"):
+        places = getattr(found, name)
+        columns[name] = ids.take(pa.array(places, mask=places == STAYS))
+    columns["similarity"] = pa.array(found.similarity, mask=found.near_of == STAYS)
+    return pa.table(columns)
+
+
+# ---- stage 3
+
+
+@dataclass(frozen=True)
+class _Shard:
+    path: Path
+    measured: Path
+    duplicates: pa.Table | None  # the rows of this shard
+
+
+def _shards_to_write(
+    shards: list[Path], measured: list[Path], duplicates: pa.Table | None
+) -> list[_Shard]:
+    begin, items = 0, []
+    for path, numbers in zip(shards, measured, strict=True):
+        rows = read_shard(numbers, ["id"]).num_rows
+        part = None if duplicates is None else duplicates.slice(begin, rows)
+        items.append(_Shard(path, numbers, part))
+        begin += rows
+    return items
+
+
+def _write(shard: _Shard, output: Path, *, folder: Path, section: CurateSection) -> None:
+    table, measured = read_shard(shard.path), read_shard(shard.measured)
+    decisions = Decisions.from_table(measured, DECISION)
+    if shard.duplicates is not None and section.dedup is not None:
+        measured = _judge_duplicates(shard.duplicates, measured, section, decisions)
+    for name, column in decisions.columns(DECISION).items():
+        measured = measured.set_column(measured.schema.get_field_index(name), name, column)
+    _write_attributes(folder, output.name, measured)
+    standing = pa.array(decisions.standing)
+    gone = table.filter(pc.invert(standing))
+    if gone.num_rows:
+        reasons = pc.drop_null(measured[DECISION + "dropped_by"])
+        write_shard(folder / "dropped" / output.name, gone.append_column("dropped_by", reasons))
+    kept = table.filter(standing)
+    if section.pii is not None and section.pii.action != "off":
+        kept = _redacted(kept, section.pii)
+    write_shard(output, kept)  # last: its presence says that the shard is done
+
+
+def _judge_duplicates(
+    duplicates: pa.Table, measured: pa.Table, section: CurateSection, decisions: Decisions
+) -> pa.Table:
+    minhash = section.dedup.minhash if section.dedup else None
+    similarity = duplicates["similarity"].to_pylist()
+    for name, column, threshold in (
+        ("exact", "exact_of", None),
+        ("near", "near_of", minhash.min_similarity if minhash else None),
+    ):
+        originals = duplicates[column].to_pylist()
+        decisions.drop(
+            [row for row, original in enumerate(originals) if original is not None],
+            name,
+            value=similarity,
+            threshold=threshold,
+            evidence=[f"copy of {original}" for original in originals],
+        )
+    copy_of = pc.coalesce(duplicates["exact_of"], duplicates["near_of"])
+    measured = measured.append_column(DEDUP + "copy_of", copy_of)
+    return measured.append_column(DEDUP + "similarity", duplicates["similarity"])
+
+
+def _write_attributes(folder: Path, name: str, measured: pa.Table) -> None:
+    groups = {column.partition(".")[0] for column in measured.column_names} - {"id", "scratch"}
+    for group in sorted(groups):
+        names = [column for column in measured.column_names if column.startswith(group + ".")]
+        plain = [column.partition(".")[2] for column in names]
+        table = measured.select(["id", *names]).rename_columns(["id", *plain])
+        write_shard(folder / "attributes" / group / name, table)
+
+
+def _redacted(table: pa.Table, section: PiiSection) -> pa.Table:
+    spans = find_spans_in(table["text"], section.kinds)
+    if not spans:
+        return table
+    texts = table["text"].to_pylist()
+    for row, found in spans.items():
+        texts[row] = redact(texts[row], found, section.action)
+    place = table.schema.get_field_index("text")
+    return table.set_column(place, table.schema.field("text"), pa.array(texts, pa.large_string()))
+
+
+def _finish(folder: Path, documents: Corpus) -> None:
+    rows = funnel(Corpus(folder, {"record": "document"}))
+    if not rows[-1].documents:
+        worst = max(rows[1:], key=lambda row: row.documents_dropped)
+        raise DataError(
+            f"all {rows[0].documents:,} documents were dropped, "
+            f"{worst.documents_dropped:,} of them by '{worst.filter}'",
+            str(documents.folder),
+            f"Loosen curate's filter '{worst.filter}', or give more documents.",
+        )
+    finish_corpus(folder, "document", {"funnel": [row._asdict() for row in rows]})

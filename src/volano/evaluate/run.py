@@ -1,0 +1,177 @@
+"""One evaluation: all stages on the same held-out items, into one report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from volano.core.corpus import write_shard
+from volano.core.engine import available_cores
+from volano.core.errors import DataError
+from volano.core.progress import Bar
+from volano.core.records import Conversation, Document
+from volano.core.report import Measurement, Report
+from volano.core.step import Context
+from volano.evaluate.choice import matched_items
+from volano.evaluate.comparisons import compare_stages, win_rates
+from volano.evaluate.efficiency import measure_efficiency
+from volano.evaluate.functions import (
+    functions_that_fit,
+    items_that_fit,
+    measure_answers,
+    measure_bits,
+    measure_choice,
+    measure_choice_without_model,
+    sampled_answers,
+)
+from volano.evaluate.held_out import askable
+from volano.evaluate.safety import held_out_prompts, measure_bag_of_words, measure_safety
+from volano.evaluate.section import EvaluateSection
+from volano.evaluate.stage import RANDOM, Found, Item, Stage
+from volano.model.decoder import Decoder, initialise
+from volano.model.huggingface import load_checkpoint
+from volano.text.functions import FunctionDocument
+from volano.text.tokenizer import Tokenizer
+
+REPORT_FILE, ITEMS_FILE = "report.json", "items.parquet"
+ITEM_SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("id", pa.string()),
+        ("stage", pa.string()),
+        ("answer", pa.large_string()),
+        ("score", pa.float64()),
+        ("correct", pa.bool_()),
+    ]
+)
+
+
+def evaluate(
+    section: EvaluateSection,
+    *,
+    held_out: Sequence[Document],
+    safety: Sequence[Conversation],
+    checkpoints: Mapping[str, Path],
+    context: Context,
+) -> None:
+    """Write the report and every single result. `checkpoints` maps base, sft, aligned to folders.
+
+    Raises DataError where there is nothing to measure or nothing to measure it on.
+    """
+    if not checkpoints:
+        raise DataError("no checkpoint to evaluate", "evaluate", "Give base, sft or aligned.")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(context.workers or available_cores())
+    try:
+        stages = [
+            Stage(name, load_checkpoint(folder).eval(), Tokenizer.load(folder))
+            for name, folder in checkpoints.items()
+        ]
+        functions = askable(held_out)
+        if len(functions) < 2 and section.tasks != ["safety"]:
+            what = f"{len(functions)} held-out functions to ask about"
+            raise DataError(what, "evaluate", "Hold out more: collect.held_out_functions.")
+        works = 2 * ("held_out_functions" in section.tasks) + ("safety" in section.tasks)
+        with context.progress("evaluate", len(stages) * works + 1, "parts") as bar:
+            evaluation = _Evaluation(section, stages, context, bar)
+            if "held_out_functions" in section.tasks:
+                evaluation.choice(functions)
+                evaluation.answers(held_out, functions)
+            if "safety" in section.tasks:
+                evaluation.safety(safety)
+            if "efficiency" in section.tasks:
+                context.bill |= measure_efficiency(stages[-1], functions)
+            evaluation.write()
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Evaluation:
+    """Collects what the tasks find."""
+
+    def __init__(
+        self, section: EvaluateSection, stages: list[Stage], context: Context, bar: Bar
+    ) -> None:
+        self.section, self.stages, self.context, self.bar = section, stages, context, bar
+        self.measurements: list[Measurement] = []
+        self.items: list[Item] = []
+        self.extra: dict[str, int] = {}
+
+    def choice(self, functions: Sequence[FunctionDocument]) -> None:
+        """Four-way choice of every stage, of the random model, of chance and word overlap."""
+        items = matched_items(functions, self.section.choice_items)
+        first = self.stages[0]
+        fitting = items_that_fit(first.tokenizer, items, first.model.config.context)
+        self.extra |= {
+            "choice_items": len(fitting),
+            "choice_items_too_long": len(items) - len(fitting),
+        }
+        if len(fitting) < 2:
+            what = f"{len(fitting)} items for the four-way choice"
+            raise DataError(what, "evaluate", "Hold out more: collect.held_out_functions.")
+        self._add(measure_choice_without_model(fitting))
+        for stage in [_random_like(first, self.context.seed), *self.stages]:
+            self._add(measure_choice(stage, fitting))
+            if stage.name == "base":
+                self._add(measure_choice(stage, fitting, as_document=True))
+            self.bar.advance()
+
+    def answers(self, held_out: Sequence[Document], functions: Sequence[FunctionDocument]) -> None:
+        """Bits per byte, greedy and sampled answers of every stage."""
+        section, seed = self.section, self.context.seed
+        texts = [(each.id, each.text) for each in held_out[: section.bits_documents]]
+        first = self.stages[0]
+        room = first.model.config.context - section.max_answer_tokens
+        asked = functions_that_fit(first.tokenizer, functions, room)[: section.answers]
+        self.extra["functions_asked"] = len(asked)
+        if len(asked) < 2:
+            what = f"{len(asked)} questions leave room for an answer of {section.max_answer_tokens}"
+            remedy = "Lower evaluate.max_answer_tokens, or hold out more functions."
+            raise DataError(f"{what} tokens", "evaluate", remedy)
+        for stage in self.stages:
+            self._add(measure_bits(stage, texts, seed))
+            limit = section.max_answer_tokens
+            self._add(measure_answers(stage, asked, max_tokens=limit, seed=seed))
+            if stage.name == "base":
+                self._add(
+                    measure_answers(stage, asked, max_tokens=limit, seed=seed, as_document=True)
+                )
+            else:
+                self.items += sampled_answers(
+                    stage,
+                    asked,
+                    max_tokens=limit,
+                    temperature=section.sample_temperature,
+                    seeds=range(seed, seed + section.seeds),
+                )
+            self.bar.advance()
+
+    def safety(self, conversations: Sequence[Conversation]) -> None:
+        """Refusals and answers of every stage, beside the bag of words."""
+        prompts = held_out_prompts(conversations, self.section.safety_prompts)
+        self._add(measure_bag_of_words(conversations, prompts))
+        for stage in self.stages:
+            self._add(measure_safety(stage, prompts))
+            self.bar.advance()
+
+    def write(self) -> None:
+        """Write the report and the items."""
+        seed, folder = self.context.seed, self.context.folder
+        rows = [item._asdict() for item in self.items]
+        write_shard(folder / ITEMS_FILE, pa.Table.from_pylist(rows, schema=ITEM_SCHEMA))
+        Report(
+            (*self.measurements, *win_rates(self.items, seed)),
+            tuple(compare_stages(self.items, seed)),
+            dict(self.extra),
+        ).save(folder / REPORT_FILE)
+
+    def _add(self, found: Found) -> None:
+        self.measurements += found.measurements
+        self.items += found.items
+
+
+def _random_like(stage: Stage, seed: int) -> Stage:
+    model = Decoder(stage.model.config)
+    initialise(model, seed)
+    return Stage(RANDOM, model.eval(), stage.tokenizer)

@@ -1,0 +1,52 @@
+"""What a user may set of evaluation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from volano.core.recipe import Count, Section
+
+Task = Literal["held_out_functions", "safety", "efficiency"]
+
+
+class HeldOutSection(Section):
+    """The held-out functions: all of split test; nothing of them can be set."""
+
+
+class EvaluateSection(Section):
+    """What is measured, and on how many items."""
+
+    tasks: list[Task] = Field(
+        default=["held_out_functions", "safety", "efficiency"],
+        description="held_out_functions: bits per byte, four-way choice, answers; safety: refusal "
+        "of unsafe prompts and answers to safe ones; efficiency: speed and memory.",
+    )
+    choice_items: Count = Field(
+        default=600,
+        ge=1,
+        description="Four-way items at most. Source: at 600, a share near 70 % is known within 4 "
+        "points.",
+    )
+    bits_documents: Count = Field(
+        default=300, ge=2, description="Held-out documents whose bits per byte are measured."
+    )
+    answers: Count = Field(
+        default=300, ge=2, description="Held-out functions that each stage is asked about."
+    )
+    max_answer_tokens: int = Field(
+        default=48,
+        ge=1,
+        description="Tokens of an answer; one that is cut off there does not count as ended. "
+        "Source: 97 % of first sentences on this machine are shorter.",
+    )
+    seeds: int = Field(
+        default=3, ge=0, description="Sampled answers per function and stage; 0: greedy only."
+    )
+    sample_temperature: float = Field(
+        default=0.8, gt=0, description="Temperature of the sampled answers."
+    )
+    safety_prompts: Count = Field(
+        default=600,
+        ge=2,
+        description="Held-out safety prompts at most, of each set in equal shares of both labels.",
+    )

@@ -1,0 +1,51 @@
+"""The steps of this room: `held_out_functions` for curation to keep clear of, and `evaluate`.
+
+No torch here: the data side of the product loads this file without it.
+"""
+
+from volano.core.corpus import finish_corpus, shard_path, write_shard
+from volano.core.records import Document, table_of
+from volano.core.step import Context, Inputs, Step
+from volano.evaluate.held_out import select_held_out
+from volano.evaluate.section import EvaluateSection, HeldOutSection
+
+STAGES = ("base", "sft", "aligned")
+
+
+def run_held_out(section: HeldOutSection, inputs: Inputs, context: Context) -> None:
+    """Write the test functions; there may be none, and then curation has nothing to avoid."""
+    held_out = select_held_out(inputs["documents"].corpus().records())
+    write_shard(shard_path(context.folder, "data", 0), table_of(held_out, Document))
+    finish_corpus(context.folder, "document")
+    context.bill["functions"] = len(held_out)
+
+
+def run_evaluate(section: EvaluateSection, inputs: Inputs, context: Context) -> None:
+    """Measure the stages that exist on everything held out."""
+    from volano.evaluate.run import evaluate
+
+    safety = inputs["safety"].corpus().records() if "safety" in inputs else ()
+    evaluate(
+        section,
+        held_out=list(inputs["held_out_functions"].corpus().records()),
+        safety=list(safety),
+        checkpoints={name: inputs[name].folder for name in STAGES if name in inputs},
+        context=context,
+    )
+
+
+HELD_OUT_FUNCTIONS = Step(
+    name="held_out_functions",
+    kind="corpus",
+    version=1,
+    section=HeldOutSection,
+    run=run_held_out,
+)
+EVALUATE = Step(
+    name="evaluate",
+    kind="report",
+    version=1,
+    section=EvaluateSection,
+    run=run_evaluate,
+    seeded=True,
+)

@@ -1,0 +1,120 @@
+"""The report as tables for a terminal: stages side by side, then the tests, then speed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from volano.core.report import Measurement, Report
+from volano.evaluate.efficiency import BILL_PREFIX
+
+COLUMNS = ("base", "sft", "aligned")
+TITLES = {"base": "base", "sft": "SFT", "aligned": "aligned"}
+# What stands beside the stages, in one column: no model of ours, or not a stage.
+BESIDE = ("chance", "lexical", "random", "base as document", "bag of words")
+ROWS = {
+    "bits_per_byte": "bits per byte, held-out documentation",
+    "choice_pmi": "four-way choice, PMI (headline)",
+    "choice_normalised": "four-way choice, length-normalised",
+    "answer_chrf": "answers: chrF against the truth",
+    "answers_end": "answers that end",
+    "answers_repeat": "answers that repeat",
+    "refusal_unsafe": "unsafe prompts refused",
+    "answered_safe": "safe look-alikes answered",
+    "refusal_unsafe_matched": "unsafe refused, matched words",
+    "answered_safe_matched": "safe answered, matched words",
+    "win_rate_over_base": "chrF wins over base",
+    "win_rate_over_base_as_document": "chrF wins over base as document",
+    "win_rate_over_sft": "chrF wins over SFT, greedy",
+    "win_rate_over_sft_sampled": "chrF wins over SFT, sampled",
+}
+EFFICIENCY = {
+    "tokens_per_second": "tokens per second, batch of 64",
+    "tokens_per_second_alone": "tokens per second, one at a time",
+    "milliseconds_to_first_token": "milliseconds to the first token",
+    "peak_memory_megabytes": "peak memory, MB",
+}
+LENGTH_CONTROLLED = "_length_controlled"
+
+
+def report_tables(report: Report, bill: Mapping[str, Any]) -> list[Table]:
+    """The stage table, the paired tests, and what the bill says of speed; empty ones left out."""
+    tables = [_stage_table(report), _comparison_table(report), _efficiency_table(bill)]
+    return [table for table in tables if table.row_count]
+
+
+def _stage_table(report: Report) -> Table:
+    stages = [name for name in COLUMNS if any(m.stage == name for m in report.measurements)]
+    table = Table(title="Held-out evaluation (95 % interval)", title_justify="left")
+    table.add_column("")
+    for stage in stages:
+        table.add_column(TITLES[stage], justify="right")
+    table.add_column("beside", justify="left")
+    table.add_column("n", justify="right")
+    names = dict.fromkeys(m.name for m in report.measurements)
+    known = [name for name in ROWS if name in names]
+    for name in known + [name for name in names if name not in ROWS]:
+        found = {m.stage: m for m in report.measurements if m.name == name}
+        beside = [f"{stage} {_figure(found[stage])}" for stage in BESIDE if stage in found]
+        cells = [_with_interval(found[stage]) if stage in found else "" for stage in stages]
+        title = ROWS.get(name) or _title(name)
+        table.add_row(title, *cells, ", ".join(beside), str(max(m.n for m in found.values())))
+    return table
+
+
+def _comparison_table(report: Report) -> Table:
+    table = Table(title="Paired tests on the same items", title_justify="left")
+    for column, justify in (
+        ("", "left"),
+        ("stages", "left"),
+        ("difference", "right"),
+        ("p", "right"),
+        ("n", "right"),
+        ("test", "left"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for each in report.comparisons:
+        scale = 100 if each["test"] == "exact McNemar" else 1
+        unit = " points" if scale == 100 else ""
+        low, high = each["low"] * scale, each["high"] * scale
+        table.add_row(
+            ROWS.get(each["name"], _title(each["name"])),
+            f"{TITLES.get(each['first'])} → {TITLES.get(each['second'])}",
+            f"{each['difference'] * scale:+.{1 if scale == 100 else 3}f}{unit} "
+            f"[{low:+.{1 if scale == 100 else 3}f}, {high:+.{1 if scale == 100 else 3}f}]",
+            f"{each['p_value']:.1e}" if each["p_value"] < 0.001 else f"{each['p_value']:.3f}",
+            str(each["n"]),
+            each["test"],
+        )
+    return table
+
+
+def _efficiency_table(bill: Mapping[str, Any]) -> Table:
+    table = Table(title="Efficiency of the last stage, this run", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, title in EFFICIENCY.items():
+        if BILL_PREFIX + name in bill:
+            table.add_row(title, f"{bill[BILL_PREFIX + name]:,.1f}")
+    return table
+
+
+def _figure(measurement: Measurement) -> str:
+    if measurement.unit == "share":
+        return f"{100 * measurement.value:.1f} %"
+    return f"{measurement.value:.3f}" if measurement.value < 10 else f"{measurement.value:.1f}"
+
+
+def _with_interval(measurement: Measurement) -> str:
+    scale, digits = (100, 1) if measurement.unit == "share" else (1, 3)
+    if measurement.value >= 10:
+        digits = 1
+    low, high = measurement.low * scale, measurement.high * scale
+    return f"{_figure(measurement)} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _title(name: str) -> str:
+    if name.endswith(LENGTH_CONTROLLED):
+        plain = name.removesuffix(LENGTH_CONTROLLED)
+        return f"{ROWS.get(plain, plain.replace('_', ' '))}, at equal length"
+    return name.replace("_", " ")

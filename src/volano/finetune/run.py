@@ -1,0 +1,58 @@
+"""One run of supervised fine-tuning: conversations and a base model in, a checkpoint out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from volano.core.records import Conversation
+from volano.core.step import Context
+from volano.finetune.section import FinetuneSection
+from volano.finetune.sft import AnswerObjective, AnswerStream
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.text.chat import encode_conversation
+from volano.text.examples import fitting
+from volano.text.tokenizer import Tokenizer
+from volano.train.loop import train
+
+
+def finetune(
+    section: FinetuneSection,
+    *,
+    conversations: Sequence[Conversation],
+    base: Path,
+    tokenizer: Tokenizer,
+    context: Context,
+) -> None:
+    """Train and write the checkpoint, its metrics and the documents it saw into the folder.
+
+    Raises DataError where no conversation fits the model's context.
+    """
+    model = load_checkpoint(base)
+    examples = [encode_conversation(tokenizer, each.messages) for each in conversations]
+    found = fitting(examples, context=model.config.context, where="finetune.data")
+    stream = AnswerStream(
+        [examples[place] for place in found.places],
+        [conversations[place].source_ids for place in found.places],
+        context=model.config.context,
+        padding_id=tokenizer.end_of_text_id,
+        batch_rows=section.batch_rows,
+        epochs=section.epochs,
+        seed=context.seed,
+    )
+    total = stream.steps * stream.batch_rows * model.config.context
+    with context.progress("finetune", total, "tokens") as bar:
+        result = train(
+            model,
+            AnswerObjective(),
+            stream,
+            section,
+            seed=context.seed,
+            workers=context.workers,
+            scratch=context.scratch,
+            bar=bar,
+        )
+    save_checkpoint(context.folder, model, tokenizer)
+    result.save(context.folder)
+    context.bill |= result.bill()
+    context.bill["examples"] = len(found.places)
+    context.bill["examples_too_long"] = found.too_long
+    context.bill["examples_without_answer"] = found.without_answer

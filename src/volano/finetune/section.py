@@ -1,0 +1,67 @@
+"""What a user may set of supervised fine-tuning."""
+
+from typing import Any
+
+from pydantic import Field
+
+from volano.core.recipe import Section
+from volano.train.section import TrainSection
+
+FUNCTIONS = "functions"  # the word in `data` that stands for the curated function documents
+
+
+class ConversationsSection(Section):
+    """What is asked and answered. Made from the fine-tuning section by `conversations`."""
+
+    data: str | list[str] = Field(
+        default=FUNCTIONS,
+        description="`functions` asks about each documented function of the curated corpus; a path "
+        "or a list of paths and globs names JSONL files (.gz, .zst) whose lines hold `messages`. "
+        "Of files, the content bears identity and not the path.",
+    )
+    min_answer_words: int = Field(
+        default=3,
+        ge=1,
+        description="Words; functions with a shorter first sentence are left out. Source: at two "
+        "words the documentation of this machine says 'Deprecated.' or repeats the name.",
+    )
+    max_answer_words: int = Field(
+        default=40,
+        ge=1,
+        description="Words; functions with a longer first sentence are left out. Source: 97 % of "
+        "first sentences on this machine are shorter; most others are tables or lists.",
+    )
+
+    @property
+    def names(self) -> list[str]:
+        """`data` as a list."""
+        return [self.data] if isinstance(self.data, str) else self.data
+
+    @property
+    def paths(self) -> list[str]:
+        """The users' files among `data`."""
+        return [name for name in self.names if name != FUNCTIONS]
+
+    def identity(self) -> dict[str, Any]:
+        """As of any section, but without paths: the step's listing knows what the files hold."""
+        return super().identity() | {"data": [name for name in self.names if name == FUNCTIONS]}
+
+
+class FinetuneSection(ConversationsSection, TrainSection):
+    """Learning to answer: from which conversations, and how it is trained."""
+
+    epochs: float = Field(
+        default=1.0, gt=0, description="Times over the conversations; 0.5 reads half of them."
+    )
+    learning_rate: float = Field(
+        default=0.004, gt=0, description="AdamW's rate at its peak. Source: docs/log.md."
+    )
+    matrix_learning_rate: float = Field(
+        default=0.015, gt=0, description="Muon's rate at its peak. Source: docs/log.md."
+    )
+
+    def conversations(self) -> ConversationsSection:
+        """The settings of the step that makes the conversations."""
+        return ConversationsSection(
+            **{name: getattr(self, name) for name in ConversationsSection.model_fields}
+        )

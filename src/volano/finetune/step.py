@@ -1,0 +1,74 @@
+"""The steps of this room: `conversations` makes what is learnt, `finetune` the model that has.
+
+No torch here: the data side of the product loads this file without it.
+"""
+
+from volano.core.corpus import finish_corpus, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.jsonlines import list_files, quarantine_table, read_records
+from volano.core.records import Conversation, table_of
+from volano.core.step import Context, Inputs, Listing, Step
+from volano.finetune.conversations import ask_about_functions, conversation_of
+from volano.finetune.section import FUNCTIONS, ConversationsSection, FinetuneSection
+from volano.text.tokenizer import Tokenizer
+
+
+def scan_conversations(section: ConversationsSection) -> Listing:
+    """The users' files."""
+    return list_files(section.paths)
+
+
+def run_conversations(section: ConversationsSection, inputs: Inputs, context: Context) -> None:
+    """Write the conversations to learn from. Raises DataError where there are none."""
+    conversations: list[Conversation] = []
+    manifest = {}
+    if FUNCTIONS in section.names:
+        documents = inputs["documents"].corpus().records()
+        conversations, left_out = ask_about_functions(documents, section)
+        manifest["left_out"] = dict(sorted(left_out.items()))
+    if section.paths:
+        listing = context.listing or scan_conversations(section)
+        own, problems = read_records([entry.path for entry in listing.entries], conversation_of)
+        conversations += own
+        if problems:
+            write_shard(shard_path(context.folder, "quarantine", 0), quarantine_table(problems))
+    if not conversations:
+        remedy = "Collect functions with documentation, or name JSONL files of messages."
+        raise DataError("no conversations to learn from", "finetune.data", remedy)
+    write_shard(shard_path(context.folder, "data", 0), table_of(conversations, Conversation))
+    finish_corpus(context.folder, "conversation", manifest)
+    context.bill["conversations"] = len(conversations)
+
+
+def run_finetune(section: FinetuneSection, inputs: Inputs, context: Context) -> None:
+    """Fine-tune the base model on the conversations of the training split."""
+    from volano.finetune.run import finetune
+
+    conversations = [
+        each for each in inputs["conversations"].corpus().records() if each.split == "train"
+    ]
+    finetune(
+        section,
+        conversations=conversations,
+        base=inputs["base"].folder,
+        tokenizer=Tokenizer.load(inputs["tokenizer" if "tokenizer" in inputs else "base"].folder),
+        context=context,
+    )
+
+
+CONVERSATIONS = Step(
+    name="conversations",
+    kind="corpus",
+    version=1,
+    section=ConversationsSection,
+    run=run_conversations,
+    scan=scan_conversations,
+)
+FINETUNE = Step(
+    name="finetune",
+    kind="checkpoint",
+    version=1,
+    section=FinetuneSection,
+    run=run_finetune,
+    seeded=True,
+)

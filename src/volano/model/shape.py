@@ -1,0 +1,97 @@
+"""What a decoder is made of, and which shape a given number of parameters should take.
+
+Apart from the decoder and free of torch, so that a plan can be drawn without it.
+"""
+
+from dataclasses import dataclass
+from math import log2, sqrt
+
+from volano.core.errors import RecipeError
+
+HEAD_WIDTH = 64  # of every Llama below 3B; two bf16 tiles of the CPU's matmul
+TOLERANCE = 1.3  # a shape further than this factor from what was asked for is refused
+WIDTHS = (16, 32, 48, *range(64, 16_385, 64))
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """A Llama's shape. Feed-forward counts the neurons of the gate; context is in tokens."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    feed_forward: int
+    context: int
+    rope_theta: float = 10_000.0
+    norm_epsilon: float = 1e-5
+    tied: bool = True
+    head_width: int = 0  # 0: width / heads
+
+    def __post_init__(self) -> None:
+        counts = (self.vocabulary, self.width, self.layers, self.heads, self.key_value_heads)
+        if min(*counts, self.feed_forward, self.context) < 1:
+            raise _impossible(self, "a count is below 1")
+        if self.heads % self.key_value_heads:
+            raise _impossible(self, "heads is no multiple of key_value_heads")
+        if not self.head_width:
+            if self.width % self.heads:
+                raise _impossible(self, "width is no multiple of heads")
+            object.__setattr__(self, "head_width", self.width // self.heads)
+        if self.head_width % 2:
+            raise _impossible(self, "head width is odd, and rotation pairs its two halves")
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers; a tied embedding counts once."""
+        attention = 2 * self.width * self.head_width * (self.heads + self.key_value_heads)
+        layer = attention + 3 * self.width * self.feed_forward + 2 * self.width
+        embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
+        return embeddings + self.layers * layer + self.width
+
+
+def shape_for(parameters: int, vocabulary: int, context: int) -> DecoderConfig:
+    """The shape whose number of parameters, tied embedding included, is nearest to `parameters`.
+
+    Rule: heads of 64, feed-forward 3 × width (SwiGLU's 8/3 rounded up to whole tiles), layers
+    near √(width / 8): 4 at width 128, 8 at 512, 16 at 2,048 as in Llama 3.2 1B. A factor of two
+    away from that depth costs as much as missing the count by a quarter of a doubling. Shallow and
+    wide on purpose: on a CPU it is faster, and Kaplan et al. 2020 (figure 5) find loss flat over
+    a tenfold range of width / layers. Raises RecipeError where no shape comes within 30 %.
+    """
+    best = min(
+        (
+            _shape(width, layers, vocabulary, context)
+            for width in WIDTHS
+            for layers in range(1, 2 * round(sqrt(width / 8)) + 3)
+        ),
+        key=lambda shape: (
+            abs(log2(shape.parameters / max(parameters, 1)))
+            + 0.25 * abs(log2(shape.layers / sqrt(shape.width / 8)))
+        ),
+    )
+    if not 1 / TOLERANCE <= best.parameters / max(parameters, 1) <= TOLERANCE:
+        raise RecipeError(
+            f"no decoder with a vocabulary of {vocabulary:,} has about {parameters:,} parameters",
+            "model.parameters",
+            f"The nearest has {best.parameters:,}; change parameters or the vocabulary.",
+        )
+    return best
+
+
+def _impossible(config: DecoderConfig, what: str) -> RecipeError:
+    return RecipeError(what, f"model shape {config}", "Change the numbers named.")
+
+
+def _shape(width: int, layers: int, vocabulary: int, context: int) -> DecoderConfig:
+    heads = max(1, width // HEAD_WIDTH)
+    return DecoderConfig(
+        vocabulary=vocabulary,
+        width=width,
+        layers=layers,
+        heads=heads,
+        key_value_heads=heads,
+        feed_forward=3 * width,
+        context=context,
+    )

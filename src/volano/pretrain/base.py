@@ -1,0 +1,48 @@
+"""A finished checkpoint as the base: its weights as they are, its tokenizer made able to chat."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from volano.core.corpus import write_shard
+from volano.model.decoder import Decoder
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.text.tokenizer import Tokenizer
+
+
+def import_checkpoint(source: Path, folder: Path) -> int:
+    """Write the checkpoint in `source` as a base of ours; how many special tokens were added.
+
+    A token that the tokenizer lacks (see text/chat.py) is given the mean of all embeddings: it is
+    then about as likely as any other until fine-tuning teaches it. What the checkpoint was trained
+    on is not known to us, so `seen` is empty.
+    """
+    model = load_checkpoint(source)
+    tokenizer = Tokenizer.load(source)
+    added = tokenizer.add_special_tokens()
+    if tokenizer.vocabulary > model.config.vocabulary:
+        model = with_vocabulary(model, tokenizer.vocabulary)
+    save_checkpoint(folder, model, tokenizer)
+    seen = {"id": pa.array([], pa.string()), "tokens": pa.array([], pa.int64())}
+    write_shard(folder / "seen.parquet", pa.table(seen))
+    return added
+
+
+def with_vocabulary(model: Decoder, vocabulary: int) -> Decoder:
+    """The model with rows for more tokens; all other logits stay as they were."""
+    grown = Decoder(replace(model.config, vocabulary=vocabulary))
+    grown.to(model.head_weight.dtype)
+    weights = model.state_dict()
+    with torch.no_grad():
+        for name, parameter in grown.state_dict().items():
+            parameter.copy_(_grown(weights[name], len(parameter)))
+    return grown.compute_in(model.compute_dtype)
+
+
+def _grown(weight: Tensor, rows: int) -> Tensor:
+    if len(weight) == rows:
+        return weight
+    return torch.cat([weight, weight.mean(0, keepdim=True).expand(rows - len(weight), -1)])

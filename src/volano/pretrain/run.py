@@ -1,0 +1,59 @@
+"""One pre-training run: packed tokens in, a checkpoint that transformers loads out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from volano.core.step import Context
+from volano.model.bits_per_byte import bits_per_byte
+from volano.model.decoder import Decoder, initialise, shape_for
+from volano.model.huggingface import save_checkpoint
+from volano.pretrain.objective import LanguageModelling
+from volano.pretrain.section import PretrainSection
+from volano.text.stream import TokenShards, TokenStream
+from volano.text.tokenizer import Tokenizer
+from volano.train.loop import train
+
+
+def pretrain(
+    section: PretrainSection,
+    *,
+    tokens: Path,
+    tokenizer: Tokenizer,
+    held_out: Sequence[str],
+    context: Context,
+) -> None:
+    """Train and write the checkpoint, its metrics and the documents it saw into the folder."""
+    stream = TokenStream(
+        TokenShards(tokens),
+        steps=section.steps,
+        batch_rows=section.batch_rows,
+        seed=context.seed,
+        mixture=section.mixture,
+    )
+    size = section.model
+    shape = shape_for(size.parameters, tokenizer.vocabulary, size.context)
+    model = Decoder(replace(shape, tied=size.tied))
+    initialise(model, context.seed)
+
+    def validate() -> Mapping[str, float]:
+        return {"held_out_bits_per_byte": bits_per_byte(model, tokenizer, held_out).value}
+
+    with context.progress("pretrain", stream.steps * stream.tokens_per_step, "tokens") as bar:
+        result = train(
+            model,
+            LanguageModelling(),
+            stream,
+            section,
+            seed=context.seed,
+            workers=context.workers,
+            scratch=context.scratch,
+            bar=bar,
+            validate=validate if held_out else None,
+        )
+    save_checkpoint(context.folder, model, tokenizer)
+    result.save(context.folder)
+    context.bill |= result.bill()
+    context.bill["parameters"] = model.config.parameters
+    for kind, epochs in stream.epochs().items():
+        context.bill[f"epochs.{kind}"] = epochs

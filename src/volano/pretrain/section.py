@@ -1,0 +1,104 @@
+"""What a user may set of tokenizer, packing and pre-training."""
+
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from volano.core.errors import RecipeError
+from volano.core.recipe import Count, Runtime, Section, Switch
+from volano.train.section import TrainSection
+
+
+class TokenizerSection(Section):
+    """How text becomes tokens."""
+
+    vocabulary: Count = Field(
+        default=4096,
+        ge=261,
+        description="Tokens, special ones included; at least 261 (every byte and five special "
+        "tokens). Source: docs/log.md for models of 1–2M parameters.",
+    )
+    kinds: list[str] = Field(
+        default=[],
+        description="Kinds of document to learn from (function, topic, code …); empty: all.",
+    )
+    sample_bytes: Count = Field(
+        default=32_000_000,
+        ge=1,
+        description="Bytes of text to learn from, spread evenly over the corpus where it is "
+        "larger. Source: merges of a small vocabulary settle within some 10 MB.",
+    )
+
+
+class PackSection(Section):
+    """How documents become rows. Made from the pre-training section by `packing`."""
+
+    context: int = Field(default=128, ge=2, description="Positions per row, in tokens.")
+    kinds: list[str] = Field(default=[], description="Kinds of document to pack; empty: all.")
+
+
+class ModelSection(Section):
+    """The size of the model; its shape follows from it."""
+
+    parameters: Count = Field(
+        default=1_400_000,
+        ge=1,
+        description="Trainable parameters, embedding included; the nearest sensible shape is taken "
+        "(model/shape.py). Source: docs/log.md.",
+    )
+    context: int = Field(
+        default=128, ge=2, description="Tokens that the model sees at once; rows are this long."
+    )
+    tied: Switch = Field(
+        default=True,
+        description="One matrix for embedding and head. Off adds vocabulary × width parameters and "
+        "no work per token: better per token where the vocabulary is small (docs/log.md).",
+    )
+
+
+class PretrainSection(TrainSection):
+    """A base model from nothing: its size, its data, and how it is trained."""
+
+    model: ModelSection = Field(default=ModelSection(), description="The size of the model.")
+    tokens: Count = Field(
+        default=2_500_000,
+        ge=1,
+        description="Tokens to train on, over all epochs; rounded to whole steps. Never depends on "
+        "the machine.",
+    )
+    mixture: dict[str, float] = Field(
+        default={},
+        description="Share of tokens by kind of document, such as {function: 0.9, topic: 0.1}; "
+        "kinds left out are not read. Empty: each kind by its size.",
+    )
+    evaluate_documents: int = Field(
+        default=100,
+        ge=0,
+        description="Held-out documents whose bits per byte are measured while training; 0: none.",
+    )
+
+    def packing(self) -> PackSection:
+        """The settings of the packing step that this section needs."""
+        kinds = sorted(kind for kind, share in self.mixture.items() if share > 0)
+        return PackSection(context=self.model.context, kinds=kinds)
+
+    @property
+    def steps(self) -> int:
+        """Training steps, at least one."""
+        return max(1, round(self.tokens / (self.batch_rows * self.model.context)))
+
+
+class ImportSection(Section):
+    """A finished checkpoint in place of pre-training; its files, not their path, bear identity."""
+
+    path: Annotated[str, Runtime] = Field(
+        description="Folder of a Hugging Face checkpoint: config.json, safetensors, tokenizer.json."
+    )
+
+    @classmethod
+    def of(cls, base: str) -> Self:
+        """The section of a recipe's `base: hf:PATH`. Raises RecipeError for any other form."""
+        scheme, _, path = base.partition(":")
+        if scheme != "hf" or not path:
+            raise RecipeError(f"cannot read '{base}'", "base", "Write it as hf:PATH.")
+        return cls(path=path)

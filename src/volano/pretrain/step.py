@@ -1,0 +1,145 @@
+"""The steps from curated documents to a base model: tokenizer, pack, pretrain; or import.
+
+No torch here: the data side of the product loads this file without it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from volano.core.artifact import Artifact
+from volano.core.corpus import Corpus, read_shard
+from volano.core.errors import DataError, did_you_mean
+from volano.core.files import file_digest
+from volano.core.step import Context, Entry, Inputs, Listing, Step
+from volano.pretrain.section import (
+    ImportSection,
+    PackSection,
+    PretrainSection,
+    TokenizerSection,
+)
+from volano.text.pack import pack_documents
+from volano.text.tokenizer import Tokenizer, train_tokenizer
+
+TRAIN = "train"  # the only split that a model may learn from
+CHECKPOINT_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json")
+
+
+def run_tokenizer(section: TokenizerSection, inputs: Inputs, context: Context) -> None:
+    """Learn a tokenizer from the training documents of the curated corpus."""
+    corpus = inputs["documents"].corpus()
+    kinds = _kinds(corpus, section.kinds, "tokenizer.kinds")
+    total = int(corpus.manifest["text_bytes"])
+    keep_every = max(1, -(-total // section.sample_bytes))
+
+    def texts() -> Iterator[str]:
+        documents = (text for kind in kinds for _, text in _training_texts(corpus, kind))
+        for place, text in enumerate(documents):
+            if place % keep_every == 0:
+                yield text
+
+    tokenizer = train_tokenizer(texts(), vocabulary=section.vocabulary)
+    tokenizer.save(context.folder)
+    context.bill["vocabulary"] = tokenizer.vocabulary
+
+
+def run_pack(section: PackSection, inputs: Inputs, context: Context) -> None:
+    """Write the training documents as rows of tokens."""
+    corpus = inputs["documents"].corpus()
+    tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
+    kinds = _kinds(corpus, section.kinds, "pretrain.mixture")
+    documents = sum(int(corpus.manifest["kinds"][kind]) for kind in kinds)
+    with context.progress("pack", documents, "documents") as bar:
+
+        def counted(kind: str) -> Iterator[tuple[str, str]]:
+            for document, text in _training_texts(corpus, kind):
+                bar.advance()
+                yield document, text
+
+        packed = pack_documents(
+            context.folder,
+            {kind: counted(kind) for kind in kinds},
+            tokenizer,
+            context=section.context,
+        )
+        bar.note(f"{packed.tokens:,} tokens, {packed.padding_fraction:.2%} padding")
+    context.bill["tokens"] = packed.tokens
+    context.bill["padding_fraction"] = packed.padding_fraction
+
+
+def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> None:
+    """Train a model from nothing."""
+    from volano.pretrain.run import pretrain
+
+    held_out = inputs.get("held_out")
+    pretrain(
+        section,
+        tokens=inputs["tokens"].folder,
+        tokenizer=Tokenizer.load(inputs["tokenizer"].folder),
+        held_out=_sample(held_out, section.evaluate_documents) if held_out else [],
+        context=context,
+    )
+
+
+def scan_import(section: ImportSection) -> Listing:
+    """The files that decide what is imported. Raises DataError where the folder holds none."""
+    folder = Path(section.path).expanduser()
+    files = sorted({path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)})
+    if not files:
+        raise DataError("no checkpoint here", str(folder), "Name a Hugging Face checkpoint.")
+    return Listing(
+        tuple(Entry(path.name, path, path.stat().st_size, file_digest(path)) for path in files)
+    )
+
+
+def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None:
+    """Take over a finished checkpoint and its tokenizer."""
+    from volano.pretrain.base import import_checkpoint
+
+    added = import_checkpoint(Path(section.path).expanduser(), context.folder)
+    context.bill["added_tokens"] = added
+
+
+TOKENIZER = Step(
+    name="tokenizer", kind="tokenizer", version=1, section=TokenizerSection, run=run_tokenizer
+)
+PACK = Step(name="pack", kind="tokens", version=1, section=PackSection, run=run_pack)
+PRETRAIN = Step(
+    name="pretrain",
+    kind="checkpoint",
+    version=1,
+    section=PretrainSection,
+    run=run_pretrain,
+    seeded=True,
+)
+IMPORT = Step(
+    name="import",
+    kind="checkpoint",
+    version=1,
+    section=ImportSection,
+    run=run_import,
+    scan=scan_import,
+)
+
+
+def _kinds(corpus: Corpus, wanted: Sequence[str], where: str) -> list[str]:
+    known = sorted(corpus.manifest["kinds"])
+    for kind in wanted:
+        if kind not in known:
+            raise DataError(f"no documents of kind '{kind}'", where, did_you_mean(kind, known))
+    return list(wanted) or known
+
+
+def _training_texts(corpus: Corpus, kind: str) -> Iterator[tuple[str, str]]:
+    for shard in corpus.shards():
+        table = read_shard(shard, ["id", "text", "kind", "split"])
+        table = table.filter((pc.field("kind") == kind) & (pc.field("split") == TRAIN))
+        yield from zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
+
+
+def _sample(held_out: Artifact, count: int) -> list[str]:
+    """Texts spread evenly over the corpus."""
+    texts: list[str] = held_out.corpus().to_arrow(["text"])["text"].to_pylist()
+    step = max(1, len(texts) // count) if count else len(texts) + 1
+    return texts[::step][:count]

@@ -1,0 +1,108 @@
+"""The recipe of the whole wheel: one section per phase, and where shipped recipes are found."""
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from volano.align.section import AlignSection
+from volano.collect.section import CollectSection
+from volano.core.errors import RecipeError, did_you_mean
+from volano.core.recipe import Path_, Runtime, Section, load_yaml, override
+from volano.curate.section import CurateSection
+from volano.evaluate.section import EvaluateSection
+from volano.finetune.section import FinetuneSection
+from volano.pretrain.section import PretrainSection, TokenizerSection
+
+
+class About(Section):
+    """What `volano recipes` shows of a recipe. Bears no identity."""
+
+    minutes: float = Field(default=0, ge=0, description="Expected minutes on `machine`.")
+    machine: str = Field(default="2 cores", description="What the minutes were measured on.")
+    shows: str = Field(default="", description="What the recipe demonstrates, in one line.")
+
+
+class Recipe(Section):
+    """Settings of a run; a section that is off is a phase that does not happen."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Label of everything the recipe makes: letters, digits, '-', '_' and '.'.",
+    )
+    about: Annotated[About, Runtime] = Field(default=About(), description="For `volano recipes`.")
+    seed: int = Field(default=1, ge=0, description="Seed of everything random. Bears identity.")
+    workers: Annotated[int, Runtime] = Field(
+        default=0, ge=0, description="Workers and training threads; 0 takes every available core."
+    )
+    base: str | None = Field(
+        default=None,
+        description="`hf:PATH` enters with a finished Llama checkpoint instead of pre-training.",
+    )
+    collect: CollectSection = Field(default=CollectSection(), description="Where text comes from.")
+    curate: CurateSection = Field(default=CurateSection(), description="What text is kept.")
+    tokenizer: TokenizerSection = Field(
+        default=TokenizerSection(), description="How text becomes tokens."
+    )
+    pretrain: PretrainSection | None = Field(
+        default=PretrainSection(), description="The base model; off stops after curation."
+    )
+    finetune: FinetuneSection | None = Field(
+        default=FinetuneSection(), description="Supervised fine-tuning."
+    )
+    align: AlignSection | None = Field(
+        default=AlignSection(), description="Alignment by preferences."
+    )
+    evaluate: EvaluateSection | None = Field(
+        default=EvaluateSection(), description="Evaluation of every stage."
+    )
+
+
+def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of that name (laptop/python-docs) or file, with `a.b=c` applied.
+
+    Raises RecipeError with file, line and key.
+    """
+    path = recipe_path(reference)
+    values, lines = load_yaml(path)
+    return read_recipe(values, lines, overrides, where=path.name)
+
+
+def read_recipe(
+    values: dict[str, Any], lines: dict[Path_, str], overrides: Iterable[str], *, where: str
+) -> Recipe:
+    """The recipe of those values, with `a.b=c` applied."""
+    override(values, lines, overrides)
+    return Recipe.read(values, where, lines)
+
+
+def recipe_path(reference: str) -> Path:
+    """The file of a recipe, given as a path or as the name of a shipped one."""
+    path = Path(reference)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        if not path.is_file():
+            near = (
+                [str(each) for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+            )
+            remedy = did_you_mean(reference, near) if near else "See `volano recipes`."
+            raise RecipeError("no such recipe file", reference, remedy)
+        return path
+    shipped = shipped_recipes()
+    if reference not in shipped:
+        raise RecipeError(
+            f"no recipe '{reference}'",
+            "volano recipes",
+            did_you_mean(reference, shipped) + " A recipe of your own is named by its file.",
+        )
+    return shipped[reference]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name → file of every recipe inside the package."""
+    root = Path(str(resources.files("volano.recipes")))
+    return {
+        path.relative_to(root).with_suffix("").as_posix(): path
+        for path in sorted(root.rglob("*.yaml"))
+    }

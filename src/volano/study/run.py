@@ -1,0 +1,100 @@
+"""Run the stages of a recipe: each is reused where it exists and made where it does not."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from volano.core.artifact import Artifact
+from volano.core.errors import RecipeError, StoreError, did_you_mean
+from volano.core.store import Order, Store
+from volano.study.recipe import Recipe
+from volano.study.wheel import Stage, stages_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one stage."""
+
+    stage: Stage
+    artifact: Artifact
+    reused: bool
+    seconds: float
+
+
+def run(
+    recipe: Recipe,
+    store: Store,
+    *,
+    only: str | None = None,
+    given: Mapping[str, Artifact] | None = None,
+    targets: Iterable[str] | None = None,
+    silent: bool = False,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Make every stage of the recipe, in order, and report each as it ends.
+
+    `only` names a phase: its stages are made and all others must exist. `given` puts an artifact
+    in the place of a stage; `targets` makes only those stages and what they need.
+    """
+    stages = stages_of(recipe)
+    if only is not None and only not in {each.phase for each in stages}:
+        known = dict.fromkeys(each.phase for each in stages)
+        raise RecipeError(f"no phase '{only}' in this recipe", "--only", did_you_mean(only, known))
+    present = dict(given or {})
+    stages = needed(stages, present, targets, only)
+    outcomes = []
+    for stage in stages:
+        begun = time.monotonic()
+        order = order_of(stage, recipe, store, present)
+        if only is not None and stage.phase != only:
+            found = store.existing(order)
+            if found is None:
+                raise StoreError(
+                    f"stage '{stage.name}' is not in the store",
+                    f"--only {only}",
+                    f"Run without --only, or with --only {stage.phase} first.",
+                )
+            present[stage.name] = found
+            continue
+        made = store.make(order, workers=recipe.workers, silent=silent)
+        present[stage.name] = made.artifact
+        outcome = Outcome(stage, made.artifact, made.reused, time.monotonic() - begun)
+        outcomes.append(outcome)
+        report(outcome)
+    return outcomes
+
+
+def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, Artifact]) -> Order:
+    """The stage as an order of the store, its inputs taken from what is present."""
+    inputs = {name: present[source] for name, source in stage.inputs.items()}
+    return store.order(
+        stage.step,
+        stage.section,
+        inputs,
+        name=f"{recipe.name}/{stage.name}",
+        seed=recipe.seed,
+    )
+
+
+def needed(
+    stages: list[Stage],
+    given: Mapping[str, Artifact],
+    targets: Iterable[str] | None,
+    only: str | None,
+) -> list[Stage]:
+    """The stages that the targets (or the phase) rest on, without those that are given."""
+    by_name = {each.name: each for each in stages}
+    if targets is not None:
+        stack = list(targets)
+    elif only is not None:
+        stack = [each.name for each in stages if each.phase == only]
+    else:
+        stack = list(by_name)
+    wanted: set[str] = set()
+    while stack:
+        name = stack.pop()
+        if name in wanted or name in given:
+            continue
+        wanted.add(name)
+        stack.extend(by_name[name].inputs.values())
+    return [each for each in stages if each.name in wanted]

@@ -1,0 +1,169 @@
+"""One phase on plain files or on an artifact, without a recipe file.
+
+`volano curate crawl/*.jsonl --out clean/` is the recipe with `collect.paths` set and everything
+beyond curation left undone. What it makes lies in the store like anything else, so a second call
+reuses it; `out` gets a plain copy.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from volano.core.artifact import Artifact
+from volano.core.errors import StoreError, VolanoError, did_you_mean
+from volano.core.store import Store
+from volano.study.recipe import Recipe, read_recipe
+from volano.study.run import Outcome, run
+
+# Which stage a phase ends in, and in the place of which stages its data may be given.
+TARGETS = {
+    "collect": ("collected", ()),
+    "curate": ("curated", ("collected",)),
+    "tokenizer": ("tokenizer", ("collected", "curated")),
+    "pretrain": ("base", ("collected", "curated")),
+    "finetune": ("sft", ("collected", "curated")),
+    "align": ("aligned", ("collected", "curated")),
+    "evaluate": ("report", ("collected",)),
+}
+
+
+def run_phase(
+    phase: str,
+    store: Store,
+    *,
+    data: Sequence[str],
+    settings: Sequence[str] | Mapping[str, Any] = (),
+    checkpoint: str | None = None,
+    name: str = "mine",
+    out: Path | str | None = None,
+    silent: bool = False,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Make the artifact of one phase, and what it rests on.
+
+    `data` holds files, folders and globs, or the name of one corpus artifact; `checkpoint` names
+    an artifact, a checkpoint folder or `hf:FOLDER`. `settings` are keys of the phase's section,
+    as `key=value` or as a mapping.
+    """
+    target, places = TARGETS[phase]
+    if out is not None:
+        check_out(Path(out))
+    values: dict[str, Any] = {"name": name}
+    given: dict[str, Artifact] = {}
+    corpus = _corpus(store, data)
+    if corpus is not None:
+        given.update(dict.fromkeys(places, corpus))
+    elif data and phase in {"finetune", "align"}:
+        values[phase] = {"data": list(data)}
+    elif data:
+        values["collect"] = {"source": "files", "paths": list(data)}
+    recipe = _recipe(phase, values, settings)
+    if checkpoint is not None:
+        given.update(_checkpoint(phase, store, checkpoint, recipe))
+    if "curated" in places and "curated" not in given and "collect" in values:
+        # A phase on plain files takes them as they are: filters run only when they are asked for.
+        collected = run(recipe, store, targets=["collected"], silent=silent, report=report)
+        given["curated"] = given["collected"] = collected[-1].artifact
+    outcomes = run(recipe, store, given=given, targets=[target], silent=silent, report=report)
+    if not outcomes:
+        raise StoreError("nothing to do", name, "The artifact given is already of this phase.")
+    if out is not None:
+        copy_out(outcomes[-1].artifact, Path(out))
+    return outcomes
+
+
+def check_out(out: Path) -> None:
+    """Raise StoreError where `out` is not a place that a copy may go to."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if (out / "artifact.json").is_file():
+            return  # an earlier copy: it is replaced
+        raise StoreError("exists and is not empty", f"--out {out}", "Name a new folder.")
+
+
+def copy_out(artifact: Artifact, out: Path) -> None:
+    """A plain copy of an artifact, whole or absent."""
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(artifact.folder, unfinished)
+    if out.exists():
+        shutil.rmtree(out)
+    unfinished.rename(out)
+
+
+def _recipe(
+    phase: str, values: dict[str, Any], settings: Sequence[str] | Mapping[str, Any]
+) -> Recipe:
+    if isinstance(settings, Mapping):
+        own = {key: _plain(value) for key, value in settings.items()}
+        values[phase] = {**values.get(phase, {}), **own}
+        return read_recipe(values, {}, (), where=f"volano.{phase}")
+    sections = set(Recipe.model_fields)
+    assignments = [
+        each
+        if each.split(".", 1)[0] in sections and "." in each.split("=")[0]
+        else f"{phase}.{each}"
+        for each in settings
+    ]
+    return read_recipe(values, {}, assignments, where=f"volano {phase}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _corpus(store: Store, data: Sequence[str]) -> Artifact | None:
+    """The one corpus artifact that `data` names, if it names one and no files."""
+    if len(data) != 1:
+        return None
+    reference = data[0]
+    if Path(reference).exists() and not (Path(reference) / "artifact.json").is_file():
+        return None
+    try:
+        artifact = store.find(reference)
+    except StoreError:
+        if (
+            "/" in reference
+            and not Path(reference).suffix
+            and not any(c in reference for c in "*?[")
+        ):
+            known = store.labels()
+            if known:
+                raise StoreError(
+                    "neither a file nor an artifact", reference, did_you_mean(reference, known)
+                ) from None
+        return None
+    if artifact.kind != "corpus":
+        raise StoreError(f"this is a {artifact.kind}, not a corpus", reference, "Name a corpus.")
+    return artifact
+
+
+def _checkpoint(phase: str, store: Store, reference: str, recipe: Recipe) -> dict[str, Artifact]:
+    """The checkpoint as the stage that the phase starts from, with its tokenizer."""
+    place = {"finetune": "base", "align": "sft", "evaluate": "aligned"}[phase]
+    try:
+        artifact = store.find(reference.removeprefix("hf:"))
+    except StoreError as problem:
+        artifact = imported(store, reference, recipe, problem)
+    if artifact.kind != "checkpoint":
+        raise StoreError(
+            f"this is a {artifact.kind}, not a checkpoint", reference, "Name a checkpoint."
+        )
+    return {place: artifact}
+
+
+def imported(store: Store, reference: str, recipe: Recipe, problem: VolanoError) -> Artifact:
+    """A folder with a Hugging Face checkpoint, taken into the store."""
+    folder = Path(reference.removeprefix("hf:"))
+    if not folder.is_dir():
+        raise problem
+    from volano.pretrain.section import ImportSection
+    from volano.pretrain.step import IMPORT
+
+    section = ImportSection(path=str(folder))
+    order = store.order(IMPORT, section, {}, name=f"{recipe.name}/imported")
+    return store.make(order).artifact

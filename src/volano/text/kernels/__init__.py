@@ -1,0 +1,69 @@
+"""Compiled loops over the UTF-8 bytes of Arrow columns: no document becomes a Python string.
+
+numba keeps what it compiled on disk, but looks only at the file of the outermost function when it
+decides whether that is stale. So the folder is named by a hash of every file here: an edited
+kernel compiles anew, and two checkouts on one machine never read each other's code.
+"""
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+CONFIG: Any = numba.config
+
+
+def warm_up(say: Callable[[str], None] | None = None) -> float:
+    """Load or compile every kernel; the seconds it took. Call it before workers start.
+
+    A compile under a thread pool would make all workers wait for one, in the dark. `say` is given
+    one line when the machine code is not on disk yet (default: stderr).
+    """
+    # Inside, because these modules need the cache folder that is set below.
+    from volano.text.kernels.examples import call_each_kernel
+
+    started = time.monotonic()
+    if not any(Path(CONFIG.CACHE_DIR).rglob("*.nbc")):
+        line = "Compiling the text kernels, once for this machine (some 15 seconds) …"
+        say(line) if say else print(line, file=sys.stderr, flush=True)
+    call_each_kernel()
+    return time.monotonic() - started
+
+
+def cache_folder() -> Path:
+    """Where the machine code is kept: the user's cache, or a temporary folder if that is closed."""
+    name = f"kernels-{source_hash()}"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    for base in (Path(home) / "volano", Path(tempfile.gettempdir()) / f"volano-{_user()}"):
+        folder = base / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=folder):  # root and quotas ignore permission bits
+                return folder
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix="volano-"))
+
+
+def source_hash() -> str:
+    """12 hexadecimal digits over all kernel sources and over what compiles them."""
+    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _user() -> str:
+    # Two users must not meet in /tmp: machine code of another is not to be trusted.
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):  # who sets it knows better
+    CONFIG.CACHE_DIR = str(cache_folder())

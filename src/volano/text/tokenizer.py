@@ -1,0 +1,168 @@
+"""Text to token ids and back: byte-level BPE that knows how names in code are built.
+
+`read_csv` falls into `read` and `_csv`, `readCsv` into `read` and `Csv`, and each digit stands
+alone, so a small vocabulary spends its merges on words that recur and not on identifiers that do
+not. The file format is that of Hugging Face, which every server reads.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+
+from volano.core.errors import DataError
+from volano.core.files import atomic_path, write_json
+from volano.text.chat import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS
+
+TOKENIZER_FILE = "tokenizer.json"
+BYTES = 256
+
+# What a token may span, in order of preference. A word takes a space or underscores before it along
+# and nothing else, so that it is the same token after a bracket, a dot or a line break: the looser
+# pieces of larger tokenizers pack 4 % more bytes into a token and predict worse (docs/log.md).
+PIECES = "|".join(
+    [
+        r"'(?:[sdmt]|ll|ve|re)",  # contractions
+        r" ?_*\p{Lu}+(?!\p{Ll})",  # HTTP, and the HTTP of HTTPServer
+        r" ?_*\p{Lu}?\p{Ll}+",  # Server, server, _server
+        r" ?[\p{L}\p{M}]+",  # scripts without case
+        r" ?\p{N}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",  # punctuation, with the line break after it
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",  # indentation, but for the space before a word
+        r"\s+",
+    ]
+)
+
+
+class Tokenizer:
+    """A trained tokenizer. `encode` reads plain text: a special token written out in it is text."""
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        inner.encode_special_tokens = True
+        self._inner = inner
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are, special tokens included."""
+        return int(self._inner.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def end_of_text_id(self) -> int:
+        """The id that stands before and after each document."""
+        return self.special_id(END_OF_TEXT)
+
+    def special_id(self, token: str) -> int:
+        """The id of a special token. Raises DataError where this tokenizer has no such token."""
+        found = self._inner.token_to_id(token)
+        if found is None:
+            raise DataError(
+                f"the tokenizer has no token {token}",
+                "tokenizer",
+                "Import the checkpoint with `base: hf:PATH`, which adds what is missing.",
+            )
+        return int(found)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without special tokens."""
+        return list(self._inner.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, on all cores."""
+        encoded = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [each.ids for each in encoded]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids; special tokens are left out."""
+        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def add_special_tokens(self) -> int:
+        """Give ids to the special tokens that a foreign tokenizer lacks; how many were added."""
+        return int(self._inner.add_special_tokens([_special(token) for token in SPECIAL_TOKENS]))
+
+    def save(self, folder: Path) -> None:
+        """Write the files that transformers and the servers read, the chat template included."""
+        with atomic_path(folder / TOKENIZER_FILE) as unfinished:
+            self._inner.save(str(unfinished))
+        roles = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
+        write_json(folder / "special_tokens_map.json", roles)
+        write_json(
+            folder / "tokenizer_config.json",
+            {
+                **roles,
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "chat_template": CHAT_TEMPLATE,
+                "clean_up_tokenization_spaces": False,
+                "extra_special_tokens": [t for t in SPECIAL_TOKENS if t != END_OF_TEXT],
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """The tokenizer saved in a folder. Raises DataError where there is none."""
+        path = folder / TOKENIZER_FILE
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            raise DataError(
+                f"no tokenizer here ({TOKENIZER_FILE} is missing)",
+                str(folder),
+                "Name the folder of a tokenizer or checkpoint.",
+            ) from None
+        try:
+            json.loads(text)
+            # The library raises plain Exception on a file that is JSON and no tokenizer.
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except Exception as failure:
+            problem = str(failure).splitlines()[0]
+        raise DataError(
+            f"not a tokenizer ({problem})", str(path), "Delete its folder to build it anew."
+        )
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
+    """A tokenizer of at most `vocabulary` ids; equal texts in equal order give equal files.
+
+    Fewer ids come out where the texts hold fewer pairs that occur twice. Raises DataError for a
+    vocabulary that has no room for every byte and special token, and where there is no text.
+    """
+    least = BYTES + len(SPECIAL_TOKENS)
+    if vocabulary < least:
+        raise DataError(
+            f"a vocabulary of {vocabulary} has no room for every byte",
+            "tokenizer.vocabulary",
+            f"Set at least {least}.",
+        )
+    inner = tokenizers.Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=[_special(token) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    seen = 0
+
+    def counted() -> Iterable[str]:
+        nonlocal seen
+        for text in texts:
+            seen += bool(text)
+            yield text
+
+    inner.train_from_iterator(counted(), trainer)
+    if not seen:
+        raise DataError("no text to learn from", "tokenizer", "Check what curation has kept.")
+    return Tokenizer(inner)
+
+
+def _special(token: str) -> AddedToken:
+    return AddedToken(token, special=True, normalized=False)

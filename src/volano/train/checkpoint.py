@@ -1,0 +1,51 @@
+"""The state of a run in the making: written whole or not at all, and taken up by the next try.
+
+It lies in the step's scratch folder, which survives a kill and is never published. What is
+published are weights in safetensors (model/huggingface.py).
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+
+from volano.core.errors import RunFailed
+from volano.core.files import atomic_path
+
+RESUME_FILE = "resume.pt"
+
+
+class ResumeState(TypedDict):
+    """All that the next step depends on, apart from settings and seed. Randomness is drawn from the
+    seed and the step alone, so the step is its state."""
+
+    step: int  # steps done
+    model: dict[str, Any]
+    optimiser: dict[str, Any]
+    metrics: dict[str, list[float | None]]  # by column, one value per step done
+
+
+def save_state(scratch: Path, state: ResumeState) -> None:
+    """Keep the state, in place of the one before."""
+    with atomic_path(scratch / RESUME_FILE) as unfinished:
+        torch.save(state, unfinished)
+
+
+def load_state(scratch: Path) -> ResumeState | None:
+    """The state kept last, or None. Raises RunFailed where the file is damaged."""
+    path = scratch / RESUME_FILE
+    if not path.is_file():
+        return None
+    try:
+        # weights_only: tensors and plain values, no code, whoever wrote the file.
+        state: ResumeState = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as failure:
+        problem = str(failure).splitlines()[0]
+    else:
+        return state
+    raise RunFailed(
+        f"the state kept for resuming is damaged ({problem})",
+        str(path),
+        "Delete this file to train from the start.",
+    )

@@ -1,0 +1,157 @@
+"""AdamW, and Muon for the matrices between embedding and head.
+
+Muon steps in the direction of the orthogonal matrix nearest to its momentum, so that every
+direction that the gradient names moves at the same rate. It is worth several times its cost here
+(docs/log.md). Newton-Schulz runs batched over all matrices of one shape, as one matmul each.
+
+Shapes: M matrices of one shape, R rows, C columns.
+
+Sources: Loshchilov & Hutter 2019 (AdamW); Jordan et al. 2024 (Muon: coefficients, Nesterov
+momentum, √(R / C) for tall matrices).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from volano.train.section import TrainSection
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # steepest at 0; singular values end within 0.7–1.2
+NEWTON_SCHULZ_STEPS = 5
+ADAM_EPSILON = 1e-10  # rare rows of the embedding have gradients far below the usual 1e-8
+# The rows of these belong to single tokens: to Muon they are no matrix.
+EMBEDDING, HEAD = "embed_tokens", "lm_head"
+
+
+class Optimiser:
+    """What the loop steps: AdamW for some parameters, Muon for the others."""
+
+    def __init__(
+        self, model: nn.Module, section: TrainSection, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`dtype` is what Newton-Schulz computes in; its result needs no more than bfloat16."""
+        self.section = section
+        rate = section.learning_rate
+        matrices, head, others = [], [], []
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if HEAD in name.split("."):
+                head.append(parameter)
+            elif parameter.dim() != 2 or EMBEDDING in name.split("."):
+                others.append(parameter)
+            else:
+                matrices.append(parameter)
+        groups: list[dict[str, Any]] = [
+            {"params": others, "lr": rate, "weight_decay": 0.0},
+            {"params": head, "lr": section.head_learning_rate, "weight_decay": 0.0},
+        ]
+        self._muon: Muon | None = None
+        if section.optimiser == "muon":
+            self._muon = Muon(
+                matrices,
+                momentum=section.momentum,
+                weight_decay=section.weight_decay,
+                dtype=dtype,
+            )
+        else:
+            decay = section.weight_decay
+            groups.append({"params": matrices, "lr": rate, "weight_decay": decay})
+        self._adamw = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            betas=(section.beta1, section.beta2),
+            eps=ADAM_EPSILON,
+            fused=True,
+        )
+        self._peaks = [group["lr"] for group in self._adamw.param_groups]
+
+    def step(self, factor: float) -> None:
+        """One update at `factor` times the peak rates; gradients are cleared."""
+        for group, peak in zip(self._adamw.param_groups, self._peaks, strict=True):
+            group["lr"] = factor * peak
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
+        if self._muon is not None:
+            self._muon.step(factor * self.section.matrix_learning_rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs to step on as if never stopped."""
+        muon = self._muon.state_dict() if self._muon is not None else {}
+        return {"adamw": self._adamw.state_dict(), "muon": muon}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a state kept by `state_dict`."""
+        self._adamw.load_state_dict(state["adamw"])
+        if self._muon is not None:
+            self._muon.load_state_dict(state["muon"])
+
+
+class Muon:
+    """Momentum, orthogonalised, for matrices only; its state is stacked by shape."""
+
+    def __init__(
+        self,
+        matrices: Iterable[nn.Parameter],
+        *,
+        momentum: float,
+        weight_decay: float,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.momentum, self.weight_decay, self.dtype = momentum, weight_decay, dtype
+        self._by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+        for matrix in matrices:
+            self._by_shape.setdefault(tuple(matrix.shape), []).append(matrix)
+        self._momentum = [
+            torch.zeros(len(group), *shape, device=group[0].device)
+            for shape, group in self._by_shape.items()
+        ]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update; gradients are cleared."""
+        for kept_MRC, group in zip(self._momentum, self._by_shape.values(), strict=True):
+            gradient_MRC = torch.stack([_gradient(matrix) for matrix in group])
+            kept_MRC.lerp_(gradient_MRC, 1 - self.momentum)
+            nesterov_MRC = gradient_MRC.lerp_(kept_MRC, self.momentum)
+            rows, columns = group[0].shape
+            update_MRC = orthogonalise(nesterov_MRC, self.dtype).to(nesterov_MRC.dtype)
+            update_MRC *= max(1.0, rows / columns) ** 0.5
+            if self.weight_decay:
+                torch._foreach_mul_(group, 1 - rate * self.weight_decay)
+            torch._foreach_add_(group, list(update_MRC.unbind()), alpha=-rate)
+            for matrix in group:
+                matrix.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The momentum of each shape."""
+        return {"momentum": self._momentum}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the momentum kept by `state_dict`."""
+        for mine, kept in zip(self._momentum, state["momentum"], strict=True):
+            mine.copy_(kept)
+
+
+def orthogonalise(matrices_MRC: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Each matrix with its singular vectors kept and its singular values driven to about 1.
+
+    Five Newton-Schulz steps in `dtype`: values above a hundredth of the largest end within
+    0.65–1.25, smaller ones below. The zero matrix stays zero.
+    """
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices_MRC.shape[1] > matrices_MRC.shape[2]
+    # The product below is square in the first axis, so the short one goes there.
+    x = matrices_MRC.mT if tall else matrices_MRC
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.mT if tall else x
+
+
+def _gradient(matrix: Tensor) -> Tensor:
+    # A layer that took no part in the loss has no gradient; its momentum fades.
+    return torch.zeros_like(matrix) if matrix.grad is None else matrix.grad

@@ -1,0 +1,96 @@
+"""What a user may set of any training run; each phase adds its own and takes other defaults.
+
+Whatever changes the weights bears identity. How often a checkpoint is kept for resuming and how
+many threads compute do not: a resumed run gives the same bytes, another thread count gives others
+in the last digits only.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from volano.core.recipe import Runtime, Section, Switch
+
+
+class TrainSection(Section):
+    """The settings that the one training loop reads."""
+
+    batch_rows: int = Field(
+        default=32, ge=1, description="Rows of `context` tokens per step, over all micro-batches."
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Micro-batches per step; more need less memory and give the same step.",
+    )
+    optimiser: Literal["muon", "adamw"] = Field(
+        default="muon",
+        description="`muon` for matrices with AdamW for embeddings and norms, or `adamw` for all.",
+    )
+    learning_rate: float = Field(
+        default=0.008, gt=0, description="AdamW's rate at its peak. Source: docs/log.md."
+    )
+    head_learning_rate: float = Field(
+        default=0.008,
+        gt=0,
+        description="AdamW's rate at its peak for an untied head; a tied one has `learning_rate`. "
+        "Source: docs/log.md.",
+    )
+    matrix_learning_rate: float = Field(
+        default=0.03, gt=0, description="Muon's rate at its peak. Source: docs/log.md."
+    )
+    beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="AdamW's decay of the gradient's mean."
+    )
+    beta2: float = Field(
+        default=0.95,
+        ge=0,
+        lt=1,
+        description="AdamW's decay of the gradient's square. Source: Brown et al. 2020 (GPT-3).",
+    )
+    momentum: float = Field(
+        default=0.95, ge=0, lt=1, description="Muon's momentum. Source: Jordan et al. 2024."
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="Share of a matrix taken off per step and unit of its learning rate; norms and "
+        "embeddings keep theirs. 0: runs here see no token twice (docs/log.md).",
+    )
+    clip_norm: float = Field(
+        default=1.0, ge=0, description="Largest norm of the whole gradient; 0 leaves it as it is."
+    )
+    schedule: Literal["wsd", "cosine", "constant"] = Field(
+        default="wsd",
+        description="After warm-up: constant, then linear to zero (`wsd`); half a cosine to zero; "
+        "constant.",
+    )
+    warmup_fraction: float = Field(
+        default=0.02, ge=0, le=1, description="Fraction of the steps in which rates rise from zero."
+    )
+    decay_fraction: float = Field(
+        default=0.4, ge=0, le=1, description="Fraction of the steps in which `wsd` falls to zero."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Type of the matmuls; weights stay float32. `auto`: bfloat16 where the "
+        "processor computes in it.",
+    )
+    compile: Switch = Field(
+        default=False,
+        description="Compile the training step: faster after 10–40 s, needs a C++ compiler.",
+    )
+    evaluate_steps: int = Field(
+        default=0, ge=0, description="Steps between evaluations while training; 0: only at the end."
+    )
+    checkpoint_steps: Annotated[int, Runtime] = Field(
+        default=1000, ge=1, description="Steps between states kept for resuming."
+    )
+    checkpoint_seconds: Annotated[float, Runtime] = Field(
+        default=60.0, ge=0, description="Seconds after which a state is kept whatever the step."
+    )
+    threads: Annotated[int, Runtime] = Field(
+        default=0,
+        ge=0,
+        description="Threads that compute; 0 takes as many as the recipe's `workers`.",
+    )

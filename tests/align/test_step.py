@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from volano.align.run import encode_pair
+from volano.align.step import ALIGN, PREFERENCES
+from volano.core.artifact import Artifact
+from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.records import Conversation, Message, Preference, table_of
+from volano.core.step import Context
+from volano.model.decoder import Decoder, DecoderConfig, initialise
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.model.score import score
+from volano.text.tokenizer import Tokenizer, train_tokenizer
+
+QUICK = {
+    "batch_rows": 4,
+    "learning_rate": 0.01,
+    "matrix_learning_rate": 0.02,
+    "threads": 1,
+    "precision": "float32",
+}
+
+
+def prompts():
+    for n in range(12):
+        for kind, verb, answer in (("unsafe", "steal", "I can't."), ("safe", "sort", "Use it.")):
+            turns = (Message("user", f"{verb} {n}"), Message("assistant", answer))
+            metadata = json.dumps({"pair": f"{n}"})
+            split = ("train", "test")[n % 4 == 3]
+            yield Conversation(f"{kind}{n}", turns, "s", kind, split, "CC0", metadata=metadata)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artifacts")
+    conversations = list(prompts())
+    write_shard(shard_path(folder / "safety", "data", 0), table_of(conversations))
+    finish_corpus(folder / "safety", "conversation")
+    texts = (turn.content for each in conversations for turn in each.messages)
+    tokenizer = train_tokenizer(texts, vocabulary=270)
+    model = Decoder(DecoderConfig(tokenizer.vocabulary, 16, 1, 1, 1, 24, 64))
+    initialise(model, 1)
+    save_checkpoint(folder / "sft", model, tokenizer)
+    PREFERENCES.run(
+        PREFERENCES.section(data=["safety"]),
+        {"safety": Artifact(folder / "safety", {})},
+        context(folder / "preferences"),
+    )
+    return folder
+
+
+def context(folder):
+    return Context(folder, folder.with_name(folder.name + "-scratch"), 1, 1, silent=True)
+
+
+def align(root, folder, **settings):
+    inputs = {name: Artifact(root / name, {}) for name in ("preferences", "sft")}
+    made = context(folder)
+    ALIGN.run(ALIGN.section(**(QUICK | settings)), inputs, made)
+    return made
+
+
+def margins(folder, pairs):
+    """Nats by which a model prefers the chosen response of each pair."""
+    model, tokenizer = load_checkpoint(folder), Tokenizer.load(folder)
+    values = []
+    for pair in pairs:
+        sides = encode_pair(tokenizer, pair)
+        begins = [side.is_answer.index(True) for side in sides]
+        parts = [(s.ids[:b], s.ids[b:]) for s, b in zip(sides, begins, strict=True)]
+        chosen, rejected = score(model, parts)
+        values.append(chosen - rejected)
+    return np.array(values)
+
+
+def test_safety_set_becomes_pairs_of_its_training_half_with_its_licence(root):
+    corpus = Corpus.open(root / "preferences")
+    assert corpus.manifest["kinds"] == {"safe": 9, "unsafe": 9}
+    assert corpus.manifest["licences"] == {"CC0": 18}
+
+
+def test_alignment_prefers_what_was_chosen_and_says_what_it_saw(root, tmp_path):
+    made = align(root, tmp_path / "aligned", epochs=3.0)
+    pairs = list(Corpus.open(root / "preferences").records())
+    before, after = margins(root / "sft", pairs), margins(tmp_path / "aligned", pairs)
+    assert (after > before).mean() > 0.9
+    assert (after > 0).mean() > 0.9
+    metrics = pq.read_table(tmp_path / "aligned" / "metrics.parquet")
+    assert metrics["dpo_loss"][0].as_py() == pytest.approx(np.log(2), abs=1e-4)
+    seen = pq.read_table(tmp_path / "aligned" / "seen.parquet")["id"].to_pylist()
+    assert set(seen) == {i for pair in pairs for i in pair.source_ids}
+    assert made.bill["pairs"] == 18
+
+
+def test_reference_is_computed_once_and_a_resumed_run_reads_it_again(root, tmp_path):
+    made = align(root, tmp_path / "one")
+    kept = np.load(made.scratch / "reference.npy")
+    assert kept.shape == (18, 2)
+    again = context(tmp_path / "two")
+    again.scratch.mkdir()
+    np.save(again.scratch / "reference.npy", kept + np.float32(5) * np.array([1, 0], np.float32))
+    inputs = {name: Artifact(root / name, {}) for name in ("preferences", "sft")}
+    ALIGN.run(ALIGN.section(**QUICK), inputs, again)
+    first = pq.read_table(again.folder / "metrics.parquet")["dpo_loss"][0].as_py()
+    # The chosen responses now look 5 nats less likely than the reference found them.
+    assert first == pytest.approx(np.log(1 + np.exp(0.1 * 5)), abs=1e-3)
+
+
+def test_earlier_answers_inside_the_prompt_are_not_learnt(root):
+    turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    pair = Preference("p", turns, (Message("assistant", "d"),), (Message("assistant", "e"),), "s")
+    tokenizer = Tokenizer.load(root / "sft")
+    for ids, is_answer in encode_pair(tokenizer, pair):
+        assert sum(is_answer) == 2  # the one letter and the end of the turn
+        assert all(is_answer[-2:])
+        assert len(ids) == len(is_answer)
+
+
+def test_users_file_becomes_pairs(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"prompt": "Hi", "chosen": "Ho", "rejected": "Hu"}) + "\n{}\n")
+    section = PREFERENCES.section(data=str(path))
+    made = context(tmp_path / "p")
+    PREFERENCES.run(section, {}, made)
+    corpus = Corpus.open(tmp_path / "p")
+    assert [pair.chosen[0].content for pair in corpus.records()] == ["Ho"]
+    assert len(corpus.quarantine()) == 1
+
+
+def test_no_pairs_at_all_are_refused(tmp_path):
+    write_shard(shard_path(tmp_path / "e", "data", 0), table_of([], Conversation))
+    finish_corpus(tmp_path / "e", "conversation")
+    with pytest.raises(DataError, match="no pairs to align on"):
+        PREFERENCES.run(
+            PREFERENCES.section(data=["safety"]),
+            {"safety": Artifact(tmp_path / "e", {})},
+            context(tmp_path / "p"),
+        )

@@ -1,0 +1,21 @@
+"""What every test may ask for, and what is left out where torch is not installed."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# Stand-ins that several test files of a folder share (toy_steps.py, tiny_decoder.py …).
+sys.path += [str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir()]
+
+# The rooms of the data side are tested without torch too; these need it.
+NEED_TORCH = ["align", "evaluate", "finetune", "model", "parity", "pretrain", "study", "train"]
+NEED_TORCH += ["wheel", "docs/test_commands.py"]
+collect_ignore = [] if find_spec("torch") else NEED_TORCH
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout that the tests stand in."""
+    return Path(__file__).resolve().parents[1]

@@ -1,0 +1,57 @@
+import time
+
+import pytest
+
+from volano.core import progress as module
+from volano.core.progress import LogBar, progress
+
+
+def test_a_log_gets_one_line_when_a_task_ends(capsys):
+    with progress("curate", 10, "documents") as bar:
+        for _ in range(10):
+            bar.advance()
+        bar.note("kept 7")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "curate: 10 documents in 0.0 s · kept 7\n"
+
+
+def test_a_long_task_says_share_rate_and_time_left_every_half_minute(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with LogBar("train", 100, "steps", 20) as bar:  # 20 steps are from before the kill
+        for _ in range(8):
+            now[0] += 10
+            bar.advance(5)
+    lines = capsys.readouterr().err.splitlines()
+    # 20 steps in 40 s are 0.5 a second, however many an earlier attempt made.
+    assert lines == [
+        "train: 40%, 0 steps/s, 120 s left",
+        "train: 60%, 0 steps/s, 80 s left",
+        "train: 60 steps in 80.0 s",
+    ]
+
+
+def test_a_failed_task_does_not_say_that_it_ended(capsys):
+    with pytest.raises(ValueError, match="stop"), progress("x", 1, "y"):
+        raise ValueError("stop")
+    assert capsys.readouterr().err == ""
+
+
+def test_silent_says_nothing(capsys):
+    with progress("x", 1, "y", silent=True) as bar:
+        bar.advance()
+        bar.note("z")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_a_drawing_on_stderr(capsys, monkeypatch):
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)
+    with progress("curate", 4, "documents", done=2) as bar:
+        bar.advance(2)
+        bar.note("kept 7")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "curate" in err
+    assert "100%" in err
+    assert "kept 7" in err

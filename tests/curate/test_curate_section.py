@@ -1,0 +1,41 @@
+import pytest
+
+from volano.core.errors import RecipeError
+from volano.curate.quality import STATISTICS
+from volano.curate.section import PII_KINDS, QUALITY_RULES, CurateSection
+from volano.text.pii import KINDS
+
+
+def test_defaults_are_those_of_the_papers():
+    section = CurateSection.read({}, "curate")
+    assert (section.quality.gopher_quality.min_words, section.decontaminate.ngram_words) == (50, 13)
+    assert section.quality.gopher_repetition.max_top_2_gram_fraction == 0.20
+    minhash = section.dedup.minhash
+    assert (minhash.permutations, minhash.bands, minhash.shingle_words) == (112, 14, 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"quality": {"rules": ["gopher_qualty"]}}, "Did you mean 'gopher_quality'"),
+        ({"pii": {"kinds": ["emails"]}}, "Did you mean 'email'"),
+        ({"dedup": {"minhash": {"bands": 13}}}, "112 permutations do not divide into 13 bands"),
+        ({"dedup": {"exact": "paragraph"}}, "dedup.exact"),
+        ({"langauge": {}}, "Did you mean 'language'"),
+    ],
+)
+def test_a_mistake_is_told_with_its_remedy(values, told):
+    with pytest.raises(RecipeError, match=told):
+        CurateSection.read(values, "curate")
+
+
+def test_names_in_the_section_are_those_that_the_code_knows():
+    # The section repeats them, because reading a recipe must not load the kernels.
+    assert set(PII_KINDS) == set(KINDS)
+    assert set(QUALITY_RULES) == set(STATISTICS)
+
+
+def test_off_turns_whole_filters_off():
+    section = CurateSection.read({"language": "off", "dedup": {"minhash": "off"}}, "curate")
+    assert section.language is None
+    assert section.dedup.minhash is None

@@ -1,0 +1,130 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from volano.core.artifact import Artifact
+from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.records import Conversation, Document, Message, table_of
+from volano.core.step import Context
+from volano.finetune.section import FinetuneSection
+from volano.finetune.step import CONVERSATIONS, FINETUNE
+from volano.model.decoder import Decoder, DecoderConfig, initialise
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.text.tokenizer import Tokenizer, train_tokenizer
+
+QUICK = {"batch_rows": 2, "learning_rate": 0.01, "matrix_learning_rate": 0.02, "threads": 1}
+
+
+def function(n):
+    summary = f"Return the value number {n} of the list."
+    metadata = json.dumps({"qualified_name": f"m.value{n}", "summary": summary})
+    text = f"m.value{n}()\n\n{summary}"
+    return Document(f"p:m.value{n}", text, "s", "function", licence="MIT", metadata=metadata)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artifacts")
+    documents = [function(n) for n in range(24)]
+    write_shard(shard_path(folder / "documents", "data", 0), table_of(documents))
+    finish_corpus(folder / "documents", "document")
+    tokenizer = train_tokenizer((document.text for document in documents), vocabulary=300)
+    tokenizer.save(folder / "tokenizer")
+    model = Decoder(DecoderConfig(tokenizer.vocabulary, 16, 1, 1, 1, 24, 96))
+    initialise(model, 1)
+    save_checkpoint(folder / "base", model, tokenizer)
+    CONVERSATIONS.run(
+        CONVERSATIONS.section(),
+        {"documents": Artifact(folder / "documents", {})},
+        context(folder / "conversations"),
+    )
+    return folder
+
+
+def context(folder, seed=1):
+    return Context(folder, folder.with_name(folder.name + "-scratch"), seed, 1, silent=True)
+
+
+def finetune(root, folder, conversations=None, seed=1, **settings):
+    inputs = {
+        "conversations": Artifact(conversations or root / "conversations", {}),
+        "tokenizer": Artifact(root / "tokenizer", {}),
+        "base": Artifact(root / "base", {}),
+    }
+    made = context(folder, seed)
+    FINETUNE.run(FINETUNE.section(**(QUICK | settings)), inputs, made)
+    return made
+
+
+def test_functions_become_a_corpus_of_conversations(root):
+    corpus = Corpus.open(root / "conversations")
+    assert len(corpus) == 24
+    assert corpus.manifest["licences"] == {"MIT": 24}
+    [first, *_] = corpus.records()
+    assert first.messages[1].content == "Return the value number 0 of the list."
+
+
+def test_fine_tuning_learns_the_answers_and_says_what_it_saw(root, tmp_path):
+    made = finetune(root, tmp_path / "sft", epochs=12.0)
+    metrics = pq.read_table(tmp_path / "sft" / "metrics.parquet")
+    assert metrics["loss"][-1].as_py() < metrics["loss"][0].as_py() - 1
+    seen = pq.read_table(tmp_path / "sft" / "seen.parquet")
+    assert set(seen["id"].to_pylist()) == {f"p:m.value{n}" for n in range(24)}
+    assert made.bill["examples"] == 24
+    assert (
+        Tokenizer.load(tmp_path / "sft").vocabulary
+        == load_checkpoint(tmp_path / "sft").config.vocabulary
+    )
+
+
+def test_same_settings_give_the_same_bytes_and_another_seed_others(root, tmp_path):
+    for name, seed in (("one", 1), ("two", 1), ("other", 2)):
+        finetune(root, tmp_path / name, seed=seed)
+    one, two, other = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "other")
+    )
+    assert one == two
+    assert one != other
+
+
+def test_conversations_that_do_not_fit_the_context_are_refused_not_divided_by_zero(root, tmp_path):
+    turns = (Message("user", "x"), Message("assistant", "long " * 200))
+    write_shard(shard_path(tmp_path / "c", "data", 0), table_of([Conversation("c", turns, "s")]))
+    finish_corpus(tmp_path / "c", "conversation")
+    with pytest.raises(DataError, match="none of 1 examples"):
+        finetune(root, tmp_path / "sft", conversations=tmp_path / "c")
+
+
+def test_users_file_becomes_conversations_and_its_bad_lines_are_quarantined(root, tmp_path):
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"messages": turns}) + "\nnot json\n")
+    section = CONVERSATIONS.section(data=str(path))
+    made = context(tmp_path / "c")
+    made.listing = CONVERSATIONS.scan(section)
+    CONVERSATIONS.run(section, {}, made)
+    corpus = Corpus.open(tmp_path / "c")
+    assert [each.messages[1].content for each in corpus.records()] == ["Ho"]
+    assert corpus.quarantine()["where"].to_pylist() == ["mine.jsonl:2"]
+
+
+def test_path_bears_no_identity_but_the_content_does(tmp_path):
+    paths = [tmp_path / "a" / "x.jsonl", tmp_path / "b" / "x.jsonl"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("{}")
+    sections = [CONVERSATIONS.section(data=str(path)) for path in paths]
+    assert sections[0].identity() == sections[1].identity()
+    assert sections[0].identity() != CONVERSATIONS.section().identity()
+    digests = [CONVERSATIONS.scan(section).digest() for section in sections]
+    assert digests[0] == digests[1]
+    paths[1].write_text("{ }")
+    assert CONVERSATIONS.scan(sections[1]).digest() != digests[0]
+
+
+def test_recipe_section_hands_its_settings_on_to_the_conversations():
+    section = FinetuneSection.read({"max_answer_words": 12, "epochs": 2.0}, "finetune")
+    assert section.conversations().max_answer_words == 12
+    assert "epochs" not in section.conversations().identity()

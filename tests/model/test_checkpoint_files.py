@@ -1,0 +1,134 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_decoder import tiny_decoder
+
+from volano.core.errors import DataError
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.text.tokenizer import train_tokenizer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_checkpoint(tmp_path, tiny_decoder(tied=False))
+    return tmp_path
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_saved_model_comes_back_to_the_bit_and_can_be_trained_on(tmp_path, tied):
+    model = tiny_decoder(tied=tied, rope_theta=123.0, norm_epsilon=1e-6)
+    save_checkpoint(tmp_path, model)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.config == model.config
+    inputs = torch.arange(20)[None]
+    assert torch.equal(loaded(inputs), model(inputs))
+    loaded(inputs).sum().backward()
+    assert all(parameter.grad is not None for parameter in loaded.parameters())
+
+
+def test_equal_models_are_saved_as_equal_bytes(tmp_path):
+    for name in ("first", "second"):
+        save_checkpoint(tmp_path / name, tiny_decoder())
+    for file in (tmp_path / "first").iterdir():
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
+
+
+def test_chat_ends_at_the_end_of_a_turn_or_of_a_text(tmp_path):
+    tokenizer = train_tokenizer(["some text"], vocabulary=300)
+    save_checkpoint(tmp_path, tiny_decoder(vocabulary=tokenizer.vocabulary), tokenizer)
+    stops = json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"]
+    assert stops == [tokenizer.special_id("<|endoftext|>"), tokenizer.special_id("<|end|>")]
+
+
+def test_weights_may_be_loaded_in_another_type(folder):
+    loaded = load_checkpoint(folder, torch.bfloat16)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    assert loaded(torch.tensor([[1, 2]])).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (
+            {"model_type": "gpt2"},
+            "model_type 'gpt2' is not supported. What works: model_type llama",
+        ),
+        ({"rope_parameters": {"rope_type": "llama3"}}, "rope_type 'llama3' is not supported"),
+        ({"rope_parameters": {}, "rope_scaling": {"type": "linear"}}, "rope_type 'linear'"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu' is not supported"),
+        ({"attention_bias": True}, "attention_bias True is not supported"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config {'bits': 4} is not supported"),
+        ({"hidden_size": None}, "hidden_size is None, not a count"),
+        ({"vocab_size": 60}, "has shape (50, 32), config.json says (60, 32)"),
+        ({"num_hidden_layers": 3}, "9 weights missing, the first is model.layers.2."),
+        ({"num_hidden_layers": 1}, "unknown weight model.layers.1."),
+        ({"num_key_value_heads": "2"}, "config.json: "),
+        ({"rope_parameters": None, "rope_theta": "ten"}, "could not convert string to float"),
+        ({"num_attention_heads": 3}, "heads is no multiple of key_value_heads"),
+    ],
+)
+def test_config_that_would_compute_something_else_is_refused(folder, values, problem):
+    change(folder / "config.json", **values)
+    with pytest.raises(DataError) as refused:
+        load_checkpoint(folder)
+    message = str(refused.value)
+    assert problem in message
+    assert str(folder) in message
+    assert "\n" not in message
+
+
+def damage(folder, what):
+    weights = folder / "model.safetensors"
+    if what == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif what == "empty":
+        weights.write_bytes(b"")
+    elif what == "integers":
+        save_file({name: value.int() for name, value in load_file(weights).items()}, weights)
+    elif what == "no weights":
+        weights.unlink()
+    elif what == "no config":
+        (folder / "config.json").unlink()
+    elif what == "config cut":
+        (folder / "config.json").write_text('{"model_type": "ll')
+    elif what == "config is a list":
+        (folder / "config.json").write_text("[]")
+    elif what == "no folder":
+        shutil.rmtree(folder)
+    elif what == "shard missing":
+        weights.unlink()
+        index = {"weight_map": {"model.norm.weight": "model-00001-of-00001.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [
+        ("truncated", "model.safetensors: damaged or truncated ("),
+        ("empty", "model.safetensors: damaged or truncated ("),
+        ("integers", "is torch.int32. What works"),
+        ("no weights", "no model.safetensors and no model.safetensors.index.json. What works"),
+        ("no config", "no checkpoint here (config.json is missing)"),
+        ("config cut", "config.json: not readable as JSON (Unterminated string"),
+        ("config is a list", "config.json: not readable as JSON (not an object)"),
+        ("no folder", "no such folder (config.json is missing)"),
+        (
+            "shard missing",
+            "of-00001.safetensors: named in model.safetensors.index.json and missing",
+        ),
+    ],
+)
+def test_damaged_checkpoint_is_refused_in_one_line(folder, what, problem):
+    damage(folder, what)
+    with pytest.raises(DataError) as refused:
+        load_checkpoint(folder)
+    message = str(refused.value)
+    assert problem in message
+    assert "\n" not in message

@@ -1,0 +1,51 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from volano.core.errors import RecipeError
+from volano.model.shape import DecoderConfig, shape_for
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(10_000_000, 10_000_000_000), st.sampled_from([4096, 16_384, 32_768]))
+def test_large_counts_are_met_within_a_tenth(parameters, vocabulary):
+    shape = shape_for(parameters, vocabulary, context=512)
+    assert shape.parameters == pytest.approx(parameters, rel=0.1)
+    assert shape.vocabulary == vocabulary
+    assert shape.width == shape.heads * 64
+
+
+def test_vocabulary_too_large_for_the_count_is_refused_with_the_nearest():
+    with pytest.raises(RecipeError, match=r"vocabulary of 100,000 .* about 500,000 parameters"):
+        shape_for(500_000, vocabulary=100_000, context=128)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"heads": 3, "key_value_heads": 3}, "width is no multiple of heads"),
+        ({"heads": 4, "key_value_heads": 3}, "heads is no multiple of key_value_heads"),
+        ({"width": 12}, "head width is odd"),
+        ({"layers": 0}, "a count is below 1"),
+    ],
+)
+def test_impossible_shape_is_refused(changed, problem):
+    shape = {
+        "vocabulary": 10,
+        "width": 16,
+        "layers": 1,
+        "heads": 4,
+        "key_value_heads": 4,
+        "feed_forward": 8,
+        "context": 8,
+    }
+    with pytest.raises(RecipeError, match=problem):
+        DecoderConfig(**shape | changed)
+
+
+def test_shape_of_a_model_needs_no_torch():
+    code = "import sys, volano.model, volano.model.shape; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

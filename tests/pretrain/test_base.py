@@ -1,0 +1,95 @@
+import json
+
+import pytest
+import torch
+
+from volano.core.errors import DataError, RecipeError
+from volano.core.records import Message
+from volano.core.step import Context
+from volano.model.decoder import Decoder, DecoderConfig, initialise
+from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.pretrain.section import ImportSection
+from volano.pretrain.step import IMPORT
+from volano.text.chat import SPECIAL_TOKENS, encode_prompt
+from volano.text.tokenizer import Tokenizer, train_tokenizer
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A checkpoint whose tokenizer knows none of our roles."""
+    folder = tmp_path / "foreign"
+    tokenizer = train_tokenizer(["abc abc"] * 9, vocabulary=262)
+    tokenizer.save(folder)
+    saved = json.loads((folder / "tokenizer.json").read_text())
+    renamed = {token: f"<other{place}>" for place, token in enumerate(SPECIAL_TOKENS)}
+    for each in saved["added_tokens"]:
+        each["content"] = renamed[each["content"]]
+    vocabulary = saved["model"]["vocab"]
+    saved["model"]["vocab"] = {renamed.get(token, token): i for token, i in vocabulary.items()}
+    model = Decoder(
+        DecoderConfig(
+            vocabulary=len(vocabulary),
+            width=16,
+            layers=1,
+            heads=2,
+            key_value_heads=2,
+            feed_forward=32,
+            context=8,
+        )
+    )
+    initialise(model, seed=0)
+    save_checkpoint(folder, model)
+    (folder / "tokenizer.json").write_text(json.dumps(saved))
+    return folder
+
+
+def run(path, out):
+    out.mkdir()
+    section = ImportSection.of(f"hf:{path}")
+    context = Context(out, out / "scratch", seed=0, silent=True, listing=IMPORT.scan(section))
+    IMPORT.run(section, {}, context)
+    return context
+
+
+def test_imported_checkpoint_gives_the_logits_it_gave_and_can_chat(foreign, tmp_path):
+    context = run(foreign, tmp_path / "base")
+    before, after = load_checkpoint(foreign), load_checkpoint(tmp_path / "base")
+    old = before.config.vocabulary
+    tokens = torch.randint(0, old, (2, 8))
+    with torch.no_grad():
+        assert torch.equal(before(tokens), after(tokens)[..., :old])
+    tokenizer = Tokenizer.load(tmp_path / "base")
+    assert after.config.vocabulary == tokenizer.vocabulary == old + len(SPECIAL_TOKENS)
+    assert encode_prompt(tokenizer, [Message("user", "abc")])[0] >= old
+    assert context.bill["added_tokens"] == len(SPECIAL_TOKENS)
+
+
+def test_added_tokens_begin_at_the_mean_of_all_embeddings(foreign, tmp_path):
+    run(foreign, tmp_path / "base")
+    weight = load_checkpoint(tmp_path / "base").head_weight
+    old = load_checkpoint(foreign).head_weight
+    torch.testing.assert_close(weight[-1], old.mean(0))
+
+
+def test_tokenizer_without_chat_tokens_is_refused_until_imported(foreign):
+    with pytest.raises(DataError, match="the tokenizer has no token"):
+        _ = Tokenizer.load(foreign).end_of_text_id
+
+
+def test_changed_weights_are_another_listing(foreign):
+    section = ImportSection.of(f"hf:{foreign}")
+    before = IMPORT.scan(section).digest()
+    assert IMPORT.scan(section).digest() == before
+    (foreign / "config.json").write_text((foreign / "config.json").read_text() + " ")
+    assert IMPORT.scan(section).digest() != before
+
+
+def test_folder_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no checkpoint here"):
+        IMPORT.scan(ImportSection.of(f"hf:{tmp_path}"))
+
+
+@pytest.mark.parametrize("base", ["gguf:x", "path", "hf:"])
+def test_other_forms_of_base_are_refused(base):
+    with pytest.raises(RecipeError, match=r"Write it as hf:PATH\."):
+        ImportSection.of(base)

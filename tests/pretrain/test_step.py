@@ -1,0 +1,168 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from volano.core.artifact import Artifact
+from volano.core.corpus import finish_corpus, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.records import Document, table_of
+from volano.core.step import Context
+from volano.pretrain.section import PackSection, PretrainSection, TokenizerSection
+from volano.pretrain.step import PACK, PRETRAIN, TOKENIZER
+from volano.text.stream import TokenShards
+from volano.text.tokenizer import Tokenizer
+
+SECRET = "xylophone"  # stands in held-out documents only
+
+
+def write_corpus(folder, documents):
+    folder.mkdir()
+    half = len(documents) // 2
+    for place, part in enumerate((documents[:half], documents[half:])):
+        write_shard(shard_path(folder, "data", place), table_of(part, Document))
+    finish_corpus(folder, "document")
+    return Artifact(folder, {"kind": "corpus", "name": "test"})
+
+
+def documents(kind, count, split="train", text="def f{place}(x):\n    return x + {place}\n"):
+    return [
+        Document(f"{kind}-{split}-{place}", text.format(place=place) * 3, "test", kind, split)
+        for place in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus") / "curated"
+    held_out = documents("function", 10, "test", SECRET) + documents("function", 10, "pool", SECRET)
+    return write_corpus(folder, documents("function", 80) + held_out + documents("code", 30))
+
+
+def run(step, section, inputs, folder, seed=1):
+    (folder / "artifact").mkdir(parents=True, exist_ok=True)
+    context = Context(folder / "artifact", folder / "scratch", seed, workers=1, silent=True)
+    step.run(section, inputs, context)
+    return Artifact(context.folder, {"kind": step.kind, "name": step.name}), context
+
+
+@pytest.fixture(scope="module")
+def tokenizer(curated, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    return run(TOKENIZER, TokenizerSection(vocabulary=300), {"documents": curated}, folder)[0]
+
+
+@pytest.fixture(scope="module")
+def packed(curated, tokenizer, tmp_path_factory):
+    inputs = {"documents": curated, "tokenizer": tokenizer}
+    folder = tmp_path_factory.mktemp("tokens")
+    return run(PACK, PackSection(context=16), inputs, folder)[0]
+
+
+def test_tokenizer_learns_nothing_from_held_out_documents(tokenizer):
+    assert len(Tokenizer.load(tokenizer.folder).encode(SECRET)) == len(SECRET)
+
+
+def test_no_held_out_document_is_packed(packed):
+    shards = TokenShards(packed.folder)
+    assert len(shards.documents) == 110
+    assert not any("-test-" in name or "-pool-" in name for name in shards.documents)
+
+
+def test_kinds_of_the_mixture_alone_are_packed(curated, tokenizer, tmp_path):
+    section = PretrainSection.read({"mixture": {"code": 1, "function": 0}}, "test").packing()
+    inputs = {"documents": curated, "tokenizer": tokenizer}
+    made, _ = run(PACK, section, inputs, tmp_path)
+    assert list(json.loads((made.folder / "meta.json").read_text())["kinds"]) == ["code"]
+
+
+def test_unknown_kind_is_refused_with_the_nearest(curated, tokenizer, tmp_path):
+    inputs = {"documents": curated, "tokenizer": tokenizer}
+    with pytest.raises(
+        DataError, match=r"no documents of kind 'functon'\. Did you mean 'function'"
+    ):
+        run(PACK, PackSection(kinds=["functon"]), inputs, tmp_path)
+    with pytest.raises(DataError, match="no documents of kind 'functon'"):
+        run(TOKENIZER, TokenizerSection(kinds=["functon"]), inputs, tmp_path)
+
+
+def test_a_large_corpus_is_sampled_evenly(curated, tmp_path):
+    section = TokenizerSection(vocabulary=300, sample_bytes=1000)
+    run(TOKENIZER, section, {"documents": curated}, tmp_path)
+    Tokenizer.load(tmp_path / "artifact")
+
+
+def small(**changes):
+    return PretrainSection.read(
+        {
+            "model": {"parameters": 20_000, "context": 16},
+            "tokens": 16 * 4 * 20,
+            "batch_rows": 4,
+            "mixture": {"function": 0.75, "code": 0.25},
+            "evaluate_steps": 10,
+        }
+        | changes,
+        "test",
+    )
+
+
+def test_pretraining_leaves_a_checkpoint_with_metrics_and_what_it_saw(
+    curated, tokenizer, packed, tmp_path
+):
+    inputs = {"tokens": packed, "tokenizer": tokenizer, "held_out": curated}
+    made, context = run(PRETRAIN, small(), inputs, tmp_path)
+    metrics = pq.read_table(made.folder / "metrics.parquet").to_pylist()
+    assert [row["step"] for row in metrics] == list(range(1, 21))
+    measured = [row["held_out_bits_per_byte"] for row in metrics if row["step"] in (10, 20)]
+    assert measured[1] < measured[0]
+    seen = pq.read_table(made.folder / "seen.parquet").to_pylist()
+    assert all("-train-" in row["id"] for row in seen)
+    # 80 rows, of which 20 are code, less padding
+    total = sum(row["tokens"] for row in seen)
+    assert 0.9 * 80 * 16 <= total <= 80 * 16
+    assert context.bill["threads"] == 1
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (made.folder / name).is_file()
+
+
+def test_equal_seed_gives_equal_weights_and_another_seed_others(tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    weights = [
+        (
+            run(PRETRAIN, small(), inputs, tmp_path / name, seed)[0].folder / "model.safetensors"
+        ).read_bytes()
+        for name, seed in (("first", 1), ("again", 1), ("other", 2))
+    ]
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_golden_loss_curve(tokenizer, packed, tmp_path):
+    # A change here means another output for equal inputs: raise the step's version with it.
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    made, _ = run(PRETRAIN, small(precision="float32"), inputs, tmp_path)
+    losses = pq.read_table(made.folder / "metrics.parquet")["loss"].to_numpy()
+    np.testing.assert_allclose(losses[[0, 4, 9, 19]], GOLDEN, rtol=2e-3)
+
+
+GOLDEN = [5.6491, 4.5993, 3.0877, 2.1431]
+
+
+def test_section_counts_steps_in_whole_batches():
+    section = PretrainSection.read({"tokens": "2.5M", "batch_rows": 32}, "test")
+    assert section.steps == round(2_500_000 / (32 * 128))
+    assert PretrainSection.read({"tokens": 1}, "test").steps == 1
+
+
+def test_runtime_settings_bear_no_identity():
+    identity = PretrainSection().identity()
+    assert not {"threads", "checkpoint_steps", "checkpoint_seconds"} & identity.keys()
+    assert {"tokens", "mixture", "learning_rate", "compile"} <= identity.keys()
+
+
+def test_loading_the_steps_loads_no_torch():
+    code = "import sys, volano.pretrain.step; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

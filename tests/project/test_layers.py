@@ -1,0 +1,31 @@
+"""The house holds by itself: import-linter's contracts, and what is imported when."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def test_every_room_imports_only_from_below(root):
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import volano",
+        "from volano.cli.main import run_command; run_command(['--help'])",
+        "from volano.cli.main import run_command; run_command(['recipes'])",
+    ],
+)
+def test_no_torch_is_imported_by_a_door(root, statement):
+    script = f"import sys\n{statement}\nsys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:] or "torch was imported"

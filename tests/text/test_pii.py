@@ -1,0 +1,101 @@
+from itertools import pairwise
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from volano.core.errors import DataError
+from volano.text.pii import find_spans, find_spans_in, passes_luhn, redact
+
+KEY_BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOg==\n-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "found"),
+    [
+        ("write to Ann.Lee+x@mail.uni.de.", "email", "Ann.Lee+x@mail.uni.de"),
+        ("<tim@python.org>", "email", "tim@python.org"),
+        ("call +41 44 668 1800 now", "phone", "+41 44 668 1800"),
+        ("call (530) 583-6985 now", "phone", "(530) 583-6985"),
+        ("or 530-583-6985.", "phone", "530-583-6985"),
+        ("from 93.184.216.34 came", "ip_address", "93.184.216.34"),
+        ("at 2a00:1450:4001:81b::200e,", "ip_address", "2a00:1450:4001:81b::200e"),
+        ("key=AKIAIOSFODNN7EXAMPLQ", "api_key", "AKIAIOSFODNN7EXAMPLQ"),
+        ("token ghp_" + "aB3" * 12, "api_key", "ghp_" + "aB3" * 12),
+        ("a " + KEY_BLOCK + " z", "private_key", KEY_BLOCK),
+        ("card 4111 1111 1111 1111.", "credit_card", "4111 1111 1111 1111"),
+        ("amex 378282246310005", "credit_card", "378282246310005"),
+    ],
+)
+def test_each_kind_is_found_whole(text, kind, found):
+    (span,) = find_spans(text)
+    assert (span.kind, text[span.begin : span.end]) == (kind, found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@functools.wraps(f)",
+        "user@example",
+        "ann@example.com and bob@host.test",
+        "git clone git@github.com:a/b.git",
+        "y = x@W.mean() + A@B.T",
+        "127.0.0.1, 0.0.0.0, 10.0.0.1, 192.168.1.1, 192.0.2.7, 255.255.255.255",
+        "Section 2.2.24.1, version 21.35.12.44, numpy==11.22.33.44, 1.2.3.4",
+        "::1, 2001:db8::1, fe80::1, a[1::2]",
+        "4503599627370496",  # 2**52 begins like a Visa card, but fails Luhn
+        "0.4111111111111111",
+        "call 123-456-7890",  # no such area code
+        "+12.3456789012",
+        "2024-01-15 12:34:56",
+        "sk-learn-is-a-long-name-with-dashes",
+    ],
+)
+def test_look_alikes_of_documentation_are_left_alone(text):
+    assert find_spans(text) == []
+
+
+def test_replace_puts_typed_tags_and_leaves_the_rest():
+    text = "é ann@mail.org, 93.184.216.34"
+    spans = find_spans(text)
+    assert redact(text, spans) == "é <EMAIL>, <IP_ADDRESS>"
+    assert redact(text, spans, "redact") == "é [REDACTED], [REDACTED]"
+    assert redact(text, spans, "off") == text
+
+
+def test_only_the_chosen_kinds_are_found():
+    assert [span.kind for span in find_spans("ann@mail.org 93.184.216.34", ["ip_address"])] == [
+        "ip_address"
+    ]
+
+
+def test_unknown_kind_is_refused_with_a_near_name():
+    with pytest.raises(DataError, match="Did you mean 'email'"):
+        find_spans("", ["emial"])
+
+
+def test_column_search_equals_text_by_text():
+    texts = ["clean", "ann@mail.org", None, "call (530) 583-6985"]
+    found = find_spans_in(pa.array(texts).slice(1))
+    assert found == {0: find_spans(texts[1]), 2: find_spans(texts[3])}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["ann@mail.org", "4111111111111111", "93.184.216.34", " ", ",", "é", KEY_BLOCK]
+        ),
+        max_size=8,
+    ).map("".join)
+)
+def test_spans_are_ordered_do_not_overlap_and_leave_no_key_behind(text):
+    spans = find_spans(text)
+    assert all(one.end <= other.begin for one, other in pairwise(spans))
+    assert KEY_BLOCK not in redact(text, spans)
+
+
+def test_luhn_on_the_example_of_the_standard():
+    assert passes_luhn("79927398713")  # check digit 3; the sum by hand is 70
+    assert not passes_luhn("79927398710")
