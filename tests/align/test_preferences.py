@@ -8,9 +8,9 @@ from volano.core.jsonlines import BadLine
 from volano.core.records import Conversation, Message
 
 
-def prompt(kind, pair="1", split="train"):
+def prompt(kind, pair="1", split="train", set_name="natural"):
     messages = (Message("user", f"{kind} prompt"), Message("assistant", f"{kind} answer"))
-    metadata = json.dumps({"pair": pair})
+    metadata = json.dumps({"pair": pair, "set": set_name})
     return Conversation(f"{kind}{pair}", messages, "s", kind, split, metadata=metadata)
 
 
@@ -29,6 +29,19 @@ def test_held_out_half_is_never_used():
 def test_prompt_without_its_counterpart_is_refused_by_name():
     with pytest.raises(DataError, match="pair '7' has only"):
         safety_preferences([prompt("unsafe", "7")])
+
+
+def test_only_the_sets_asked_for_make_pairs_and_an_unknown_one_is_named():
+    safety = [
+        prompt(kind, name, set_name=name)
+        for name in ("natural", "matched")
+        for kind in ("unsafe", "safe")
+    ]
+    assert len(safety_preferences(safety)) == 4
+    asked = safety_preferences(safety, ["matched"])
+    assert {pair.id for pair in asked} == {"safety:unsafematched", "safety:safematched"}
+    with pytest.raises(DataError, match=r"^align\.safety_sets: no set 'natral'\. Did"):
+        safety_preferences(safety, ["natral"])
 
 
 @pytest.mark.parametrize("as_text", [True, False])

@@ -22,6 +22,7 @@ QUICK = {
     "matrix_learning_rate": 0.02,
     "threads": 1,
     "precision": "float32",
+    "beta": 0.1,
 }
 
 
@@ -29,7 +30,7 @@ def prompts():
     for n in range(12):
         for kind, verb, answer in (("unsafe", "steal", "I can't."), ("safe", "sort", "Use it.")):
             turns = (Message("user", f"{verb} {n}"), Message("assistant", answer))
-            metadata = json.dumps({"pair": f"{n}"})
+            metadata = json.dumps({"pair": f"{n}", "set": "natural"})
             split = ("train", "test")[n % 4 == 3]
             yield Conversation(f"{kind}{n}", turns, "s", kind, split, "CC0", metadata=metadata)
 
@@ -136,7 +137,7 @@ def test_no_pairs_at_all_are_refused(tmp_path):
     finish_corpus(tmp_path / "e", "conversation")
     with pytest.raises(DataError, match="no pairs to align on"):
         PREFERENCES.run(
-            PREFERENCES.section(data=["safety"]),
+            PREFERENCES.section(data=["safety"], safety_sets=[]),
             {"safety": Artifact(tmp_path / "e", {})},
             context(tmp_path / "p"),
         )

@@ -85,14 +85,15 @@ def run_pack(section, inputs, context):
     ids = inputs["documents"].corpus().to_arrow(["id"])["id"]
     write_shard(
         context.folder / "spans.parquet",
-        pa.table({"id": ids, "length": pa.array([10] * len(ids), pa.int64())}),
+        pa.table({"document": ids, "length": pa.array([10] * len(ids), pa.int64())}),
     )
 
 
 def run_train(section, inputs, context):
     spans = read_shard(inputs["tokens"].folder / "spans.parquet")
     write_shard(
-        context.folder / "seen.parquet", pa.table({"id": spans["id"], "tokens": spans["length"]})
+        context.folder / "seen.parquet",
+        pa.table({"id": spans["document"], "tokens": spans["length"]}),
     )
 
 

@@ -81,7 +81,7 @@ def test_every_figure_of_every_stage_has_an_interval_and_an_n(artifacts, tmp_pat
         assert measurement.low <= measurement.value <= measurement.high
         assert measurement.n > 0
     for stage in ("base", "sft", "aligned"):
-        for name in ("bits_per_byte", "choice_pmi", "answer_chrf", "answers_end", "answered_safe"):
+        for name in ("bits_per_byte", "choice_pmi", "answer_chrf", "answers_end", "refused_safe"):
             assert report.find(name, stage) is not None
     assert report.find("choice_pmi", "base as document") is not None
     assert report.find("win_rate_over_sft_sampled", "aligned") is not None

@@ -6,24 +6,34 @@ only reading the prompt tells which is right.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from volano.core.errors import DataError
+from volano.core.errors import DataError, did_you_mean
 from volano.core.jsonlines import BadLine, messages_of
 from volano.core.records import Conversation, Message, Preference
 
 
-def safety_preferences(safety: Iterable[Conversation]) -> list[Preference]:
+def safety_preferences(
+    safety: Iterable[Conversation], sets: Sequence[str] = ()
+) -> list[Preference]:
     """Two pairs per training pair of prompts: refuse the unsafe one, answer the safe one.
 
-    Raises DataError where a prompt has no counterpart.
+    `sets` names the sets to take, all if empty. Raises DataError where a prompt has no counterpart
+    or a set has no prompts.
     """
     pairs: dict[str, dict[str, Conversation]] = {}
+    known: set[str | None] = set()
     for conversation in safety:
-        if conversation.split == "train":
-            name = str(json.loads(conversation.metadata)["pair"])
+        metadata = json.loads(conversation.metadata)
+        known.add(metadata.get("set"))
+        if conversation.split == "train" and (not sets or metadata.get("set") in sets):
+            name = str(metadata["pair"])
             pairs.setdefault(name, {})[conversation.kind] = conversation
+    for wanted in sets:
+        if wanted not in known:
+            remedy = did_you_mean(wanted, [name for name in known if name])
+            raise DataError(f"no set '{wanted}'", "align.safety_sets", remedy)
     preferences = []
     for name, two in pairs.items():
         if set(two) != {"unsafe", "safe"}:

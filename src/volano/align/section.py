@@ -21,10 +21,16 @@ class PreferencesSection(Section):
         "path.",
     )
     function_pairs: Count = Field(
-        default=2000,
+        default=700,
         ge=1,
         description="Pairs at most of each kind (another function's documentation; truncated), "
-        "after balancing by length. Source: as many as two cores see in half a minute.",
+        "after balancing by length. Source: docs/log.md; they keep a model from forgetting to end.",
+    )
+
+    safety_sets: list[str] = Field(
+        default=["natural"],
+        description="Which sets of the safety prompts make pairs; empty: all. Source: pairs of the "
+        "`matched` set too cost twice the time and refuse no more (docs/log.md).",
     )
 
     @property
@@ -50,9 +56,10 @@ class AlignSection(PreferencesSection, TrainSection):
         default="dpo", description="`dpo`: Rafailov et al. 2023, without a reward model."
     )
     beta: float = Field(
-        default=0.1,
+        default=0.02,
         gt=0,
-        description="Reward per nat of departure from the reference. Source: Rafailov et al. 2023.",
+        description="Reward per nat of departure from the reference. Source: docs/log.md; at the "
+        "0.1 of Rafailov et al. 2023 more safe prompts are refused or answered in loops.",
     )
     label_smoothing: float = Field(
         default=0.0,
@@ -62,16 +69,22 @@ class AlignSection(PreferencesSection, TrainSection):
         "2023 (cDPO).",
     )
     nll_weight: float = Field(
-        default=0.2,
+        default=1.0,
         ge=0,
-        description="Weight of the chosen response's nats per token beside the DPO loss; at 0 a "
-        "model may forget to end its answers. Source: Pang et al. 2024.",
+        description="Weight of the chosen response's nats per token beside the DPO loss. Source: "
+        "Pang et al. 2024; at 0.2 nothing is refused and few answers end (docs/log.md).",
     )
     epochs: float = Field(default=1.0, gt=0, description="Times over the pairs.")
     safety_repeats: int = Field(
-        default=4,
+        default=10,
         ge=1,
         description="Times that a safety pair comes in each epoch: there are few of them.",
+    )
+    learning_rate: float = Field(
+        default=0.003, gt=0, description="AdamW's rate at its peak. Source: docs/log.md."
+    )
+    matrix_learning_rate: float = Field(
+        default=0.008, gt=0, description="Muon's rate at its peak. Source: docs/log.md."
     )
     batch_rows: int = Field(default=16, ge=1, description="Pairs per step, over all micro-batches.")
 

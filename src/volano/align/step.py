@@ -26,7 +26,7 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         documents = inputs["documents"].corpus().records()
         preferences += function_preferences(documents, section.function_pairs)
     if SAFETY in section.names:
-        preferences += safety_preferences(inputs["safety"].corpus().records())
+        preferences += safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
     if section.paths:
         listing = context.listing or scan_preferences(section)
         own, problems = read_records([entry.path for entry in listing.entries], preference_of)

@@ -16,7 +16,7 @@ from volano.core.store import Store
 
 # A folder called "id=7" above the store must not replace the ids.
 SHARDS = "read_parquet(?, hive_partitioning = false)"
-Role = Literal["holds", "dropped", "trained on", "inherits", "measured on"]
+Role = Literal["holds", "dropped", "learnt from", "trained on", "inherits", "measured on"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
 
     In the order of making. Raises DataError where no artifact of the store has met it.
     """
-    saw: dict[str, bool] = {}  # content digest of a checkpoint → its training met the document
+    saw: dict[str, bool] = {}  # content digest → the corpus holds, or the training met, it
     sightings: list[Sighting] = []
     for artifact in _oldest_first(store):
         path = store.path_of(artifact)
@@ -56,12 +56,16 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
 
         if artifact.kind == "corpus":
             records = _count(artifact, "data", document)
+            saw[artifact.digest] = bool(records)
             if records:
                 sighting("holds", f"{records} record{'s' if records > 1 else ''}")
             else:
                 rule = _dropped_by(artifact, document)
                 if rule:
                     sighting("dropped", rule)
+        elif artifact.kind == "tokenizer":
+            if any(saw.get(parent["digest"]) for parent in artifact.parents.values()):
+                sighting("learnt from", "the corpus that it may have sampled")
         elif artifact.kind == "tokens":
             tokens = _tokens(artifact, "spans.parquet", document)
             if tokens:
@@ -215,13 +219,17 @@ def _dropped_by(artifact: Artifact, document: str) -> str | None:
     return f"by {found[0][0]}" if found else None
 
 
+# file of an artifact → the column with the document's id, the column with its tokens
+TOKEN_COLUMNS = {"spans.parquet": ("document", "length"), "seen.parquet": ("id", "tokens")}
+
+
 def _tokens(artifact: Artifact, file: str, document: str) -> int:
     path = artifact.folder / file
     if not path.is_file():
         return 0
-    column = "length" if file == "spans.parquet" else "tokens"
+    name, tokens = TOKEN_COLUMNS[file]
     found = _query(
-        f"select coalesce(sum({column}), 0) from {SHARDS} where id = ?",
+        f"select coalesce(sum({tokens}), 0) from {SHARDS} where {name} = ?",
         [str(path), document],
     )
     return int(found[0][0])

@@ -11,6 +11,7 @@ new artifact beside the old.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class Store:
     """A folder of artifacts. `store["python-docs/curated"]` is the newest of that name."""
 
     def __init__(self, folder: Path | str) -> None:
-        if "://" in str(folder):
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(folder)):  # pathlib folds s3:// into s3:/
             raise StoreError(
                 "a store behind a URL is not supported yet", str(folder), "Name a local folder."
             )

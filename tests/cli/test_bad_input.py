@@ -1,0 +1,130 @@
+"""Each mistake of a user is one clear line, exit code 2, and nothing half-written."""
+
+import gzip
+
+import pytest
+
+from volano.cli.main import run_command
+
+
+def fails(capsys, *arguments):
+    code = run_command(list(arguments))
+    lines = capsys.readouterr().err.strip().splitlines()
+    said = [line for line in lines if line.startswith("volano: ")]
+    assert len(said) == 1, lines
+    assert "Traceback" not in "".join(lines)
+    return code, said[0].removeprefix("volano: ")
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def recipe(text, name="mine.yaml"):
+    with open(name, "w") as stream:
+        stream.write(text)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "name: a\ncurate:\n  langage: {}\n",
+            "mine.yaml:3: curate: unknown key 'langage'. Did you mean 'language'?",
+        ),
+        ("name: a\nseed: one\n", "mine.yaml:2: seed: Input should be a valid integer, got 'one'."),
+        ("name: a\n  seed: 1\n", "mine.yaml:2"),
+        ("seed: 1\n", "name: value missing"),
+        ("", "holds nothing"),
+        ("name: a/b\n", "name: String should match pattern"),
+        (
+            "name: a\ncurate: {quality: {rules: [gofer_quality]}}\n",
+            "Did you mean 'gopher_quality'?",
+        ),
+        ("name: a\nfinetune: off\nalign: {}\n", "align: needs finetune"),
+        (
+            "name: a\ncurate: {decontaminate: {against: [held_out_function]}}\n",
+            "Did you mean 'held_out_functions'?",
+        ),
+    ],
+)
+def test_recipe_mistakes_name_file_line_and_key(in_folder, capsys, text, message):
+    code, said = fails(capsys, "run", recipe(text))
+    assert code == 2
+    assert message in said
+    assert not (in_folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "laptop/python-doc"], "Did you mean 'laptop/python-docs'?"),
+        (["run", "absent.yaml"], "no such recipe file"),
+        (["run", "tiny/python-docs", "pretrain.tokns=5"], "Did you mean 'tokens'?"),
+        (["run", "tiny/python-docs", "nonsense"], "not an assignment"),
+        (["run", "tiny/python-docs", "--only", "curates"], "Did you mean 'curate'?"),
+        (["run", "tiny/python-docs", "--only", "curate"], "--only collect first"),
+        (["curate", "absent.jsonl"], "absent.jsonl"),
+        (["show", "nothing"], "no artifact 'nothing'"),
+        (["chat", "nothing"], "no artifact 'nothing'"),
+        (["trace", "nothing"], "nothing"),
+        (["recipes", "copy", "absent"], "no recipe 'absent'"),
+        (["run", "tiny/python-docs", "--store", "s3://bucket"], "not supported yet"),
+    ],
+)
+def test_wrong_words_on_the_command_line_get_one_line(in_folder, capsys, arguments, message):
+    code, said = fails(capsys, *arguments)
+    assert code == 2
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", b"", "empty.jsonl"),
+        ("bad.jsonl", b"not json\n", "JSON"),
+        ("latin.txt", b"caf\xe9 au lait", "UTF-8"),
+        ("lacks.jsonl", b'{"body": "x"}\n', "text"),
+        ("cut.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000)[:20], "cut.jsonl.gz"),
+        ("cut.parquet", b"PAR1....", "cut.parquet"),
+    ],
+)
+def test_a_file_with_nothing_readable_is_refused(in_folder, capsys, name, content, message):
+    (in_folder / name).write_bytes(content)
+    code, said = fails(capsys, "curate", name, "--out", "clean")
+    assert code == 2
+    assert message in said
+    assert not (in_folder / "clean").exists()
+
+
+def test_bad_records_among_good_ones_are_quarantined_and_counted(in_folder, capsys):
+    good = '{"text": "A sentence that is long enough to be kept by the filters of this test."}'
+    (in_folder / "mixed.jsonl").write_text(f'{good}\nnot json\n{{"body": 1}}\n')
+    settings = ["-s", "quality=off", "-s", "language=off"]
+    assert run_command(["collect", "mixed.jsonl", "--out", "read"]) == 0
+    assert run_command(["curate", "mixed.jsonl", *settings, "--out", "clean"]) == 0
+    from volano.core.corpus import Corpus
+
+    quarantine = Corpus.open(in_folder / "read").quarantine().to_pylist()
+    assert [each["where"].rpartition(":")[2] for each in quarantine] == ["2", "3"]
+    assert len(Corpus.open(in_folder / "clean")) == 1
+
+
+def test_an_output_folder_with_other_things_is_left_alone(in_folder, capsys):
+    (in_folder / "clean").mkdir()
+    (in_folder / "clean" / "mine.txt").write_text("mine")
+    (in_folder / "a.txt").write_text("Some text.")
+    code, said = fails(capsys, "curate", "a.txt", "--out", "clean")
+    assert (code, "not empty" in said) == (2, True)
+    assert (in_folder / "clean" / "mine.txt").read_text() == "mine"
+
+
+def test_a_store_of_a_newer_version_is_refused(in_folder, capsys):
+    (in_folder / "runs").mkdir()
+    (in_folder / "runs" / "volano-store.json").write_text('{"format": 99}')
+    code, said = fails(capsys, "run", "tiny/python-docs")
+    assert code == 2
+    assert "newer Volano" in said
