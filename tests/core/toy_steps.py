@@ -103,7 +103,7 @@ def run_tune(section, inputs, context):
 
 def run_measure(section, inputs, context):
     ids = inputs["documents"].corpus().to_arrow(["id"])["id"]
-    write_shard(context.folder / "items.parquet", pa.table({"document_id": ids}))
+    write_shard(context.folder / "items.parquet", pa.table({"id": ids}))
     Report((Measurement("loss", "base", 1.0, 0.9, 1.1, len(ids), "nats"),)).save(
         context.folder / "report.json"
     )

@@ -24,6 +24,7 @@ DOCUMENTS += sorted(
 RUNNABLE = {"sh", "console", "python", "yaml"}
 NOT_RUN = {"CONTRIBUTING.md": 1}  # each with its reason beside it
 TIMEOUT_SECONDS = 400
+RUN = "volano run tiny/python-docs"  # what `make run` does once all is installed
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +78,8 @@ def follow(block: Block, desk: Path) -> None:
         for command in commands:
             if command.startswith("make "):
                 assert_targets_exist(block, command)
+                if command.split()[:2] == ["make", "run"]:
+                    expect(block, ["/bin/sh", "-c", RUN], desk, 0)
                 continue
             code = block.exit_code if command == commands[-1] else 0
             expect(block, ["/bin/sh", "-c", in_miniature(command)], desk, code)

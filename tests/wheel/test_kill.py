@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import volano
+from command_line import volano
 
 pytestmark = pytest.mark.xdist_group("kill")
 SETTINGS = [

@@ -26,7 +26,9 @@ def lease(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             os.close(handle)
             if not told:
-                print(f"{what}: another run is making it; waiting.", file=sys.stderr, flush=True)
+                sys.stderr.write(
+                    f"{what}: another run is making it; waiting.\n"
+                )  # one write: a line stays whole
                 told = True
             time.sleep(POLL_SECONDS)
             continue

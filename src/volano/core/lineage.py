@@ -194,7 +194,11 @@ def _query(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
     import duckdb
 
     with duckdb.connect() as connection:
-        return list(connection.execute(sql, values).fetchall())
+        try:
+            return list(connection.execute(sql, values).fetchall())
+        except duckdb.Error as problem:
+            what = f"not readable ({str(problem).splitlines()[0]})"
+            raise DataError(what, str(values[0]), "Delete its artifact and make it anew.") from None
 
 
 def _count(artifact: Artifact, group: str, document: str) -> int:
@@ -240,7 +244,7 @@ def _measured_on(artifact: Artifact, document: str) -> bool:
     if not path.is_file():
         return False
     found = _query(
-        f"select count(*) from {SHARDS} where document_id = ?",
+        f"select count(*) from {SHARDS} where id = ?",
         [str(path), document],
     )
     return int(found[0][0]) > 0
