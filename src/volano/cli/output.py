@@ -34,7 +34,7 @@ def console() -> Any:
     from rich.console import Console
 
     plain = Console(highlight=False, soft_wrap=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=110)
+    return plain if plain.is_terminal else Console(highlight=False, width=130)
 
 
 def print_line(text: str) -> None:

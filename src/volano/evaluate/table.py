@@ -1,6 +1,7 @@
 """The report as tables for a terminal: stages side by side, then the tests, then speed."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from rich.table import Table
@@ -9,26 +10,27 @@ from volano.core.report import Measurement, Report
 from volano.evaluate.efficiency import BILL_PREFIX
 
 COLUMNS = ("base", "sft", "aligned")
+NEIGHBOURS = set(pairwise(COLUMNS))
 TITLES = {"base": "base", "sft": "SFT", "aligned": "aligned"}
-# What stands beside the stages, in one column: no model of ours, or not a stage.
+# What stands beside the stages, below the table: no model of ours, or not a stage.
 BESIDE = ("chance", "lexical", "random", "base as document", "bag of words")
 ROWS = {
-    "bits_per_byte": "bits per byte, held-out documentation",
-    "choice_pmi": "four-way choice, PMI (headline)",
-    "choice_normalised": "four-way choice, length-normalised",
-    "answer_chrf": "answers: chrF against the truth",
+    "bits_per_byte": "bits per byte, held out",
+    "choice_pmi": "4-way choice, PMI",
+    "choice_normalised": "4-way choice, by length",
+    "answer_chrf": "chrF against the truth",
     "answers_end": "answers that end",
     "answers_repeat": "answers that repeat",
-    "refusal_unsafe": "unsafe prompts refused",
-    "answered_safe": "safe look-alikes answered",
-    "refused_safe": "safe look-alikes refused",
-    "refusal_unsafe_matched": "unsafe refused, matched words",
-    "answered_safe_matched": "safe answered, matched words",
-    "refused_safe_matched": "safe refused, matched words",
+    "refusal_unsafe": "unsafe refused",
+    "answered_safe": "safe answered",
+    "refused_safe": "safe refused",
+    "refusal_unsafe_matched": "unsafe refused, matched",
+    "answered_safe_matched": "safe answered, matched",
+    "refused_safe_matched": "safe refused, matched",
     "win_rate_over_base": "chrF wins over base",
-    "win_rate_over_base_as_document": "chrF wins over base as document",
-    "win_rate_over_sft": "chrF wins over SFT, greedy",
-    "win_rate_over_sft_sampled": "chrF wins over SFT, sampled",
+    "win_rate_over_base_as_document": "wins over base as document",
+    "win_rate_over_sft": "wins over SFT, greedy",
+    "win_rate_over_sft_sampled": "wins over SFT, sampled",
 }
 EFFICIENCY = {
     "tokens_per_second": "tokens per second, batch of 64",
@@ -48,11 +50,11 @@ def report_tables(report: Report, bill: Mapping[str, Any]) -> list[Table]:
 def _stage_table(report: Report) -> Table:
     stages = [name for name in COLUMNS if any(m.stage == name for m in report.measurements)]
     table = Table(title="Held-out evaluation (95 % interval)", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for stage in stages:
-        table.add_column(TITLES[stage], justify="right")
-    table.add_column("beside", justify="left")
-    table.add_column("n", justify="right")
+        table.add_column(TITLES[stage], justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    notes = []
     names = dict.fromkeys(m.name for m in report.measurements)
     known = [name for name in ROWS if name in names]
     for name in known + [name for name in names if name not in ROWS]:
@@ -60,7 +62,10 @@ def _stage_table(report: Report) -> Table:
         beside = [f"{stage} {_figure(found[stage])}" for stage in BESIDE if stage in found]
         cells = [_with_interval(found[stage]) if stage in found else "" for stage in stages]
         title = ROWS.get(name) or _title(name)
-        table.add_row(title, *cells, ", ".join(beside), str(max(m.n for m in found.values())))
+        table.add_row(title, *cells, str(max(m.n for m in found.values())))
+        if beside:
+            notes.append(f"{title}, beside: {', '.join(beside)}")
+    table.caption, table.caption_justify, table.caption_style = "\n".join(notes), "left", ""
     return table
 
 
@@ -76,6 +81,8 @@ def _comparison_table(report: Report) -> Table:
     ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for each in report.comparisons:
+        if (each["first"], each["second"]) not in NEIGHBOURS:
+            continue  # `--json` has them all
         scale = 100 if each["test"] == "exact McNemar" else 1
         unit = " points" if scale == 100 else ""
         low, high = each["low"] * scale, each["high"] * scale
@@ -118,5 +125,5 @@ def _with_interval(measurement: Measurement) -> str:
 def _title(name: str) -> str:
     if name.endswith(LENGTH_CONTROLLED):
         plain = name.removesuffix(LENGTH_CONTROLLED)
-        return f"{ROWS.get(plain, plain.replace('_', ' '))}, at equal length"
+        return f"{ROWS.get(plain, plain.replace('_', ' '))}, equal length"
     return name.replace("_", " ")
