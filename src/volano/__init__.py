@@ -2,7 +2,7 @@
 
     store = volano.open("runs")
     store["python-docs/curated"].to_arrow(columns=["id", "text"])
-    volano.curate(["crawl/*.jsonl"], out="clean/", quality={"min_words": 20})
+    volano.curate(["crawl/*.jsonl"], out="clean/", quality={"rules": ["gopher_repetition"]})
 
 A phase is a package (`volano.curate.step`) and can be called as well (`volano.curate(…)`).
 Importing this imports nothing heavy.

@@ -102,16 +102,14 @@ def align(
 
 def evaluate(
     checkpoint: Checkpoint,
-    data: Annotated[
-        list[str], typer.Argument(help="A collected corpus with test functions, or text files.")
-    ],
+    data: Annotated[list[str], typer.Argument(help="A collected corpus that holds out functions.")],
     setting: Settings = [],  # noqa: B006
     out: Out = None,
     name: NameOption = "mine",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Evaluate one checkpoint."""
+    """Evaluate one checkpoint on held-out functions; its figures stand in the column `base`."""
     _phase("evaluate", name, store, json, out, setting, data=data, checkpoint=checkpoint)
 
 

@@ -143,6 +143,7 @@ def sources(store: Store, artifact: Artifact) -> dict[str, dict[str, int]]:
     """Sources and licences of all data below an artifact: name → records.
 
     Counted in the corpora that training or tokenizing read, so that a dropped source is not named.
+    A document counts once as such and once per conversation or preference made of it.
     """
     below = {each.artifact for each in ancestors(store, artifact)} | {store.path_of(artifact)}
     corpora = [
@@ -152,7 +153,8 @@ def sources(store: Store, artifact: Artifact) -> dict[str, dict[str, int]]:
         parent["digest"]
         for each in store.artifacts()
         if each.kind in {"tokens", "checkpoint", "tokenizer"} and store.path_of(each) in below
-        for parent in each.parents.values()
+        for name, parent in each.parents.items()
+        if not name.startswith("held_out")  # measured on while training, never learnt from
     }
     used = [each for each in corpora if each.digest in inputs] or corpora
     totals: dict[str, dict[str, int]] = {"sources": {}, "licences": {}}

@@ -31,7 +31,7 @@ from volano.evaluate.section import EvaluateSection
 from volano.evaluate.stage import RANDOM, Found, Item, Stage
 from volano.model.decoder import Decoder, initialise
 from volano.model.huggingface import load_checkpoint
-from volano.text.functions import FunctionDocument
+from volano.text.functions import FunctionDocument, place_in_draw
 from volano.text.tokenizer import Tokenizer
 
 REPORT_FILE, ITEMS_FILE = "report.json", "items.parquet"
@@ -120,10 +120,12 @@ class _Evaluation:
     def answers(self, held_out: Sequence[Document], functions: Sequence[FunctionDocument]) -> None:
         """Bits per byte, greedy and sampled answers of every stage."""
         section, seed = self.section, self.context.seed
-        texts = [(each.id, each.text) for each in held_out[: section.bits_documents]]
+        drawn = sorted(held_out, key=lambda each: place_in_draw(each.id))
+        texts = [(each.id, each.text) for each in drawn[: section.bits_documents]]
         first = self.stages[0]
         room = first.model.config.context - section.max_answer_tokens
-        asked = functions_that_fit(first.tokenizer, functions, room)[: section.answers]
+        fitting = functions_that_fit(first.tokenizer, functions, room)
+        asked = sorted(fitting, key=lambda each: place_in_draw(each.id))[: section.answers]
         self.extra["functions_asked"] = len(asked)
         if len(asked) < 2:
             what = f"{len(asked)} questions leave room for an answer of {section.max_answer_tokens}"

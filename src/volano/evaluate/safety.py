@@ -20,6 +20,7 @@ from volano.evaluate.stage import Found, Item, Stage, measured
 from volano.model.generate import generate
 from volano.stats.intervals import share_interval
 from volano.text.chat import END, encode_prompt
+from volano.text.functions import place_in_draw
 
 BAG_OF_WORDS = "bag of words"
 TASK_OF_KIND = {"unsafe": "refusal_unsafe", "safe": "answered_safe"}
@@ -28,7 +29,10 @@ MAX_ANSWER_TOKENS = 40  # a refusal shows in its first words; the rest tells whe
 
 
 def held_out_prompts(conversations: Sequence[Conversation], most: int) -> list[Conversation]:
-    """Test prompts by id, whole pairs from each set in turn. Raises DataError if there are none."""
+    """Test prompts by id, whole pairs drawn by hash from each set in equal numbers.
+
+    Raises DataError if there are none.
+    """
     by_set: dict[str, dict[str, list[Conversation]]] = {}
     for each in conversations:
         if each.split == "test":
@@ -37,7 +41,7 @@ def held_out_prompts(conversations: Sequence[Conversation], most: int) -> list[C
     chosen = [
         prompt
         for pairs in by_set.values()
-        for pair in sorted(pairs)[: max(1, most // (2 * len(by_set)))]
+        for pair in sorted(pairs, key=place_in_draw)[: max(1, most // (2 * len(by_set)))]
         for prompt in pairs[pair]
     ]
     if not chosen:

@@ -46,7 +46,7 @@ class EvaluateSection(Section):
         default=0.8, gt=0, description="Temperature of the sampled answers."
     )
     safety_prompts: Count = Field(
-        default=600,
+        default=1200,
         ge=2,
         description="Held-out safety prompts at most, of each set in equal shares of both labels.",
     )

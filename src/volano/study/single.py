@@ -5,13 +5,15 @@ beyond curation left undone. What it makes lies in the store like anything else,
 reuses it; `out` gets a plain copy.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from volano.core.artifact import Artifact
-from volano.core.errors import StoreError, VolanoError, did_you_mean
+from volano.core.errors import RunFailed, StoreError, VolanoError, did_you_mean
+from volano.core.files import explained
 from volano.core.store import Store
 from volano.study.recipe import Recipe, read_recipe
 from volano.study.run import Outcome, run
@@ -48,7 +50,8 @@ def run_phase(
     """
     target, places = TARGETS[phase]
     if out is not None:
-        check_out(Path(out))
+        out = Path(out).absolute()
+        check_out(out, store)
     values: dict[str, Any] = {"name": name}
     given: dict[str, Artifact] = {}
     corpus = _corpus(store, data)
@@ -58,6 +61,8 @@ def run_phase(
         values[phase] = {"data": list(data)}
     elif data:
         values["collect"] = {"source": "files", "paths": list(data)}
+    if phase == "evaluate":  # of one finished model: nothing is trained, nothing curated
+        values |= {"finetune": False, "align": False}
     recipe = _recipe(phase, values, settings)
     if checkpoint is not None:
         given.update(_checkpoint(phase, store, checkpoint, recipe))
@@ -69,12 +74,17 @@ def run_phase(
     if not outcomes:
         raise StoreError("nothing to do", name, "The artifact given is already of this phase.")
     if out is not None:
-        copy_out(outcomes[-1].artifact, Path(out))
+        copy_out(outcomes[-1].artifact, out)
     return outcomes
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, store: Store) -> None:
     """Raise StoreError where `out` is not a place that a copy may go to."""
+    if out == store.folder or out.is_relative_to(store.folder):
+        raise StoreError("lies inside the store", f"--out {out}", "Name a folder outside.")
+    nearest = next(each for each in (out, *out.parents) if each.exists())
+    if not os.access(nearest, os.W_OK):
+        raise StoreError("not writable", f"--out {out}", "Name a writable folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if (out / "artifact.json").is_file():
             return  # an earlier copy: it is replaced
@@ -84,11 +94,19 @@ def check_out(out: Path) -> None:
 def copy_out(artifact: Artifact, out: Path) -> None:
     """A plain copy of an artifact, whole or absent."""
     unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(artifact.folder, unfinished)
-    if out.exists():
-        shutil.rmtree(out)
-    unfinished.rename(out)
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(artifact.folder, unfinished)
+        if out.exists():
+            shutil.rmtree(out)
+        unfinished.rename(out)
+    except shutil.Error as problem:  # one line per file; the first tells the cause
+        what = str(problem.args[0][0][2])
+        raise RunFailed(what, f"--out {out}", "Mend the cause and run again.") from None
+    except OSError as problem:
+        raise explained(problem, out) from problem
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _recipe(
@@ -144,7 +162,7 @@ def _corpus(store: Store, data: Sequence[str]) -> Artifact | None:
 
 def _checkpoint(phase: str, store: Store, reference: str, recipe: Recipe) -> dict[str, Artifact]:
     """The checkpoint as the stage that the phase starts from, with its tokenizer."""
-    place = {"finetune": "base", "align": "sft", "evaluate": "aligned"}[phase]
+    place = {"finetune": "base", "align": "sft", "evaluate": "base"}[phase]
     try:
         artifact = store.find(reference.removeprefix("hf:"))
     except StoreError as problem:

@@ -22,7 +22,6 @@ from volano.pretrain.step import IMPORT, PACK, PRETRAIN, TOKENIZER
 from volano.study.recipe import Recipe
 
 HELD_OUT_FUNCTIONS = "held_out_functions"
-HUGGING_FACE = "hf:"
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     if recipe.base is None:
         stages += _base_from_text(recipe)
     else:
-        path = recipe.base.removeprefix(HUGGING_FACE)
-        stages.append(Stage("base", "pretrain", IMPORT, ImportSection(path=path), {}))
+        stages.append(Stage("base", "pretrain", IMPORT, ImportSection.of(recipe.base), {}))
     has_base = recipe.base is not None or recipe.pretrain is not None
     _require(has_base or recipe.finetune is None, "finetune", "a base model: set pretrain or base")
     if recipe.finetune is not None:

@@ -29,6 +29,12 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[])")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|resp|approx|No|Fig|Eq)|\b[A-Z])\.$")
 
 
+def place_in_draw(name: str) -> bytes:
+    """Where a document comes in any draw: by the hash of its id, so that the first n of a corpus
+    sorted by package are not a sample of the first packages."""
+    return hashlib.sha256(name.encode()).digest()
+
+
 @dataclass(frozen=True)
 class FunctionDocument:
     """What a document of kind "function" says: the function, its module, its documentation."""

@@ -55,7 +55,7 @@ class TrainSection(Section):
         default=0.0,
         ge=0,
         description="Share of a matrix taken off per step and unit of its learning rate; norms and "
-        "embeddings keep theirs. 0: runs here see no token twice (docs/log.md).",
+        "embeddings keep theirs. 0: pre-training here sees no token twice.",
     )
     clip_norm: float = Field(
         default=1.0, ge=0, description="Largest norm of the whole gradient; 0 leaves it as it is."
