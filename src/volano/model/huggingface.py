@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor
 
 from volano.core.errors import DataError, RecipeError
@@ -55,7 +55,8 @@ def save_checkpoint(folder: Path, model: Decoder, tokenizer: Tokenizer | None = 
         for name, value in model.state_dict().items()
     }
     with atomic_path(folder / WEIGHTS_FILE) as unfinished:
-        save_file(weights, unfinished, metadata={"format": "pt"})
+        # Not save_file: on a full disk it raises an error of its own that names no cause.
+        unfinished.write_bytes(serialized(weights, metadata={"format": "pt"}))
     write_json(folder / "generation_config.json", ids | {"do_sample": False})
     write_json(folder / CONFIG_FILE, _described(model) | ids)
 

@@ -85,7 +85,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write the files that transformers and the servers read, the chat template included."""
         with atomic_path(folder / TOKENIZER_FILE) as unfinished:
-            self._inner.save(str(unfinished))
+            unfinished.write_text(self._inner.to_str(pretty=True), "utf-8")
         roles = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
         write_json(folder / "special_tokens_map.json", roles)
         write_json(

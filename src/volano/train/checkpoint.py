@@ -4,6 +4,7 @@ It lies in the step's scratch folder, which survives a kill and is never publish
 published are weights in safetensors (model/huggingface.py).
 """
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any, TypedDict
@@ -29,7 +30,10 @@ class ResumeState(TypedDict):
 def save_state(scratch: Path, state: ResumeState) -> None:
     """Keep the state, in place of the one before."""
     with atomic_path(scratch / RESUME_FILE) as unfinished:
-        torch.save(state, unfinished)
+        # Through memory: on a full disk torch's own writer raises no OSError.
+        content = io.BytesIO()
+        torch.save(state, content)
+        unfinished.write_bytes(content.getbuffer())
 
 
 def load_state(scratch: Path) -> ResumeState | None:
