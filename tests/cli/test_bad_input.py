@@ -45,6 +45,8 @@ def recipe(text, name="mine.yaml"):
             "Did you mean 'gopher_quality'?",
         ),
         ("name: a\nfinetune: off\nalign: {}\n", "align: needs finetune"),
+        ("name: a\nbase: gguf:model.gguf\n", "base: cannot read 'gguf:model.gguf'"),
+        ("name: a\nbase: hf:model\npretrain: {tokens: 7}\n", "pretrain: needs no base"),
         (
             "name: a\ncurate: {decontaminate: {against: [held_out_function]}}\n",
             "Did you mean 'held_out_functions'?",
@@ -120,6 +122,21 @@ def test_an_output_folder_with_other_things_is_left_alone(in_folder, capsys):
     code, said = fails(capsys, "curate", "a.txt", "--out", "clean")
     assert (code, "not empty" in said) == (2, True)
     assert (in_folder / "clean" / "mine.txt").read_text() == "mine"
+
+
+def test_an_output_folder_inside_the_store_is_refused_before_any_work(in_folder, capsys):
+    (in_folder / "a.txt").write_text("Some text.")
+    code, said = fails(capsys, "collect", "a.txt", "--out", "runs/corpus")
+    assert (code, "lies inside the store" in said) == (2, True)
+    assert not (in_folder / "runs").exists()
+
+
+def test_the_folder_that_one_stands_in_may_be_the_output(in_folder, capsys, monkeypatch):
+    (in_folder / "a.txt").write_text("Some text.")
+    (in_folder / "empty").mkdir()
+    monkeypatch.chdir(in_folder / "empty")
+    assert run_command(["collect", "../a.txt", "--out", ".", "--store", "../runs"]) == 0
+    assert (in_folder / "empty" / "manifest.json").is_file()
 
 
 def test_a_store_of_a_newer_version_is_refused(in_folder, capsys):

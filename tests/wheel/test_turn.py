@@ -134,6 +134,21 @@ def test_report_gives_every_figure_an_interval_and_its_count(store):
         assert each.n > 0
 
 
+def test_evaluate_of_one_checkpoint_trains_nothing_and_measures_it(turn):
+    outcomes = run_json(
+        turn,
+        *("evaluate", f"{NAME}/sft", f"{NAME}/collected", "-s", "choice_items=20"),
+        *("-s", "answers=4", "-s", "bits_documents=4", "-s", "safety_prompts=8", "-s", "seeds=0"),
+    )
+    assert {each["stage"] for each in outcomes} == {"safety", "held_out", "report"}
+    measured = outcomes[-1]["report"]["measurements"]
+    assert (
+        {"base"}
+        <= {each["stage"] for each in measured}
+        <= {*("base", "random", "chance", "lexical", "base as document", "bag of words")}
+    )
+
+
 def test_chat_answers_a_question(turn):
     done = volano(
         *("chat", f"{NAME}/aligned", "What does `json.dumps` do?", "--max-tokens", "8"),

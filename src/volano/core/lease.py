@@ -26,9 +26,8 @@ def lease(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             os.close(handle)
             if not told:
-                sys.stderr.write(
-                    f"{what}: another run is making it; waiting.\n"
-                )  # one write: a line stays whole
+                # One write, or the lines of two waiting runs mix.
+                sys.stderr.write(f"{what}: another run is making it; waiting.\n")
                 told = True
             time.sleep(POLL_SECONDS)
             continue

@@ -10,7 +10,6 @@ choose those. Two scores decide, fixed in advance; PMI is the headline:
   particular (domain-conditional PMI, Holtzman et al. 2021), so that a common phrase gains nothing.
 """
 
-import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volano.evaluate.overlap import shared_words, stems
-from volano.text.functions import FunctionDocument, answer_about
+from volano.text.functions import FunctionDocument, answer_about, place_in_draw
 
 CHOICES = 4
 CHANCE = 1 / CHOICES
@@ -53,7 +52,9 @@ def matched_items(functions: Sequence[FunctionDocument], most: int) -> list[Choi
         for stem in stems(answer):
             holders[stem].append(place)
     items = []
-    for place in sorted(range(len(functions)), key=lambda place: _number_of(functions[place].id)):
+    for place in sorted(
+        range(len(functions)), key=lambda place: place_in_draw(functions[place].id)
+    ):
         function = functions[place]
         shared = Counter(p for stem in stems(function.qualified_name) for p in holders[stem])
         own = shared[place]
@@ -61,7 +62,9 @@ def matched_items(functions: Sequence[FunctionDocument], most: int) -> list[Choi
         near = sorted(p for p in shared if shared[p] >= own) if own else range(len(functions))
         others = [p for p in near if p != place]
         if len(others) >= CHOICES - 1:
-            drawn = random.Random(_number_of(function.id)).sample(others, CHOICES - 1)
+            drawn = random.Random(int.from_bytes(place_in_draw(function.id)[:8])).sample(
+                others, CHOICES - 1
+            )
             chosen = tuple(answers[p] for p in (place, *drawn))
             counts = tuple(shared_words(function.qualified_name, answer) for answer in chosen)
             items.append(ChoiceItem(function, chosen, counts))
@@ -87,7 +90,3 @@ def judge(
 def _first_is_best(scores: npt.NDArray[np.float64]) -> list[bool]:
     best: list[bool] = (scores[:, 0] > scores[:, 1:].max(axis=1)).tolist()
     return best
-
-
-def _number_of(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

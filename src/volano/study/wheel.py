@@ -54,6 +54,8 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     if recipe.base is None:
         stages += _base_from_text(recipe)
     else:
+        asked = "pretrain" in recipe.model_fields_set and recipe.pretrain is not None
+        _require(not asked, "pretrain", "no base: a finished one is not trained again")
         stages.append(Stage("base", "pretrain", IMPORT, ImportSection.of(recipe.base), {}))
     has_base = recipe.base is not None or recipe.pretrain is not None
     _require(has_base or recipe.finetune is None, "finetune", "a base model: set pretrain or base")

@@ -29,10 +29,12 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[])")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|resp|approx|No|Fig|Eq)|\b[A-Z])\.$")
 
 
-def place_in_draw(name: str) -> bytes:
-    """Where a document comes in any draw: by the hash of its id, so that the first n of a corpus
-    sorted by package are not a sample of the first packages."""
-    return hashlib.sha256(name.encode()).digest()
+def place_in_draw(identity: str) -> bytes:
+    """Where a record comes in any draw: SHA-256 of its id, 32 bytes that sort like a shuffle.
+
+    A corpus is sorted by package: its first n are no sample of it, the first n of this order are.
+    """
+    return hashlib.sha256(identity.encode()).digest()
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def read_function(document: Document) -> FunctionDocument:
 
 def question_about(function: FunctionDocument) -> str:
     """The question whose answer is the summary; the id picks one of `QUESTIONS` for good."""
-    place = int.from_bytes(hashlib.sha256(function.id.encode()).digest()[:4])
+    place = int.from_bytes(place_in_draw(function.id)[:4])
     return QUESTIONS[place % len(QUESTIONS)].format(name=function.qualified_name)
 
 
