@@ -1,5 +1,7 @@
 """What every test may ask for, and what is left out where torch is not installed."""
 
+import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,3 +21,15 @@ collect_ignore = [] if find_spec("torch") else NEED_TORCH
 def root() -> Path:
     """The checkout that the tests stand in."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def can_mount():
+    """Skips where the kernel allows no private mounts; root ignores chmod, so these are needed."""
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is not installed")
+    tried = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"], capture_output=True
+    )
+    if tried.returncode:
+        pytest.skip(f"mounting is not permitted here: {tried.stderr.decode().strip()}")

@@ -1,6 +1,5 @@
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,18 +21,6 @@ NO_SYNC = "import os; os.fsync = lambda handle: None\n"
 def no_sync(monkeypatch):
     """A kill does not lose what the kernel has, and on a busy disk each fsync costs 5 ms."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="session")
-def can_mount():
-    """Skips where the kernel allows no private mounts; root ignores chmod, so these are needed."""
-    if shutil.which("unshare") is None:
-        pytest.skip("unshare is not installed")
-    tried = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"], capture_output=True
-    )
-    if tried.returncode:
-        pytest.skip(f"mounting is not permitted here: {tried.stderr.decode().strip()}")
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ EFFICIENCY = {
     "tokens_per_second": "tokens per second, batch of 64",
     "tokens_per_second_alone": "tokens per second, one at a time",
     "milliseconds_to_first_token": "milliseconds to the first token",
-    "peak_memory_megabytes": "peak memory, MB",
+    "peak_memory_megabytes": "peak memory of the whole evaluation, MB",
 }
 LENGTH_CONTROLLED = "_length_controlled"
 
