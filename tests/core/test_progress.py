@@ -26,8 +26,8 @@ def test_a_long_task_says_share_rate_and_time_left_every_half_minute(capsys, mon
     lines = capsys.readouterr().err.splitlines()
     # 20 steps in 40 s are 0.5 a second, however many an earlier attempt made.
     assert lines == [
-        "train: 40%, 0 steps/s, 120 s left",
-        "train: 60%, 0 steps/s, 80 s left",
+        "train: 40%, 0.5 steps/s, 120 s left",
+        "train: 60%, 0.5 steps/s, 80 s left",
         "train: 60 steps in 80.0 s",
     ]
 

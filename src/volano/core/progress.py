@@ -50,7 +50,7 @@ class LogBar:
             rate = (self.done - self.begun) / (self.logged - self.start)
             left = (self.total - self.done) / rate if rate else 0.0
             share = self.done / self.total if self.total else 1.0
-            self._write(f"{share:.0%}, {rate:,.0f} {self.unit}/s, {left:.0f} s left")
+            self._write(f"{share:.0%}, {spoken(rate)} {self.unit}/s, {left:.0f} s left")
 
     def note(self, text: str) -> None:
         self.text = text
@@ -71,6 +71,11 @@ class LogBar:
     def _write(self, text: str) -> None:
         note = f" · {self.text}" if self.text else ""
         print(f"{self.title}: {text}{note}", file=sys.stderr, flush=True)
+
+
+def spoken(rate: float) -> str:
+    """A rate for people: 12,345 or 0.52, so that slow work never reads as standing still."""
+    return f"{rate:,.0f}" if rate >= 10 or rate == 0 else f"{rate:.2g}"
 
 
 @contextmanager
@@ -96,7 +101,7 @@ def _drawn(title: str, total: float, unit: str, done: float) -> Iterator[Bar]:
 
     class RateColumn(ProgressColumn):
         def render(self, task: Any) -> Text:
-            return Text(f"{task.finished_speed or task.speed or 0:,.0f} {unit}/s")
+            return Text(f"{spoken(task.finished_speed or task.speed or 0)} {unit}/s")
 
     drawn = Progress(
         TextColumn("{task.description:<14}"),

@@ -33,13 +33,16 @@ def run_tokenizer(section: TokenizerSection, inputs: Inputs, context: Context) -
     total = int(corpus.manifest["text_bytes"])
     keep_every = max(1, -(-total // section.sample_bytes))
 
-    def texts() -> Iterator[str]:
-        documents = (text for kind in kinds for _, text in _training_texts(corpus, kind))
-        for place, text in enumerate(documents):
-            if place % keep_every == 0:
-                yield text
+    with context.progress("tokenizer", total / keep_every / 1e6, "MB") as bar:
 
-    tokenizer = train_tokenizer(texts(), vocabulary=section.vocabulary)
+        def texts() -> Iterator[str]:
+            documents = (text for kind in kinds for _, text in _training_texts(corpus, kind))
+            for place, text in enumerate(documents):
+                if place % keep_every == 0:
+                    bar.advance(len(text) / 1e6)
+                    yield text
+
+        tokenizer = train_tokenizer(texts(), vocabulary=section.vocabulary)
     tokenizer.save(context.folder)
     context.bill["vocabulary"] = tokenizer.vocabulary
 
