@@ -13,7 +13,7 @@ from command_line import volano
 
 pytestmark = pytest.mark.xdist_group("kill")
 SETTINGS = [
-    "pretrain.tokens=40k",
+    "pretrain.tokens=120k",
     "pretrain.checkpoint_steps=2",
     "finetune=off",
     "align=off",
@@ -33,25 +33,47 @@ def command(store):
     return ["run", "tiny/python-docs", *SETTINGS, "--store", store]
 
 
+def begin(tmp_path, store, **output):
+    return subprocess.Popen(
+        [sys.executable, "-m", "volano", *command(store)],
+        cwd=tmp_path,
+        text=True,
+        start_new_session=True,
+        **output,
+    )
+
+
+def wait_for(process, tmp_path, pattern):
+    """Until that stage of the run is under way; it must not have ended before."""
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(pattern)):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, f"the run ended before {pattern} was seen"
+        time.sleep(0.02)
+
+
+def test_ctrl_c_says_in_one_line_that_the_same_command_goes_on(tmp_path):
+    process = begin(tmp_path, "stopped", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_for(process, tmp_path, "stopped/building/*base*/scratch")
+    time.sleep(2)  # torch is imported, training runs
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("volano: stopped. Run the same command again")
+    assert "Traceback" not in said
+
+
 def test_run_killed_at_random_moments_ends_in_the_digests_of_an_undisturbed_one(tmp_path):
-    begun = time.monotonic()
     done = volano(*command("undisturbed"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    seconds = time.monotonic() - begun
-    moments, killed = random.Random(7), 0
-    for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "volano", *command("killed")],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # The work of a killed attempt is kept, so a later moment may find the run ended.
-        time.sleep(moments.uniform(0.2, 0.5) * seconds)
+    moments = random.Random(7)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for stage, most_seconds in (("collected", 0.5), ("curated", 0.2), ("base", 3.0)):
+        process = begin(tmp_path, "killed", **quiet)
+        wait_for(process, tmp_path, f"killed/building/*{stage}*/scratch")
+        time.sleep(moments.uniform(0, most_seconds))
         os.killpg(process.pid, signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-    assert killed == 3, "each attempt must be stopped half way, or nothing is shown"
+        assert process.wait() == -signal.SIGKILL, "it ended first, so nothing is shown"
     resumed = volano(*command("killed"), "--json", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     found = {each["stage"]: each["digest"] for each in json.loads(resumed.stdout)}

@@ -37,17 +37,14 @@ def run_command(arguments: list[str]) -> int:
     from volano.core.errors import VolanoError
 
     try:
-        code = app(args=arguments, standalone_mode=False)
-        return int(code or 0)
+        code = int(app(args=arguments, standalone_mode=False) or 0)
+        # Typer turns Ctrl-C into an exit code of its own, and says nothing.
+        return _interrupted() if code == INTERRUPTED else code
     except VolanoError as problem:
         _say(str(problem))
         return problem.exit_code
-    except KeyboardInterrupt:
-        _say("stopped. Run the same command again: it goes on where it stopped.")
-        return INTERRUPTED
-    except typer.Abort:
-        _say("stopped. Run the same command again: it goes on where it stopped.")
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
     except typer.Exit as ended:
         return int(ended.exit_code)
     except TyperException as problem:
@@ -57,6 +54,11 @@ def run_command(arguments: list[str]) -> int:
         # The reader (head, less) has gone; Python would complain again when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _interrupted() -> int:
+    _say("stopped. Run the same command again: it goes on where it stopped.")
+    return INTERRUPTED
 
 
 def _say(text: str) -> None:

@@ -75,7 +75,7 @@ class LogBar:
 
 def spoken(rate: float) -> str:
     """A rate for people: 12,345 or 0.52, so that slow work never reads as standing still."""
-    return f"{rate:,.0f}" if rate >= 10 or rate == 0 else f"{rate:.2g}"
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 @contextmanager
@@ -101,7 +101,8 @@ def _drawn(title: str, total: float, unit: str, done: float) -> Iterator[Bar]:
 
     class RateColumn(ProgressColumn):
         def render(self, task: Any) -> Text:
-            return Text(f"{spoken(task.finished_speed or task.speed or 0)} {unit}/s")
+            speed = task.finished_speed or task.speed
+            return Text(f"{spoken(speed)} {unit}/s" if speed else "")
 
     drawn = Progress(
         TextColumn("{task.description:<14}"),
