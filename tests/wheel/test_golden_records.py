@@ -67,7 +67,7 @@ def test_preferences():
 def test_held_out_functions():
     held_out = select_held_out(documents())
     assert {each.split for each in held_out} == {"test"}
-    assert (HELD_OUT_FUNCTIONS.version, digest(held_out)) == (1, "36baf095cc2701dc")
+    assert (HELD_OUT_FUNCTIONS.version, digest(held_out)) == (2, "36baf095cc2701dc")
 
 
 def test_safety_conversations_and_the_pairs_made_of_them(tmp_path):

@@ -149,6 +149,26 @@ def test_evaluate_of_one_checkpoint_trains_nothing_and_measures_it(turn):
     )
 
 
+def test_the_wheel_on_a_users_own_text_measures_bits_per_byte_on_what_it_held_out(turn):
+    from pydoc_data.topics import topics
+
+    pages = [{"id": name, "text": text[:3000]} for name, text in sorted(topics.items())]
+    (turn[0] / "pages.jsonl").write_text("".join(json.dumps(each) + "\n" for each in pages))
+    (turn[0] / "own.yaml").write_text(
+        "name: own\n"
+        "collect: {source: files, paths: [pages.jsonl], held_out_fraction: 0.2}\n"
+        "curate: {decontaminate: {against: [held_out_functions]}}\n"
+        "tokenizer: {vocabulary: 500}\n"
+        "pretrain: {model: {parameters: 0.2M}, tokens: 20k}\n"
+        "finetune: off\nalign: off\nevaluate: {tasks: [bits_per_byte]}\n"
+    )
+    outcomes = run_json(turn, "run", "own.yaml")
+    (figure,) = outcomes[-1]["report"]["measurements"]
+    assert (figure["name"], figure["stage"]) == ("bits_per_byte", "base")
+    assert 8 <= figure["n"] <= 30
+    assert figure["value"] < 8
+
+
 def test_chat_answers_a_question(turn):
     done = volano(
         *("chat", f"{NAME}/aligned", "What does `json.dumps` do?", "--max-tokens", "8"),

@@ -17,17 +17,21 @@ MARK = "answer_in_training"  # metadata key: the first sentence also documents a
 
 
 def select_held_out(documents: Iterable[Document]) -> list[Document]:
-    """The test functions in order, each marked whether a training function has its answer."""
-    held_out, trained = [], set()
+    """The test documents in order; a function is marked whether a training one has its answer."""
+    held_out: list[tuple[Document, str | None]] = []
+    trained = set()
     for document in documents:
-        if document.kind != "function":
-            continue
-        function = read_function(document)
+        answer = None
+        if document.kind == "function":
+            answer = normalised(answer_about(read_function(document)))
         if document.split == "test":
-            held_out.append((document, normalised(answer_about(function))))
-        elif document.split == "train":
-            trained.add(normalised(answer_about(function)))
-    return [_marked(document, answer in trained) for document, answer in held_out]
+            held_out.append((document, answer))
+        elif document.split == "train" and answer is not None:
+            trained.add(answer)
+    return [
+        document if answer is None else _marked(document, answer in trained)
+        for document, answer in held_out
+    ]
 
 
 def askable(documents: Iterable[Document]) -> list[FunctionDocument]:
@@ -38,6 +42,8 @@ def askable(documents: Iterable[Document]) -> list[FunctionDocument]:
     functions: list[FunctionDocument] = []
     seen: set[str] = set()
     for document in documents:
+        if document.kind != "function":
+            continue
         function = read_function(document)
         known_as = normalised(answer_about(function))
         if known_as not in seen and not json.loads(document.metadata).get(MARK, False):

@@ -34,6 +34,7 @@ from volano.model.huggingface import load_checkpoint
 from volano.text.functions import FunctionDocument, place_in_draw
 from volano.text.tokenizer import Tokenizer
 
+PARTS = {"bits_per_byte": 1, "held_out_functions": 2, "safety": 1}  # of each stage, for the bar
 REPORT_FILE, ITEMS_FILE = "report.json", "items.parquet"
 ITEM_SCHEMA = pa.schema(
     [
@@ -69,15 +70,20 @@ def evaluate(
             for name, folder in checkpoints.items()
         ]
         functions = askable(held_out)
-        if len(functions) < 2 and section.tasks != ["safety"]:
+        if len(functions) < 2 and {"held_out_functions", "efficiency"} & set(section.tasks):
             what = f"{len(functions)} held-out functions to ask about"
-            raise DataError(what, "evaluate", "Hold out more: collect.held_out_functions.")
-        works = 2 * ("held_out_functions" in section.tasks) + ("safety" in section.tasks)
+            remedy = (
+                "Hold out more: collect.held_out_functions. Or leave the tasks: evaluate.tasks."
+            )
+            raise DataError(what, "evaluate", remedy)
+        works = sum(PARTS.get(task, 0) for task in set(section.tasks))
         with context.progress("evaluate", len(stages) * works + 1, "parts") as bar:
             evaluation = _Evaluation(section, stages, context, bar)
+            if "bits_per_byte" in section.tasks:
+                evaluation.bits(held_out)
             if "held_out_functions" in section.tasks:
                 evaluation.choice(functions)
-                evaluation.answers(held_out, functions)
+                evaluation.answers(functions)
             if "safety" in section.tasks:
                 evaluation.safety(safety)
             if "efficiency" in section.tasks:
@@ -117,11 +123,21 @@ class _Evaluation:
                 self._add(measure_choice(stage, fitting, as_document=True))
             self.bar.advance()
 
-    def answers(self, held_out: Sequence[Document], functions: Sequence[FunctionDocument]) -> None:
-        """Bits per byte, greedy and sampled answers of every stage."""
-        section, seed = self.section, self.context.seed
+    def bits(self, held_out: Sequence[Document]) -> None:
+        """Bits per byte of every stage on held-out documents, whatever they are."""
         drawn = sorted(held_out, key=lambda each: place_in_draw(each.id))
-        texts = [(each.id, each.text) for each in drawn[: section.bits_documents]]
+        texts = [(each.id, each.text) for each in drawn[: self.section.bits_documents]]
+        if len(texts) < 2:
+            what = f"{len(texts)} held-out documents"
+            remedy = "Hold out more: collect.held_out_fraction, or collect.held_out_functions."
+            raise DataError(what, "evaluate", remedy)
+        for stage in self.stages:
+            self._add(measure_bits(stage, texts, self.context.seed))
+            self.bar.advance()
+
+    def answers(self, functions: Sequence[FunctionDocument]) -> None:
+        """Greedy and sampled answers of every stage."""
+        section, seed = self.section, self.context.seed
         first = self.stages[0]
         room = first.model.config.context - section.max_answer_tokens
         fitting = functions_that_fit(first.tokenizer, functions, room)
@@ -132,7 +148,6 @@ class _Evaluation:
             remedy = "Lower evaluate.max_answer_tokens, or hold out more functions."
             raise DataError(f"{what} tokens", "evaluate", remedy)
         for stage in self.stages:
-            self._add(measure_bits(stage, texts, seed))
             limit = section.max_answer_tokens
             self._add(measure_answers(stage, asked, max_tokens=limit, seed=seed))
             if stage.name == "base":

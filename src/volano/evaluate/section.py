@@ -6,20 +6,21 @@ from pydantic import Field
 
 from volano.core.recipe import Count, Section
 
-Task = Literal["held_out_functions", "safety", "efficiency"]
+Task = Literal["bits_per_byte", "held_out_functions", "safety", "efficiency"]
 
 
 class HeldOutSection(Section):
-    """The held-out functions: all of split test; nothing of them can be set."""
+    """The held-out documents: all of split test; nothing of them can be set."""
 
 
 class EvaluateSection(Section):
     """What is measured, and on how many items."""
 
     tasks: list[Task] = Field(
-        default=["held_out_functions", "safety", "efficiency"],
-        description="held_out_functions: bits per byte, four-way choice, answers; safety: refusal "
-        "of unsafe prompts and answers to safe ones; efficiency: speed and memory.",
+        default=["bits_per_byte", "held_out_functions", "safety", "efficiency"],
+        description="bits_per_byte: of held-out documents of any kind; held_out_functions: 4-way "
+        "choice and answers; safety: refusal of unsafe prompts and answers to safe ones; "
+        "efficiency: speed and memory, answering about held-out functions.",
     )
     choice_items: Count = Field(
         default=600,

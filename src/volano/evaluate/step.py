@@ -13,11 +13,11 @@ STAGES = ("base", "sft", "aligned")
 
 
 def run_held_out(section: HeldOutSection, inputs: Inputs, context: Context) -> None:
-    """Write the test functions; there may be none, and then curation has nothing to avoid."""
+    """Write the test documents; there may be none, and then curation has nothing to avoid."""
     held_out = select_held_out(inputs["documents"].corpus().records())
     write_shard(shard_path(context.folder, "data", 0), table_of(held_out, Document))
     finish_corpus(context.folder, "document")
-    context.bill["functions"] = len(held_out)
+    context.bill["documents"] = len(held_out)
 
 
 def run_evaluate(section: EvaluateSection, inputs: Inputs, context: Context) -> None:
@@ -37,14 +37,14 @@ def run_evaluate(section: EvaluateSection, inputs: Inputs, context: Context) -> 
 HELD_OUT_FUNCTIONS = Step(
     name="held_out_functions",
     kind="corpus",
-    version=1,
+    version=2,
     section=HeldOutSection,
     run=run_held_out,
 )
 EVALUATE = Step(
     name="evaluate",
     kind="report",
-    version=2,
+    version=3,
     section=EvaluateSection,
     run=run_evaluate,
     seeded=True,
