@@ -1,9 +1,8 @@
 """Speed and memory of answering. They differ from run to run, so they go to the bill alone."""
 
-import resource
-import sys
 from collections.abc import Sequence
 
+from volano.core.bill import peak_memory_bytes
 from volano.core.records import Message
 from volano.evaluate.stage import Stage
 from volano.model.speed import measure_speed
@@ -32,9 +31,3 @@ def measure_efficiency(stage: Stage, functions: Sequence[FunctionDocument]) -> d
         f"{BILL_PREFIX}milliseconds_to_first_token": round(1000 * speed.seconds_to_first_token, 3),
         f"{BILL_PREFIX}peak_memory_megabytes": round(peak_memory_bytes() / 1e6, 1),
     }
-
-
-def peak_memory_bytes() -> int:
-    """The largest resident memory that this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # kilobytes on Linux
