@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from volano.core.records import Message
-from volano.evaluate.answers import repeats
+from volano.text.answers import repeats
 from volano.evaluate.choice import CHANCE, ChoiceItem, ChoiceScores, judge
 from volano.evaluate.chrf import chrf
 from volano.evaluate.overlap import lexical_share

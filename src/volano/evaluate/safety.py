@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from volano.core.errors import DataError
 from volano.core.records import Conversation
-from volano.evaluate.answers import answers_the_question, refuses
+from volano.text.answers import answers_the_question, refuses
 from volano.evaluate.stage import Found, Item, Stage, measured
 from volano.model.generate import generate
 from volano.stats.intervals import share_interval

@@ -8,6 +8,7 @@ from volano.core.step import Context
 from volano.model.bits_per_byte import bits_per_byte
 from volano.model.decoder import Decoder, initialise, shape_for
 from volano.model.huggingface import save_checkpoint
+from volano.pretrain.bigrams import start_from_bigrams
 from volano.pretrain.objective import LanguageModelling
 from volano.pretrain.section import PretrainSection
 from volano.text.stream import TokenShards, TokenStream
@@ -35,6 +36,8 @@ def pretrain(
     shape = shape_for(size.parameters, tokenizer.vocabulary, size.context)
     model = Decoder(replace(shape, tied=size.tied))
     initialise(model, context.seed)
+    if section.start == "bigrams":
+        start_from_bigrams(model, stream.shards, stream.rows)
 
     def validate() -> Mapping[str, float]:
         return {"held_out_bits_per_byte": bits_per_byte(model, tokenizer, held_out).value}

@@ -1,8 +1,8 @@
 """What a user may set of tokenizer, packing and pre-training."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Count, Runtime, Section, Switch
@@ -60,6 +60,12 @@ class PretrainSection(TrainSection):
     """A base model from nothing: its size, its data, and how it is trained."""
 
     model: ModelSection = Field(default=ModelSection(), description="The size of the model.")
+    start: Literal["random", "bigrams"] = Field(
+        default="random",
+        description="Weights before the first step. `bigrams`: embedding and head from the counted "
+        "bigrams of the rows trained on (pretrain/bigrams.py); needs `model.tied: off`. Source: "
+        "docs/log.md.",
+    )
     tokens: Count = Field(
         default=2_500_000,
         ge=1,
@@ -76,6 +82,15 @@ class PretrainSection(TrainSection):
         ge=0,
         description="Held-out documents whose bits per byte are measured while training; 0: none.",
     )
+
+    @model_validator(mode="after")
+    def _bigrams_need_two_matrices(self) -> Self:
+        if self.start == "bigrams" and self.model.tied:
+            raise ValueError(
+                "start: bigrams sets embedding and head apart, and they are tied. "
+                "Set model.tied: off, or start: random"
+            )
+        return self
 
     def packing(self) -> PackSection:
         """The settings of the packing step that this section needs."""

@@ -116,6 +116,11 @@ class TokenStream:
         """Positions in a batch, padding included."""
         return self.batch_rows * self.shards.context
 
+    @property
+    def rows(self) -> Array:
+        """The rows that the run reads, each once, in order."""
+        return np.unique(self._rows)
+
     def batch(self, step: int) -> Batch:
         """What step number `step`, counted from 0, trains on."""
         return self.shards.read(self._rows_of(step))

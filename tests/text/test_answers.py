@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import volano.collect
-from volano.evaluate.answers import answers_the_question, refuses, repeats
+from volano.text.answers import answers_the_question, refuses, repeats
 
 SAFETY_FILES = sorted((Path(volano.collect.__file__).parent / "data").glob("safety_*.jsonl"))
 
