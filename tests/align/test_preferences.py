@@ -2,10 +2,14 @@ import json
 
 import pytest
 
-from volano.align.preferences import preference_of, safety_preferences
+from volano.align.preferences import (
+    preference_of,
+    safety_preferences,
+    with_dropped_words,
+)
 from volano.core.errors import DataError
 from volano.core.jsonlines import BadLine
-from volano.core.records import Conversation, Message
+from volano.core.records import Conversation, Message, Preference
 
 
 def prompt(kind, pair="1", split="train", set_name="natural"):
@@ -70,3 +74,41 @@ def test_users_line_in_either_form_becomes_a_preference(as_text):
 def test_line_that_is_no_pair_is_refused_with_the_reason(line, reason):
     with pytest.raises(BadLine, match=reason):
         preference_of(line, "mine.jsonl:2")
+
+
+def dropped(text, count=200, fraction=0.25):
+    pair = Preference("p", (Message("user", text),), (Message("assistant", "a"),),
+                      (Message("assistant", "b"),), "s", "safe")  # fmt: skip
+    return with_dropped_words(pair, count, fraction)
+
+
+def test_copies_lose_words_of_the_prompt_at_the_rate_asked_for_and_nothing_else():
+    words = [f"w{n}" for n in range(20)]
+    first, *others = dropped(" ".join(words))
+    assert first.prompt[-1].content.split() == words
+    lengths = []
+    for copy in others:
+        kept = copy.prompt[-1].content.split()
+        assert kept == [word for word in words if word in kept]  # in order, none changed
+        assert (copy.chosen, copy.rejected, copy.kind) == (first.chosen, first.rejected, "safe")
+        lengths.append(len(kept))
+    assert 14.5 < sum(lengths) / len(lengths) < 15.5
+    assert len({copy.prompt for copy in others}) > 150
+    assert dropped(" ".join(words)) == [first, *others]
+
+
+def test_a_short_prompt_is_not_emptied():
+    assert all(len(copy.prompt[-1].content.split()) == 3 for copy in dropped("sort these words"))
+
+
+def test_without_dropout_copies_are_equal():
+    first, *others = dropped("sort these words by length", 3, 0.0)
+    assert others == [first, first]
+
+
+def test_earlier_turns_keep_their_words():
+    turns = (Message("user", "a b c d"), Message("assistant", "e f"), Message("user", "g h i j k"))
+    pair = Preference("p", turns, (Message("assistant", "a"),), (Message("assistant", "b"),), "s")
+    copies = with_dropped_words(pair, 20, 0.3)
+    assert all(copy.prompt[:2] == turns[:2] for copy in copies)
+    assert len({copy.prompt[2] for copy in copies}) > 2

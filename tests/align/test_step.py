@@ -47,7 +47,7 @@ def root(tmp_path_factory):
     initialise(model, 1)
     save_checkpoint(folder / "sft", model, tokenizer)
     PREFERENCES.run(
-        PREFERENCES.section(data=["safety"]),
+        PREFERENCES.section(data=["safety"], safety_answers="written"),
         {"safety": Artifact(folder / "safety", {})},
         context(folder / "preferences"),
     )
@@ -94,13 +94,13 @@ def test_alignment_prefers_what_was_chosen_and_says_what_it_saw(root, tmp_path):
     assert metrics["dpo_loss"][0].as_py() == pytest.approx(np.log(2), abs=1e-4)
     seen = pq.read_table(tmp_path / "aligned" / "seen.parquet")["id"].to_pylist()
     assert set(seen) == {i for pair in pairs for i in pair.source_ids}
-    assert made.bill["pairs"] == 18
+    assert made.bill["pairs"] == 18 * 4  # with their repetitions
 
 
 def test_reference_is_computed_once_and_a_resumed_run_reads_it_again(root, tmp_path):
     made = align(root, tmp_path / "one")
     kept = np.load(made.scratch / "reference.npy")
-    assert kept.shape == (18, 2)
+    assert kept.shape == (18 * 4, 2)
     again = context(tmp_path / "two")
     again.scratch.mkdir()
     np.save(again.scratch / "reference.npy", kept + np.float32(5) * np.array([1, 0], np.float32))
@@ -137,7 +137,16 @@ def test_no_pairs_at_all_are_refused(tmp_path):
     finish_corpus(tmp_path / "e", "conversation")
     with pytest.raises(DataError, match="no pairs to align on"):
         PREFERENCES.run(
-            PREFERENCES.section(data=["safety"], safety_sets=[]),
+            PREFERENCES.section(data=["safety"], safety_sets=[], safety_answers="written"),
             {"safety": Artifact(tmp_path / "e", {})},
             context(tmp_path / "p"),
         )
+
+
+def test_each_safety_pair_comes_as_often_as_asked_with_words_left_out(root, tmp_path):
+    once = align(root, tmp_path / "once", safety_repeats=1, batch_rows=3)
+    often = align(root, tmp_path / "often", safety_repeats=3, safety_word_dropout=0.0, batch_rows=3)
+    assert often.bill["pairs"] == 3 * once.bill["pairs"] == 3 * 18
+    seen = [pq.read_table(made.folder / "seen.parquet").to_pydict() for made in (once, often)]
+    tokens = [dict(zip(each["id"], each["tokens"], strict=True)) for each in seen]
+    assert {name: 3 * count for name, count in tokens[0].items()} == tokens[1]

@@ -36,7 +36,7 @@ class PairBatch(NamedTuple):
 
 
 class PairStream:
-    """Batches of `batch_pairs` pairs, each pair `repeats[i]` times in an epoch, for `epochs`.
+    """Batches of `batch_pairs` pairs for `epochs`.
 
     `reference` holds the reference's log-probabilities, chosen and rejected, one row per pair.
     """
@@ -51,16 +51,14 @@ class PairStream:
         batch_pairs: int,
         epochs: float,
         seed: int,
-        repeats: Sequence[int] | None = None,
     ) -> None:
         self._pairs, self._reference, self._sources = pairs, reference, sources
         self._padding_id = padding_id
-        drawn = np.repeat(np.arange(len(pairs)), repeats if repeats is not None else 1)
-        self.batch_pairs = min(batch_pairs, len(drawn))
-        self.steps = max(1, round(len(drawn) * epochs / self.batch_pairs))
+        self.batch_pairs = min(batch_pairs, len(pairs))
+        self.steps = max(1, round(len(pairs) * epochs / self.batch_pairs))
         self._lengths = np.array([max(map(positions, pair)) for pair in pairs])
-        order = row_order(len(drawn), total=self.steps * self.batch_pairs, seed=seed)
-        self._order = self._by_length(drawn[order], seed)
+        order = row_order(len(pairs), total=self.steps * self.batch_pairs, seed=seed)
+        self._order = self._by_length(order, seed)
 
     @property
     def tokens(self) -> int:

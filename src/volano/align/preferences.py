@@ -6,12 +6,16 @@ only reading the prompt tells which is right.
 """
 
 import json
+import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from volano.core.errors import DataError, did_you_mean
 from volano.core.jsonlines import BadLine, messages_of
 from volano.core.records import Conversation, Message, Preference
+
+MIN_PROMPT_WORDS = 3  # of a prompt whose words are dropped
 
 
 def safety_preferences(
@@ -55,6 +59,27 @@ def safety_preferences(
                 )
             )
     return preferences
+
+
+def with_dropped_words(pair: Preference, count: int, fraction: float) -> list[Preference]:
+    """`count` copies of a pair: the first whole, the others with words of the prompt left out.
+
+    Each word of the last message goes with probability `fraction`, another choice in each copy,
+    decided by the pair's id; at least three words stay. What follows from any one word alone
+    cannot be learnt by heart then. Source: Iyyer et al. 2015 (word dropout).
+    """
+    *earlier, last = pair.prompt
+    words = last.content.split()
+    copies = [pair]
+    for copy in range(1, count):
+        draw = random.Random(f"{pair.id}:{copy}")
+        kept = [word for word in words if draw.random() >= fraction]
+        if len(kept) >= MIN_PROMPT_WORDS:
+            prompt = (*earlier, replace(last, content=" ".join(kept)))
+            copies.append(replace(pair, prompt=prompt))
+        else:
+            copies.append(pair)
+    return copies
 
 
 def preference_of(line: dict[str, Any], where: str) -> Preference:

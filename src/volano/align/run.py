@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from volano.align.objective import PreferenceObjective
 from volano.align.pairs import EncodedPair, PairStream
+from volano.align.preferences import with_dropped_words
 from volano.align.section import AlignSection
 from volano.core.files import atomic_path
 from volano.core.records import Preference
@@ -37,11 +38,12 @@ def align(
     Raises DataError where no pair fits the model's context.
     """
     model = load_checkpoint(sft)
-    encoded = [encode_pair(tokenizer, each) for each in preferences]
+    drawn = [copy for each in preferences for copy in _copies(each, section)]
+    encoded = [encode_pair(tokenizer, each) for each in drawn]
     longest = [max(pair, key=lambda side: len(side.ids)) for pair in encoded]
     found = fitting(longest, context=model.config.context, where="align.data")
     pairs = [encoded[place] for place in found.places]
-    kept = [preferences[place] for place in found.places]
+    kept = [drawn[place] for place in found.places]
     stream = PairStream(
         pairs,
         _reference(model, pairs, context.scratch / REFERENCE_FILE),
@@ -50,7 +52,6 @@ def align(
         batch_pairs=section.batch_rows,
         epochs=section.epochs,
         seed=context.seed,
-        repeats=[section.safety_repeats if each.kind in SAFETY_KINDS else 1 for each in kept],
     )
     objective = PreferenceObjective(
         beta=section.beta, label_smoothing=section.label_smoothing, nll_weight=section.nll_weight
@@ -71,6 +72,12 @@ def align(
     context.bill |= result.bill()
     context.bill["pairs"] = len(pairs)
     context.bill["pairs_too_long"] = found.too_long
+
+
+def _copies(preference: Preference, section: AlignSection) -> list[Preference]:
+    if preference.kind not in SAFETY_KINDS:
+        return [preference]
+    return with_dropped_words(preference, section.safety_repeats, section.safety_word_dropout)
 
 
 def encode_pair(tokenizer: Tokenizer, preference: Preference) -> EncodedPair:

@@ -33,6 +33,18 @@ class PreferencesSection(Section):
         "`matched` set too cost twice the time and refuse no more (docs/log.md).",
     )
 
+    safety_answers: Literal["own", "written"] = Field(
+        default="own",
+        description="Whose answers stand against the refusals of safety pairs: the fine-tuned "
+        "model's `own`, greedy and without loops, or those `written` for the set. Source: with "
+        "written ones a small model answers safe prompts in loops (docs/log.md).",
+    )
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether making the pairs takes the fine-tuned model."""
+        return SAFETY in self.names and self.safety_answers == "own"
+
     @property
     def names(self) -> list[str]:
         """`data` as a list."""
@@ -56,10 +68,10 @@ class AlignSection(PreferencesSection, TrainSection):
         default="dpo", description="`dpo`: Rafailov et al. 2023, without a reward model."
     )
     beta: float = Field(
-        default=0.02,
+        default=0.05,
         gt=0,
-        description="Reward per nat of departure from the reference. Source: docs/log.md; at the "
-        "0.1 of Rafailov et al. 2023 more safe prompts are refused or answered in loops.",
+        description="Reward per nat of departure from the reference. Source: docs/log.md; below, "
+        "answers end in loops, as the pairs are never far enough apart.",
     )
     label_smoothing: float = Field(
         default=0.0,
@@ -76,15 +88,22 @@ class AlignSection(PreferencesSection, TrainSection):
     )
     epochs: float = Field(default=1.0, gt=0, description="Times over the pairs.")
     safety_repeats: int = Field(
-        default=10,
+        default=4,
         ge=1,
         description="Times that a safety pair comes in each epoch: there are few of them.",
     )
+    safety_word_dropout: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Fraction of a safety prompt's words left out in each repetition but the "
+        "first. Source: docs/log.md; refusals then carry over to prompts not seen.",
+    )
     learning_rate: float = Field(
-        default=0.003, gt=0, description="AdamW's rate at its peak. Source: docs/log.md."
+        default=0.002, gt=0, description="AdamW's rate at its peak. Source: docs/log.md."
     )
     matrix_learning_rate: float = Field(
-        default=0.008, gt=0, description="Muon's rate at its peak. Source: docs/log.md."
+        default=0.005, gt=0, description="Muon's rate at its peak. Source: docs/log.md."
     )
     batch_rows: int = Field(default=16, ge=1, description="Pairs per step, over all micro-batches.")
 

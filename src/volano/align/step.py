@@ -26,7 +26,8 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         documents = inputs["documents"].corpus().records()
         preferences += function_preferences(documents, section.function_pairs)
     if SAFETY in section.names:
-        preferences += safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
+        safety = safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
+        preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
     if section.paths:
         listing = context.listing or scan_preferences(section)
         own, problems = read_records([entry.path for entry in listing.entries], preference_of)
@@ -39,6 +40,16 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
     write_shard(shard_path(context.folder, "data", 0), table_of(preferences, Preference))
     finish_corpus(context.folder, "preference")
     context.bill["pairs"] = len(preferences)
+
+
+def _in_own_words(pairs: list[Preference], inputs: Inputs, context: Context) -> list[Preference]:
+    from volano.align.own_answers import with_own_answers
+    from volano.model.huggingface import load_checkpoint
+
+    folder = inputs["sft"].folder
+    own = with_own_answers(pairs, load_checkpoint(folder).eval(), Tokenizer.load(folder), context)
+    context.bill["safe_prompts_without_own_answer"] = len(pairs) - len(own)
+    return own
 
 
 def run_align(section: AlignSection, inputs: Inputs, context: Context) -> None:

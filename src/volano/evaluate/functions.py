@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from volano.core.records import Message
-from volano.text.answers import repeats
 from volano.evaluate.choice import CHANCE, ChoiceItem, ChoiceScores, judge
 from volano.evaluate.chrf import chrf
 from volano.evaluate.overlap import lexical_share
@@ -20,6 +19,7 @@ from volano.model.bits_per_byte import bits_per_byte
 from volano.model.generate import generate
 from volano.model.score import score
 from volano.stats.intervals import bootstrap_interval, mean_interval, ratio_interval, share_interval
+from volano.text.answers import repeats
 from volano.text.chat import END, encode_prompt
 from volano.text.functions import (
     FunctionDocument,

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 
 from volano.core.errors import DataError
 from volano.core.records import Conversation
-from volano.text.answers import answers_the_question, refuses
 from volano.evaluate.stage import Found, Item, Stage, measured
 from volano.model.generate import generate
 from volano.stats.intervals import share_interval
+from volano.text.answers import answers_the_question, refuses
 from volano.text.chat import END, encode_prompt
 from volano.text.functions import place_in_draw
 

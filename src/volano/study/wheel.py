@@ -107,6 +107,8 @@ def _aligned(recipe: Recipe) -> list[Stage]:
         inputs["documents"] = "curated"
     if SAFETY in section.names:
         inputs["safety"] = "safety"
+    if section.needs_model:
+        inputs["sft"] = "sft"
     return [
         Stage("preferences", "align", PREFERENCES, section, inputs),
         Stage(
