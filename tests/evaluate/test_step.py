@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ from volano.core.errors import DataError
 from volano.core.records import Conversation, Document, Message, table_of
 from volano.core.report import Report
 from volano.core.step import Context
+from volano.evaluate.efficiency import ROUNDS, Speeds, read_efficiency
 from volano.evaluate.step import EVALUATE, HELD_OUT_FUNCTIONS
 from volano.evaluate.table import report_tables
 from volano.model.decoder import Decoder, DecoderConfig, initialise
@@ -87,7 +89,12 @@ def test_every_figure_of_every_stage_has_an_interval_and_an_n(artifacts, tmp_pat
     assert report.find("win_rate_over_sft_sampled", "aligned") is not None
     assert report.find("choice_pmi", "lexical").value <= 0.25
     assert {each["name"] for each in report.comparisons} >= {"choice_pmi", "refusal_unsafe"}
-    assert context.bill["efficiency.tokens_per_second"] > 0
+    for stage, figure in product(("base", "sft", "aligned"), Speeds._fields):
+        speed = read_efficiency(context.bill, stage, figure)
+        assert speed.low <= speed.value <= speed.high
+        assert speed.value > 0
+        assert speed.n == ROUNDS
+    assert context.bill["efficiency.peak_memory_megabytes"] > 10
     tables = report_tables(report, context.bill)
     assert [table.row_count > 0 for table in tables] == [True, True, True]
 

@@ -1,33 +1,74 @@
 """Speed and memory of answering. They differ from run to run, so they go to the bill alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from volano.core.bill import peak_memory_bytes
 from volano.core.records import Message
 from volano.evaluate.stage import Stage
 from volano.model.speed import measure_speed
+from volano.stats.intervals import Interval, mean_interval
 from volano.text.chat import encode_prompt
 from volano.text.functions import FunctionDocument, plain_question
 
-NEW_TOKENS = 48
+NEW_TOKENS = 24
 PROMPTS = 64  # one batch
-BILL_PREFIX = "efficiency."
+ALONE = 2  # prompts that are also run one at a time, in each round
+ROUNDS = 5  # the interval is over rounds: prompts differ less than moments on a shared machine
+PREFIX = "efficiency"
+PEAK_MEMORY = f"{PREFIX}.peak_memory_megabytes"
 
 
-def measure_efficiency(stage: Stage, functions: Sequence[FunctionDocument]) -> dict[str, float]:
-    """Tokens per second alone and in a batch, seconds to the first token, this process's peak
-    memory; by their names in the bill."""
+class Speeds(NamedTuple):
+    """What is measured of each stage; the names are those in the bill."""
+
+    tokens_per_second: float
+    tokens_per_second_alone: float
+    milliseconds_to_first_token: float
+
+
+def measure_efficiency(
+    stages: Sequence[Stage], functions: Sequence[FunctionDocument]
+) -> dict[str, float]:
+    """For the bill: each stage's speeds as mean and 95 % interval over rounds, and peak memory.
+
+    Stages take turns in each round, so that a busy moment meets them all. Memory is that of the
+    whole process so far, one figure.
+    """
+    rounds: dict[str, list[Speeds]] = {stage.name: [] for stage in stages}
+    for _ in range(ROUNDS):
+        for stage in stages:
+            rounds[stage.name].append(_speeds(stage, functions))
+    bill: dict[str, float] = {PEAK_MEMORY: round(peak_memory_bytes() / 1e6, 1)}
+    for name, measured in rounds.items():
+        for figure, values in zip(Speeds._fields, zip(*measured, strict=True), strict=True):
+            interval = mean_interval(values)
+            for key, value in zip(("", ".low", ".high", ".n"), interval, strict=True):
+                bill[f"{PREFIX}.{name}.{figure}{key}"] = round(value, 3)
+    return bill
+
+
+def read_efficiency(bill: Mapping[str, Any], stage: str, figure: str) -> Interval | None:
+    """A figure as `measure_efficiency` put it into the bill; None where it is not there."""
+    name = f"{PREFIX}.{stage}.{figure}"
+    if name not in bill:
+        return None
+    value, low, high, n = (bill[name + key] for key in ("", ".low", ".high", ".n"))
+    return Interval(value, low, high, int(n))
+
+
+def _speeds(stage: Stage, functions: Sequence[FunctionDocument]) -> Speeds:
     prompts = [
         encode_prompt(stage.tokenizer, [Message("user", plain_question(each.qualified_name))])
         for each in functions[:PROMPTS]
     ]
     room = stage.model.config.context - NEW_TOKENS
     speed = measure_speed(
-        stage.model, [ids for ids in prompts if len(ids) <= room], new_tokens=NEW_TOKENS
+        stage.model,
+        [ids for ids in prompts if len(ids) <= room],
+        new_tokens=NEW_TOKENS,
+        alone=ALONE,
     )
-    return {
-        f"{BILL_PREFIX}tokens_per_second": round(speed.tokens_per_second, 1),
-        f"{BILL_PREFIX}tokens_per_second_alone": round(speed.tokens_per_second_alone, 1),
-        f"{BILL_PREFIX}milliseconds_to_first_token": round(1000 * speed.seconds_to_first_token, 3),
-        f"{BILL_PREFIX}peak_memory_megabytes": round(peak_memory_bytes() / 1e6, 1),
-    }
+    return Speeds(
+        speed.tokens_per_second, speed.tokens_per_second_alone, 1000 * speed.seconds_to_first_token
+    )

@@ -87,7 +87,7 @@ def evaluate(
             if "safety" in section.tasks:
                 evaluation.safety(safety)
             if "efficiency" in section.tasks:
-                context.bill |= measure_efficiency(stages[-1], functions)
+                context.bill |= measure_efficiency(stages, functions)
             evaluation.write()
     finally:
         torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from volano.core.report import Measurement, Report
-from volano.evaluate.efficiency import BILL_PREFIX
+from volano.evaluate.efficiency import PEAK_MEMORY, read_efficiency
 
 COLUMNS = ("base", "sft", "aligned")
 NEIGHBOURS = set(pairwise(COLUMNS))
@@ -36,7 +36,6 @@ EFFICIENCY = {
     "tokens_per_second": "tokens per second, batch of 64",
     "tokens_per_second_alone": "tokens per second, one at a time",
     "milliseconds_to_first_token": "milliseconds to the first token",
-    "peak_memory_megabytes": "peak memory of the whole evaluation, MB",
 }
 LENGTH_CONTROLLED = "_length_controlled"
 
@@ -99,12 +98,20 @@ def _comparison_table(report: Report) -> Table:
 
 
 def _efficiency_table(bill: Mapping[str, Any]) -> Table:
-    table = Table(title="Efficiency of the last stage, this run", title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    for name, title in EFFICIENCY.items():
-        if BILL_PREFIX + name in bill:
-            table.add_row(title, f"{bill[BILL_PREFIX + name]:,.1f}")
+    stages = [name for name in COLUMNS if read_efficiency(bill, name, next(iter(EFFICIENCY)))]
+    table = Table(title="Speed of this run (95 % interval)", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for stage in stages:
+        table.add_column(TITLES[stage], justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for figure, title in EFFICIENCY.items():
+        found = [read_efficiency(bill, stage, figure) for stage in stages]
+        cells = [f"{f.value:,.1f} [{f.low:,.1f}, {f.high:,.1f}]" for f in found if f]
+        if cells:
+            table.add_row(title, *cells, str(max(f.n for f in found if f)))
+    if PEAK_MEMORY in bill:
+        memory = f"peak memory of the whole evaluation: {bill[PEAK_MEMORY]:,.0f} MB (n = 1)"
+        table.caption, table.caption_justify, table.caption_style = memory, "left", ""
     return table
 
 
