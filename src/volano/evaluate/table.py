@@ -33,9 +33,9 @@ ROWS = {
     "win_rate_over_sft_sampled": "wins over SFT, sampled",
 }
 EFFICIENCY = {
-    "tokens_per_second": "tokens per second, batch of 64",
-    "tokens_per_second_alone": "tokens per second, one at a time",
-    "milliseconds_to_first_token": "milliseconds to the first token",
+    "tokens_per_second": "tokens/s, batch of 64",
+    "tokens_per_second_alone": "tokens/s, one at a time",
+    "milliseconds_to_first_token": "ms to the first token",
 }
 LENGTH_CONTROLLED = "_length_controlled"
 
@@ -51,7 +51,7 @@ def _stage_table(report: Report) -> Table:
     table = Table(title="Held-out evaluation (95 % interval)", title_justify="left")
     table.add_column("", no_wrap=True)
     for stage in stages:
-        table.add_column(TITLES[stage], justify="right", no_wrap=True)
+        table.add_column(TITLES[stage], justify="right")
     table.add_column("n", justify="right", no_wrap=True)
     notes = []
     names = dict.fromkeys(m.name for m in report.measurements)
@@ -102,11 +102,14 @@ def _efficiency_table(bill: Mapping[str, Any]) -> Table:
     table = Table(title="Speed of this run (95 % interval)", title_justify="left")
     table.add_column("", no_wrap=True)
     for stage in stages:
-        table.add_column(TITLES[stage], justify="right", no_wrap=True)
+        table.add_column(TITLES[stage], justify="right")
     table.add_column("n", justify="right", no_wrap=True)
     for figure, title in EFFICIENCY.items():
         found = [read_efficiency(bill, stage, figure) for stage in stages]
-        cells = [f"{f.value:,.1f} [{f.low:,.1f}, {f.high:,.1f}]" for f in found if f]
+        digits = 0 if any(f.value >= 100 for f in found if f) else 1
+        cells = [
+            f"{f.value:,.{digits}f} [{f.low:,.{digits}f}, {f.high:,.{digits}f}]" for f in found if f
+        ]
         if cells:
             table.add_row(title, *cells, str(max(f.n for f in found if f)))
     if PEAK_MEMORY in bill:
