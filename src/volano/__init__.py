@@ -86,6 +86,10 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name in PHASES:
             return import_module(f"volano.{name}")
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("volano")
         raise AttributeError(f"module 'volano' has no attribute '{name}'")
 
 

@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+import volano
 from volano.cli.main import run_command
 
 # A fixed time stamp: bytes that change by the second would name a different test in each worker.
@@ -148,3 +149,60 @@ def test_a_store_of_a_newer_version_is_refused(in_folder, capsys):
     code, said = fails(capsys, "run", "tiny/python-docs")
     assert code == 2
     assert "newer Volano" in said
+
+
+def curated(text="a.txt", out="clean"):
+    with open(text, "w") as stream:
+        stream.write("One sentence that is long enough for nobody to drop it. " * 12)
+    return run_command(["collect", text, "--out", out])
+
+
+def test_an_earlier_copy_is_replaced_only_as_it_was_written(in_folder, capsys):
+    assert curated() == 0
+    assert curated("b.txt") == 0  # another input, the same kind of result
+    (in_folder / "clean" / "notes").mkdir()
+    (in_folder / "clean" / "notes" / "mine.txt").write_text("precious")
+    code, said = fails(capsys, "collect", "a.txt", "--out", "clean")
+    assert code == 2
+    assert "notes/mine.txt was added, changed or deleted" in said
+    assert (in_folder / "clean" / "notes" / "mine.txt").read_text() == "precious"
+
+
+def test_a_changed_file_of_an_earlier_copy_is_not_overwritten(in_folder, capsys):
+    assert curated() == 0
+    manifest = in_folder / "clean" / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    code, said = fails(capsys, "collect", "a.txt", "--out", "clean")
+    assert (code, "manifest.json was added, changed or deleted" in said) == (2, True)
+
+
+def test_a_result_of_another_kind_or_the_input_itself_is_not_overwritten(in_folder, capsys):
+    assert curated() == 0
+    code, said = fails(capsys, "tokenizer", "a.txt", "--out", "clean")
+    assert (code, "holds another kind of result (mine/collected)" in said) == (2, True)
+    code, said = fails(capsys, "collect", "clean", "--out", "clean")
+    assert (code, "is what this command reads" in said) == (2, True)
+    (in_folder / "afile").write_text("")
+    code, said = fails(capsys, "collect", "a.txt", "--out", "afile")
+    assert (code, "is a file" in said) == (2, True)
+
+
+def test_records_that_could_not_be_read_are_told_at_once(in_folder, capsys):
+    (in_folder / "mixed.jsonl").write_text('{"text": "One good line of text."}\nnot json\n')
+    assert run_command(["collect", "mixed.jsonl"]) == 0
+    told = capsys.readouterr().out
+    assert "1 record in quarantine, first mixed.jsonl:2: " in told
+    assert "volano show mine/collected" in told
+
+
+def test_trace_of_an_unknown_name_knows_artifacts_too(in_folder, capsys):
+    assert curated() == 0
+    assert "Did you mean 'mine/collected'?" in fails(capsys, "trace", "mine/colected")[1]
+
+
+def test_help_and_version_end_without_a_complaint(capsys):
+    assert run_command([]) == 2
+    assert not capsys.readouterr().err.strip()
+    assert run_command(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == volano.__version__
+    assert "Did you mean 'run'? See" in fails(capsys, "rnu")[1]

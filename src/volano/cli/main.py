@@ -5,6 +5,7 @@ Nothing here may import torch or even pydantic: `volano --help` answers in a bli
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("volano"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """From raw text to an aligned, evaluated language model; every step's data on record."""
+
+
 for group in (run, phases, chat, inspect, upkeep, recipes):
     group.register(app)
 
@@ -48,7 +71,10 @@ def run_command(arguments: list[str]) -> int:
     except typer.Exit as ended:
         return int(ended.exit_code)
     except TyperException as problem:
-        _say(f"{problem.format_message().rstrip('.')}. See `volano --help`.")
+        message = problem.format_message().strip()
+        if message:  # none where the help was printed in its place
+            ending = "" if message[-1] in ".?!" else "."
+            _say(f"{message}{ending} See `volano --help`.")
         return 2
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain again when it flushes stdout.

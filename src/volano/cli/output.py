@@ -23,7 +23,9 @@ def print_table(
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
         number = column in right
-        table.add_column(column, justify="right" if number else "left", no_wrap=number)
+        table.add_column(
+            column, justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console().print(table)

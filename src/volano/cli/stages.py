@@ -15,6 +15,8 @@ def reporter(store: Any, as_json: bool) -> Callable[[Any], None]:
         how = "reused" if outcome.reused else f"made in {duration(outcome.seconds)}"
         path = store.path_of(outcome.artifact)
         print_line(f"  {outcome.stage.name:<18} {how:<18} {content(outcome.artifact):<34} {path}")
+        for note in notes(outcome.artifact):
+            print_line(f"    {note}")
 
     return report
 
@@ -25,6 +27,25 @@ def content(artifact: Any) -> str:
         manifest = artifact.corpus().manifest
         return f"{manifest['records']:,} {manifest['record']}s, {size(manifest['text_bytes'])}"
     return size(artifact.bytes)
+
+
+def notes(artifact: Any) -> list[str]:
+    """What a user should know of a corpus without asking: records that could not be read, and a
+    filter that had nothing to compare with."""
+    if artifact.kind != "corpus":
+        return []
+    corpus = artifact.corpus()
+    found = []
+    quarantined = corpus.manifest.get("quarantined", 0)
+    if quarantined:
+        first = corpus.quarantine().slice(0, 1).to_pylist()[0]
+        found.append(
+            f"{quarantined:,} record{'' if quarantined == 1 else 's'} in quarantine, first "
+            f"{first['where']}: {first['reason']}; all: volano show {artifact.name}"
+        )
+    if not corpus.manifest["records"] and artifact.name.endswith("/held_out"):
+        found.append("nothing is held out: no test split, so nothing is decontaminated against")
+    return found
 
 
 def finish(outcomes: list[Any], store: Any, as_json: bool) -> None:

@@ -7,6 +7,7 @@ themselves (`id`, `source_ids`), and is read with DuckDB on demand. A checkpoint
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +89,7 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
         raise DataError(
             f"no artifact has met the document '{document}'",
             str(store.folder),
-            did_you_mean(document, _some_ids(store, document)),
+            _near(document, list(_some_ids(store, document)), store),
         )
     return sightings
 
@@ -250,6 +251,13 @@ def _measured_on(artifact: Artifact, document: str) -> bool:
         [str(path), document],
     )
     return int(found[0][0]) > 0
+
+
+def _near(document: str, ids: list[str], store: Store) -> str:
+    names = [each.name for each in store.artifacts()]
+    if ids or get_close_matches(document, names, n=1):
+        return did_you_mean(document, [*ids, *names])
+    return "Name a document's id, as `volano show CORPUS --json` has them, or an artifact."
 
 
 def _some_ids(store: Store, document: str) -> Iterator[str]:

@@ -49,9 +49,9 @@ def report_tables(report: Report, bill: Mapping[str, Any]) -> list[Table]:
 def _stage_table(report: Report) -> Table:
     stages = [name for name in COLUMNS if any(m.stage == name for m in report.measurements)]
     table = Table(title="Held-out evaluation (95 % interval)", title_justify="left")
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     for stage in stages:
-        table.add_column(TITLES[stage], justify="right")
+        table.add_column(TITLES[stage], justify="right", overflow="fold")
     table.add_column("n", justify="right", no_wrap=True)
     notes = []
     names = dict.fromkeys(m.name for m in report.measurements)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from volano.core.artifact import Artifact
+from volano.core.artifact import COMMIT, Artifact, describe_files
 from volano.core.errors import RunFailed, StoreError, VolanoError, did_you_mean
 from volano.core.files import explained
 from volano.core.store import Store
@@ -51,7 +51,7 @@ def run_phase(
     target, places = TARGETS[phase]
     if out is not None:
         out = Path(out).absolute()
-        check_out(out, store)
+        check_out(out, store, target, [*data, *([checkpoint] if checkpoint else [])])
     values: dict[str, Any] = {"name": name}
     given: dict[str, Artifact] = {}
     corpus = _corpus(store, data)
@@ -78,17 +78,38 @@ def run_phase(
     return outcomes
 
 
-def check_out(out: Path, store: Store) -> None:
-    """Raise StoreError where `out` is not a place that a copy may go to."""
+def check_out(out: Path, store: Store, stage: str, inputs: Sequence[str] = ()) -> None:
+    """Raise StoreError where `out` is not a place that a copy of this stage may go to.
+
+    An earlier copy of the same stage is replaced, but only as it was written: what a user has
+    added or changed in it is never deleted, and no input is replaced by what is made of it.
+    """
+    where, remedy = f"--out {out}", "Name a new folder."
     if out == store.folder or out.is_relative_to(store.folder):
-        raise StoreError("lies inside the store", f"--out {out}", "Name a folder outside.")
+        raise StoreError("lies inside the store", where, "Name a folder outside.")
     nearest = next(each for each in (out, *out.parents) if each.exists())
     if not os.access(nearest, os.W_OK):
-        raise StoreError("not writable", f"--out {out}", "Name a writable folder.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if (out / "artifact.json").is_file():
-            return  # an earlier copy: it is replaced
-        raise StoreError("exists and is not empty", f"--out {out}", "Name a new folder.")
+        raise StoreError("not writable", where, "Name a writable folder.")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise StoreError("is a file", where, remedy)
+    if not any(out.iterdir()):
+        return
+    if not (out / COMMIT).is_file():
+        raise StoreError("exists and is not empty", where, remedy)
+    if any(Path(each).absolute() == out for each in inputs):
+        raise StoreError("is what this command reads", where, remedy)
+    earlier = Artifact.open(out)
+    made_by = earlier.name.rpartition("/")[2]
+    if made_by != stage:
+        raise StoreError(f"holds another kind of result ({earlier.name})", where, remedy)
+    recorded = earlier.meta["files"]
+    found = describe_files(out)
+    for name in sorted(found.keys() | recorded.keys()):
+        if found.get(name) != recorded.get(name):
+            what = f"{name} was added, changed or deleted since it was written"
+            raise StoreError(what, where, f"Move what you need out of it, or: {remedy}")
 
 
 def copy_out(artifact: Artifact, out: Path) -> None:
