@@ -187,6 +187,13 @@ def test_a_result_of_another_kind_or_the_input_itself_is_not_overwritten(in_fold
     assert (code, "is a file" in said) == (2, True)
 
 
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(in_folder, capsys):
+    (in_folder / "a.txt").write_text("text")
+    code, said = fails(capsys, "collect", "a.txt", "--out", "/proc/nope")
+    assert (code, "--out /proc/nope: cannot be written" in said) == (2, True)
+    assert not (in_folder / "runs" / "corpus").exists()
+
+
 def test_records_that_could_not_be_read_are_told_at_once(in_folder, capsys):
     (in_folder / "mixed.jsonl").write_text('{"text": "One good line of text."}\nnot json\n')
     assert run_command(["collect", "mixed.jsonl"]) == 0

@@ -7,6 +7,7 @@ reuses it; `out` gets a plain copy.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,13 +88,18 @@ def check_out(out: Path, store: Store, stage: str, inputs: Sequence[str] = ()) -
     where, remedy = f"--out {out}", "Name a new folder."
     if out == store.folder or out.is_relative_to(store.folder):
         raise StoreError("lies inside the store", where, "Name a folder outside.")
+    if out.is_file():
+        raise StoreError("is a file", where, remedy)
     nearest = next(each for each in (out, *out.parents) if each.exists())
-    if not os.access(nearest, os.W_OK):
-        raise StoreError("not writable", where, "Name a writable folder.")
+    try:  # root passes every check of permissions, so write
+        os.rmdir(tempfile.mkdtemp(prefix=".volano-", dir=nearest))
+    except OSError as problem:
+        reason = problem.strerror or "not writable"
+        raise StoreError(
+            f"cannot be written ({reason})", where, "Name a writable folder."
+        ) from None
     if not out.exists():
         return
-    if not out.is_dir():
-        raise StoreError("is a file", where, remedy)
     if not any(out.iterdir()):
         return
     if not (out / COMMIT).is_file():
