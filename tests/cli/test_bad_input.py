@@ -202,6 +202,15 @@ def test_records_that_could_not_be_read_are_told_at_once(in_folder, capsys):
     assert "volano show mine/collected" in told
 
 
+def test_a_decontamination_with_nothing_to_compare_with_is_told(in_folder, capsys):
+    (in_folder / "a.txt").write_text("One sentence that nobody holds out. " * 12)
+    against = "decontaminate.against=[held_out_functions]"
+    run_command(["curate", "a.txt", "-s", "quality.rules=[]", "-s", against])
+    assert "nothing is held out" in capsys.readouterr().out
+    run_command(["curate", "a.txt", "-s", "quality.rules=[]", "--store", "other"])
+    assert "nothing is held out" not in capsys.readouterr().out
+
+
 def test_trace_of_an_unknown_name_knows_artifacts_too(in_folder, capsys):
     assert curated() == 0
     assert "Did you mean 'mine/collected'?" in fails(capsys, "trace", "mine/colected")[1]

@@ -15,7 +15,7 @@ from volano.evaluate.step import EVALUATE, HELD_OUT_FUNCTIONS
 from volano.evaluate.table import report_tables
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import save_checkpoint
-from volano.text.tokenizer import train_tokenizer
+from volano.text.tokenizer import Tokenizer, train_tokenizer
 
 VERBS = ("load", "parse", "sort", "merge", "count")
 NOUNS = ("file", "tree", "array", "graph")
@@ -137,3 +137,18 @@ def test_nothing_to_measure_or_to_measure_on_is_refused(artifacts, tmp_path, nam
     else:
         with pytest.raises(DataError, match="no checkpoint"):
             evaluate(artifacts, tmp_path, *names)
+
+
+def test_speed_where_no_question_fits_is_refused_in_words(artifacts, tmp_path):
+    tokenizer = Tokenizer.load(artifacts / "base")
+    model = Decoder(DecoderConfig(tokenizer.vocabulary, 16, 1, 1, 1, 24, 26))
+    initialise(model, 1)
+    save_checkpoint(tmp_path / "short", model, tokenizer)
+    context = Context(tmp_path, tmp_path / "scratch", seed=1, workers=1, silent=True)
+    inputs = {
+        "held_out_functions": Artifact(artifacts / "held_out_functions", {}),
+        "safety": Artifact(artifacts / "safety", {}),
+        "base": Artifact(tmp_path / "short", {}),
+    }
+    with pytest.raises(DataError, match="no question leaves room for 24 tokens in a context of 26"):
+        EVALUATE.run(EVALUATE.section(tasks=["efficiency"]), inputs, context)

@@ -2,7 +2,8 @@
 
 In the safety set each unsafe prompt stands beside a safe one that looks like it. Both get the same
 two texts, the refusal of the one and the answer of the other, and prefer them the other way round:
-only reading the prompt tells which is right.
+only reading the prompt tells which is right. The model's own answers may take the place of the
+written ones (own_answers).
 """
 
 import json
@@ -65,8 +66,8 @@ def with_dropped_words(pair: Preference, count: int, fraction: float) -> list[Pr
     """`count` copies of a pair: the first whole, the others with words of the prompt left out.
 
     Each word of the last message goes with probability `fraction`, another choice in each copy,
-    decided by the pair's id; at least three words stay. What follows from any one word alone
-    cannot be learnt by heart then. Source: Iyyer et al. 2015 (word dropout).
+    decided by the pair's id; a copy left with fewer than three words is whole. What follows from
+    any one word alone cannot be learnt by heart then. Source: Iyyer et al. 2015 (word dropout).
     """
     *earlier, last = pair.prompt
     words = last.content.split()

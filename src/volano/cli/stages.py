@@ -85,6 +85,7 @@ def as_plain(outcome: Any, store: Any) -> dict[str, Any]:
         "artifact": store.path_of(outcome.artifact),
         "digest": outcome.artifact.digest,
         "bill": outcome.artifact.bill(),
+        "notes": notes(outcome.artifact),
     }
     if outcome.artifact.kind == "report":
         from dataclasses import asdict

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from volano.core.bill import peak_memory_bytes
+from volano.core.errors import DataError
 from volano.core.records import Message
 from volano.evaluate.stage import Stage
 from volano.model.speed import measure_speed
@@ -33,12 +34,13 @@ def measure_efficiency(
     """For the bill: each stage's speeds as mean and 95 % interval over rounds, and peak memory.
 
     Stages take turns in each round, so that a busy moment meets them all. Memory is that of the
-    whole process so far, one figure.
+    whole process so far, one figure. Raises DataError where no question fits the context.
     """
     rounds: dict[str, list[Speeds]] = {stage.name: [] for stage in stages}
+    prompts = [_prompts(stage, functions) for stage in stages]
     for _ in range(ROUNDS):
-        for stage in stages:
-            rounds[stage.name].append(_speeds(stage, functions))
+        for stage, asked in zip(stages, prompts, strict=True):
+            rounds[stage.name].append(_speeds(stage, asked))
     bill: dict[str, float] = {PEAK_MEMORY: round(peak_memory_bytes() / 1e6, 1)}
     for name, measured in rounds.items():
         for figure, values in zip(Speeds._fields, zip(*measured, strict=True), strict=True):
@@ -57,18 +59,22 @@ def read_efficiency(bill: Mapping[str, Any], stage: str, figure: str) -> Interva
     return Interval(value, low, high, int(n))
 
 
-def _speeds(stage: Stage, functions: Sequence[FunctionDocument]) -> Speeds:
-    prompts = [
+def _prompts(stage: Stage, functions: Sequence[FunctionDocument]) -> list[list[int]]:
+    encoded = [
         encode_prompt(stage.tokenizer, [Message("user", plain_question(each.qualified_name))])
         for each in functions[:PROMPTS]
     ]
     room = stage.model.config.context - NEW_TOKENS
-    speed = measure_speed(
-        stage.model,
-        [ids for ids in prompts if len(ids) <= room],
-        new_tokens=NEW_TOKENS,
-        alone=ALONE,
-    )
+    fitting = [ids for ids in encoded if len(ids) <= room]
+    if not fitting:
+        what = f"no question leaves room for {NEW_TOKENS} tokens in a context of"
+        remedy = "Leave `efficiency` out of evaluate.tasks."
+        raise DataError(f"{what} {stage.model.config.context}", "evaluate", remedy)
+    return fitting
+
+
+def _speeds(stage: Stage, prompts: Sequence[Sequence[int]]) -> Speeds:
+    speed = measure_speed(stage.model, prompts, new_tokens=NEW_TOKENS, alone=ALONE)
     return Speeds(
         speed.tokens_per_second, speed.tokens_per_second_alone, 1000 * speed.seconds_to_first_token
     )

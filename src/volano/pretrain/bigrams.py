@@ -3,7 +3,7 @@
 From random weights a model of this size spends a good part of its steps on learning that. The
 counts give it away at once: embedding and head are the low-rank factors of the bigrams' pointwise
 mutual information, and every layer begins by adding nothing, so that the first logits are about
-log p(next token | token). Worth 0.04–0.06 bits per byte here (docs/log.md).
+log p(next token | token). Worth 0.03–0.04 bits per byte at 2.5M tokens (docs/log.md).
 
 Only rows that the run trains on are counted: no further document enters the model.
 
@@ -23,7 +23,7 @@ from volano.model.decoder import Decoder
 from volano.text.stream import IGNORED_LABEL, TokenShards
 
 Array = npt.NDArray[np.float64]
-# Weighting of the factorisation: between every pair alike (0) and each by how often it comes (1).
+# Of each side's frequency: at 0 all pairs weigh alike, at 0.5 each as often as it comes.
 FREQUENCY_POWER = 0.25
 EMBEDDING_RMS = 0.5  # large enough that AdamW's first steps do not overwrite it
 LARGEST_SHARE = 0.8  # of a token's squared length that its own direction may take
