@@ -23,7 +23,7 @@ DOCUMENTS += sorted(
 )
 RUNNABLE = {"sh", "console", "python", "yaml"}
 NOT_RUN = {"CONTRIBUTING.md": 1}  # each with its reason beside it
-TIMEOUT_SECONDS = 400
+TIMEOUT_SECONDS = 900
 RUN = "volano run tiny/python-docs"  # what `make run` does once all is installed
 
 

@@ -129,3 +129,10 @@ def test_the_built_in_corpus_reads_only_what_make_run_installs():
 
     # Else the corpus, and every figure, would change once `make test` has added its own packages.
     assert set(OWN_PACKAGES) - installed_by("volano[train]", "torch") == set()
+
+
+@pytest.mark.xdist_group("grouped")
+def test_the_installed_pytest_keeps_groups_on_one_worker(request):
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("run without workers")
+    assert request.node.nodeid.endswith("@grouped")  # what --dist loadgroup schedules by
