@@ -16,11 +16,11 @@ help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 run: ## turn the wheel on this machine's own Python documentation
-	@$(set_up) train
+	@$(set_up) train serve
 	@$(python) -m volano run $(RECIPE)
 
 test: ## the test suite
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(TESTERS) --dist loadgroup
 
 test-data: ## the tests that need no torch, in an environment without it
@@ -28,29 +28,29 @@ test-data: ## the tests that need no torch, in an environment without it
 	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(TESTERS) --dist loadgroup
 
 lint: ## style and format
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 
 format: ## rewrite what the formatter and the linter can mend
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
 types: ## mypy, strict
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@$(python) -m mypy
 
 layers: ## no room imports from above or from its own row
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@$(VENV)/bin/lint-imports --no-logo
 
 docs: ## docs/reference, written from the code
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@$(python) scripts/write_reference.py
 
 lock: ## newest version of every dependency into requirements.lock
-	@$(set_up) train dev
+	@$(set_up) train serve dev
 	@$(python) scripts/write_lock --upgrade
 
 clean: ## the environment and every cache; never runs/, which is work

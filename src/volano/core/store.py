@@ -2,6 +2,7 @@
 
     STORE/KIND/NAME-FINGERPRINT12/    an artifact
     STORE/labels/NAME.json            which artifact a name stands for: the newest made or reused
+    STORE/releases/ALIAS.json         what @production stands for, and stood for (see release)
     STORE/building/…                  what is being made; a killed run finds its finished parts here
     STORE/index.sqlite                built from the folders at any time
 
@@ -148,7 +149,11 @@ class Store:
         return made
 
     def find(self, reference: str) -> Artifact:
-        """The artifact that a name, a path or the start of a fingerprint stands for."""
+        """The artifact that a name, a path, @RELEASE or the start of a fingerprint stands for."""
+        if reference.startswith("@"):
+            from volano.core.release import released
+
+            return released(self, reference[1:])
         path = Path(reference)
         if (path / COMMIT).is_file():
             return Artifact.open(path)
@@ -197,12 +202,14 @@ class Store:
         return found
 
     def unreferenced(self) -> list[Artifact]:
-        """Artifacts that no label stands for and that no labelled artifact was made from."""
+        """Artifacts that no label or release stands for, nor anything made from them."""
+        from volano.core.release import held_by_releases
+
         artifacts = self.artifacts()
         by_digest: dict[str, list[Artifact]] = {}
         for each in artifacts:
             by_digest.setdefault(each.digest, []).append(each)
-        labelled = set(self.labels().values())
+        labelled = set(self.labels().values()) | held_by_releases(self)
         stack = [each for each in artifacts if self.path_of(each) in labelled]
         kept: set[Path] = set()
         while stack:
@@ -323,8 +330,9 @@ class Store:
 
 
 def _is_ours(name: str) -> bool:
-    # Left by a run that was killed before its first artifact; the last, by mkfs.
-    return name in {"building", "index.sqlite", "lost+found"} or name.startswith(f".{MARK}.")
+    # Left by a run that was killed before its first artifact, by a server, by mkfs.
+    ours = {"building", "index.sqlite", "lost+found"}
+    return name in ours or name.startswith((f".{MARK}.", "feedback.sqlite"))
 
 
 def _lease_of(building: Path) -> Path:

@@ -1,0 +1,110 @@
+"""What people say of a model's answers: exchanges, and events that are only ever added.
+
+An exchange is one request with the answer that a checkpoint gave; an event is what somebody thought
+of it. Both are kept whole where they arise (the `feedback` room has the database); what leaves for
+training has had its personal data taken out, and only where the person agreed (`TRAINING`).
+
+Nothing here knows of a server or a database: serving writes through a `Recorder`, and an event that
+becomes data is a `Rating` (records), whose `source_ids` name the event as `feedback:EVENT`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from volano.core.errors import DataError, did_you_mean
+from volano.core.records import Message
+
+AXES = ("helpful", "harmless", "honest")
+LOWEST, HIGHEST = 1, 5  # stars of each axis
+TRAINING = "training"  # the consent under which an event may become training data
+THUMBS = ("up", "down")
+CHOICES = ("this", "other", "tie")
+Kind = Literal["rating", "thumb", "edit", "choice", "flag"]
+KINDS: tuple[Kind, ...] = ("rating", "thumb", "edit", "choice", "flag")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer. `checkpoint` is the artifact's path in its store, or whatever an
+    application calls its model; `source` is chat, api, scripted or the name of an imported log."""
+
+    request_id: str
+    checkpoint: str
+    messages: tuple[Message, ...]  # what was asked, without the answer
+    answer: str
+    time: str  # UTC, ISO 8601
+    source: str
+    ended: bool | None = None  # None: not known
+    who: str | None = None  # a pseudonym
+    consent: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # temperature, seed, max_tokens …
+
+
+@dataclass(frozen=True)
+class Event:
+    """One judgement of one exchange; which of the values are set depends on `kind`.
+
+    rating: stars on any of the three axes. thumb: up or down. edit: the answer as it should be.
+    choice: of two blind answers, `this` one, the `other_request_id` one or a tie, and which of the
+    two the server had `shown_first`. flag: something else, in `comment`.
+    """
+
+    id: str
+    request_id: str
+    kind: Kind
+    time: str
+    source: str
+    helpful: int | None = None
+    harmless: int | None = None
+    honest: int | None = None
+    thumb: str | None = None
+    edit: str | None = None
+    choice: str | None = None
+    other_request_id: str | None = None
+    shown_first: str | None = None
+    comment: str | None = None
+    who: str | None = None
+    consent: str | None = None
+
+
+class Recorder(Protocol):
+    """Where serving leaves its exchanges; returns once they are on disk."""
+
+    def record(self, exchanges: Sequence[Exchange]) -> None:
+        """Keep the exchanges. Raises DataError where a request id is taken by another exchange."""
+        ...
+
+
+def check_event(event: Event, where: str) -> Event:
+    """The event, if it says something and nothing out of range. Raises DataError otherwise."""
+    if event.kind not in KINDS:
+        raise DataError(
+            f"unknown kind of feedback '{event.kind}'", where, did_you_mean(event.kind, KINDS)
+        )
+    for axis in AXES:
+        stars = getattr(event, axis)
+        if stars is not None and not LOWEST <= stars <= HIGHEST:
+            remedy = f"Give {LOWEST} to {HIGHEST} stars."
+            raise DataError(f"{axis} is {stars}, out of range", where, remedy)
+    for name, known in (("thumb", THUMBS), ("choice", CHOICES)):
+        value = getattr(event, name)
+        if value is not None and value not in known:
+            raise DataError(f"{name} is '{value}'", where, did_you_mean(value, known))
+    said = {
+        "rating": any(getattr(event, axis) is not None for axis in AXES),
+        "thumb": event.thumb is not None,
+        "edit": bool(event.edit and event.edit.strip()),
+        "choice": event.choice is not None and event.other_request_id is not None,
+        "flag": bool(event.comment and event.comment.strip()),
+    }
+    if not said[event.kind]:
+        needs = {
+            "rating": f"one of {', '.join(AXES)}",
+            "thumb": "thumb",
+            "edit": "edit, the answer as it should be",
+            "choice": "choice and other_request_id",
+            "flag": "comment",
+        }
+        raise DataError(f"a {event.kind} that says nothing", where, f"Set {needs[event.kind]}.")
+    return event

@@ -1,0 +1,109 @@
+"""What fails, why, and what data would mend it: findings, and the request that follows from each.
+
+A finding is a cluster of failed answers with its evidence. Half of its cases are held out: they are
+never used to make data, and the next version is judged on them. The other half may be learnt from.
+Both lie in `cases.parquet` of a diagnosis, beside `findings.json`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from volano.core.errors import StoreError
+from volano.core.files import read_json, write_json
+
+FORMAT = 1
+FINDINGS_FILE, CASES_FILE = "findings.json", "cases.parquet"
+Cause = Literal[
+    "does not end",
+    "repeats itself",
+    "refuses a safe request",
+    "answers an unsafe request",
+    "wrong, and the facts were in the training data",
+    "wrong, and the facts were not in the training data",
+    "wrong, and nobody said what is right",
+]
+CASE_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # feedback:EVENT or item:TASK:ID
+        ("finding", pa.string()),  # "" where it belongs to none
+        ("half", pa.string()),  # used, or held_out
+        ("request_id", pa.string()),
+        ("checkpoint", pa.string()),
+        ("prompt", pa.large_string()),
+        ("answer", pa.large_string()),
+        ("wanted", pa.large_string()),  # the answer as it should be; null where nobody said
+        ("rejected", pa.large_string()),  # of two, the one not chosen; null elsewhere
+        ("score", pa.float64()),  # 0 (worst) to 1
+        ("cause", pa.string()),
+        ("documents", pa.list_(pa.string())),  # that hold the facts
+        ("who", pa.string()),
+        ("licence", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """What data would mend a finding: which kind, how many records, from where, and why so."""
+
+    finding: str
+    what: str  # one sentence
+    records: int
+    kinds: tuple[str, ...]  # conversations, preferences
+    modules: tuple[str, ...] = ()  # the documents' modules that the cluster is about
+    patterns: tuple[dict[str, Any], ...] = ()  # how questions and answers follow from documents
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cluster of failures. `share` is that of all judged answers, with its 95 % interval."""
+
+    id: str
+    title: str  # "asked “which function …”: wrong, though the facts were in the training data"
+    cause: Cause
+    cases: int
+    held_out: int
+    judged: int  # answers of any quality that fall into the cluster's part of the questions
+    share: float
+    low: float
+    high: float
+    medoid: str  # the most central prompt
+    medoid_answer: str
+    words: tuple[str, ...]  # that tell the cluster from the rest
+    causes: dict[str, int]  # of its cases
+    examples: tuple[str, ...] = ()
+    request: DataRequest | None = None
+
+
+def save_findings(folder: Path, findings: Sequence[Finding], extra: dict[str, Any]) -> None:
+    """Write findings.json."""
+    write_json(
+        folder / FINDINGS_FILE,
+        {"format": FORMAT, "findings": [asdict(each) for each in findings], **extra},
+    )
+
+
+def load_findings(folder: Path) -> list[Finding]:
+    """The findings of a diagnosis. Raises StoreError where there are none or of a newer form."""
+    value = read_json(folder / FINDINGS_FILE)
+    if value.get("format", 0) > FORMAT:
+        raise StoreError(
+            f"written by a newer Volano (format {value['format']})",
+            str(folder / FINDINGS_FILE),
+            "Upgrade Volano to read it.",
+        )
+    return [_finding(each) for each in value["findings"]]
+
+
+def _finding(value: dict[str, Any]) -> Finding:
+    request = value["request"]
+    if request is not None:
+        lists = {name: tuple(request[name]) for name in ("kinds", "modules", "patterns")}
+        request = DataRequest(**{**request, **lists})
+    lists = {name: tuple(value[name]) for name in ("words", "examples")}
+    return Finding(**{**value, **lists, "request": request})

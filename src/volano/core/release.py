@@ -1,0 +1,166 @@
+"""A release: an alias such as `production` that stands for one checkpoint, with all it stood for.
+
+    STORE/releases/ALIAS.json    its history, oldest first: promotions and rollbacks
+
+Nothing is ever taken out of the history. What the alias stands for now is the last promotion that
+no rollback has undone; the checkpoints below it stay in the store, so that a rollback finds them.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from volano.core.artifact import COMMIT, Artifact
+from volano.core.errors import StoreError, did_you_mean
+from volano.core.files import read_json, write_json
+from volano.core.lease import lease
+
+if TYPE_CHECKING:
+    from volano.core.store import Store
+
+FORMAT = 1
+PRODUCTION = "production"
+ALIAS = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One line of an alias's history. `gates` is the report that judged the checkpoint, by path."""
+
+    action: Literal["promote", "rollback"]
+    checkpoint: str  # path in the store
+    name: str
+    digest: str
+    time: str
+    reason: str
+    gates: str | None = None
+
+
+def promote(
+    store: "Store", alias: str, checkpoint: Artifact, *, reason: str, gates: Artifact | None = None
+) -> Promotion:
+    """Let the alias stand for the checkpoint. Raises StoreError where it is none of this store."""
+    if checkpoint.kind != "checkpoint":
+        what = f"this is a {checkpoint.kind}, not a checkpoint"
+        raise StoreError(what, checkpoint.name, "Name a checkpoint.")
+    if not checkpoint.folder.is_relative_to(store.folder):
+        remedy = "Import it first: only what lies in the store can be released."
+        raise StoreError("lies outside the store", str(checkpoint.folder), remedy)
+    judged = store.path_of(gates) if gates else None
+    with _editing(store, alias) as history:
+        history.append(_line("promote", store, checkpoint, reason, judged))
+        return history[-1]
+
+
+def rollback(store: "Store", alias: str) -> Promotion:
+    """Let the alias stand for what it stood for before. Raises StoreError where that is nothing."""
+    with _editing(store, alias) as history:
+        standing = _standing(history)
+        if len(standing) < 2:
+            what = "nothing to go back to" if standing else "never promoted"
+            raise StoreError(what, f"@{alias}", "See `volano show`.")
+        former = standing[-2]
+        reason = f"back from {standing[-1].checkpoint}"
+        history.append(
+            _line("rollback", store, _artifact(store, alias, former), reason, former.gates)
+        )
+        return history[-1]
+
+
+def released(store: "Store", alias: str) -> Artifact:
+    """The checkpoint that the alias stands for. Raises StoreError where there is none, or it is
+    gone."""
+    standing = _standing(release_history(store, alias))
+    if not standing:
+        known = [f"@{each}" for each in aliases(store)]
+        remedy = did_you_mean(f"@{alias}", known) if known else "Make one: volano promote."
+        raise StoreError(f"no release '@{alias}'", str(store.folder), remedy)
+    return _artifact(store, alias, standing[-1])
+
+
+def current(store: "Store", alias: str) -> Promotion | None:
+    """The promotion that stands now."""
+    standing = _standing(release_history(store, alias))
+    return standing[-1] if standing else None
+
+
+def release_history(store: "Store", alias: str) -> list[Promotion]:
+    """Promotions and rollbacks, oldest first; none where the alias was never used."""
+    path = _path(store, alias)
+    if not path.is_file():
+        return []
+    value = read_json(path)
+    if value.get("format", 0) > FORMAT:
+        what = f"written by a newer Volano (format {value['format']})"
+        raise StoreError(what, str(path), "Upgrade Volano to read it.")
+    return [Promotion(**each) for each in value["history"]]
+
+
+def aliases(store: "Store") -> list[str]:
+    """Every alias that was ever promoted."""
+    return sorted(path.stem for path in (store.folder / "releases").glob("*.json"))
+
+
+def held_by_releases(store: "Store") -> set[str]:
+    """Paths of the artifacts that a release stands for, or goes back to, and of their gates."""
+    held: set[str] = set()
+    for alias in aliases(store):
+        for each in _standing(release_history(store, alias)):
+            held |= {each.checkpoint} | ({each.gates} if each.gates else set())
+    return held
+
+
+def _standing(history: list[Promotion]) -> list[Promotion]:
+    # A rollback's own line says what stands then; it is the former promotion over again.
+    standing: list[Promotion] = []
+    for each in history:
+        if each.action == "rollback":
+            standing.pop()
+        else:
+            standing.append(each)
+    return standing
+
+
+def _artifact(store: "Store", alias: str, promotion: Promotion) -> Artifact:
+    folder = store.folder / promotion.checkpoint
+    if not (folder / COMMIT).is_file():
+        raise StoreError(
+            f"stands for a checkpoint that was deleted ({promotion.checkpoint})",
+            f"@{alias}",
+            "Promote another, or go back: volano rollback.",
+        )
+    return Artifact.open(folder)
+
+
+def _line(
+    action: Literal["promote", "rollback"],
+    store: "Store",
+    checkpoint: Artifact,
+    reason: str,
+    gates: str | None,
+) -> Promotion:
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    path = store.path_of(checkpoint)
+    return Promotion(action, path, checkpoint.name, checkpoint.digest, time, reason, gates)
+
+
+@contextmanager
+def _editing(store: "Store", alias: str) -> Iterator[list[Promotion]]:
+    path = _path(store, alias)
+    with lease(path.with_name(f".{alias}.lease"), f"@{alias}"):
+        history = release_history(store, alias)
+        yield history
+        plain: list[dict[str, Any]] = [asdict(each) for each in history]
+        write_json(path, {"format": FORMAT, "history": plain})
+
+
+def _path(store: "Store", alias: str) -> Path:
+    if not ALIAS.fullmatch(alias):
+        raise StoreError(
+            "no name of a release", f"@{alias}", "Use small letters, digits, '-' and '_'."
+        )
+    return store.folder / "releases" / f"{alias}.json"
