@@ -133,6 +133,6 @@ def test_the_built_in_corpus_reads_only_what_make_run_installs():
 
 @pytest.mark.xdist_group("grouped")
 def test_the_installed_pytest_keeps_groups_on_one_worker(request):
-    if request.config.getoption("dist") != "loadgroup":
+    if "loadgroup" not in getattr(request.config, "workerinput", {"mainargv": ()})["mainargv"]:
         pytest.skip("run without --dist loadgroup")
     assert request.node.nodeid.endswith("@grouped")  # what --dist loadgroup schedules by
