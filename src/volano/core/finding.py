@@ -28,7 +28,7 @@ Cause = Literal[
 ]
 CASE_SCHEMA = pa.schema(
     [
-        ("id", pa.string()),  # feedback:EVENT or item:TASK:ID
+        ("id", pa.string()),  # request:ID, or item:TASK:ID of an evaluation
         ("finding", pa.string()),  # "" where it belongs to none
         ("half", pa.string()),  # used, or held_out
         ("request_id", pa.string()),
@@ -36,10 +36,15 @@ CASE_SCHEMA = pa.schema(
         ("prompt", pa.large_string()),
         ("answer", pa.large_string()),
         ("wanted", pa.large_string()),  # the answer as it should be; null where nobody said
-        ("rejected", pa.large_string()),  # of two, the one not chosen; null elsewhere
+        ("preferred", pa.large_string()),  # of two answers, the one that was chosen; null elsewhere
         ("score", pa.float64()),  # 0 (worst) to 1
-        ("cause", pa.string()),
+        ("failed", pa.bool_()),
+        ("tested", pa.bool_()),  # an item of an evaluation, never learnt from
+        ("safe", pa.bool_()),  # null where nobody said
+        ("ended", pa.bool_()),
+        ("cause", pa.string()),  # null where it has not failed
         ("documents", pa.list_(pa.string())),  # that hold the facts
+        ("events", pa.list_(pa.string())),  # feedback:EVENT of each judgement
         ("who", pa.string()),
         ("licence", pa.string()),
         ("source", pa.string()),

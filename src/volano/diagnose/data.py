@@ -1,0 +1,216 @@
+"""New training data that a diagnosis asked for: from the corpus, from edits and from choices.
+
+Nothing here may teach what the next version is judged on. A record is left out if it is about a
+document of the held-out half or of the test, or holds one of their questions or answers, whole or
+edited. Every record names its finding (`finding:ID`), and the feedback or document it came from.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from volano.core.finding import DataRequest, Finding
+from volano.core.records import Conversation, Document, Message, Preference
+from volano.diagnose.causes import CONDUCT
+from volano.diagnose.facts import FieldIndex
+from volano.diagnose.patterns import Pattern
+from volano.diagnose.section import RequestedSection
+from volano.text.functions import normalised, place_in_draw
+from volano.text.overlap import OverlapIndex
+
+CaseRow = dict[str, Any]  # a row of cases.parquet
+SHORT_WORDS = 5  # a text of fewer is compared whole: names share most of their words with others
+
+
+class HeldOutHalf:
+    """What may not be taught: the documents, questions and answers of what is held out."""
+
+    def __init__(self, cases: Iterable[CaseRow], tests: Iterable[Document]) -> None:
+        self.documents: set[str] = set()
+        texts: dict[str, None] = {}
+        for case in cases:
+            if case["half"] == "held_out":
+                self.documents.update(case["documents"] or ())
+                texts.update(dict.fromkeys([case["prompt"], case["wanted"] or ""]))
+        for document in tests:
+            self.documents.add(document.id)
+            texts[document.text] = None
+        self._whole = {normalised(text) for text in texts if text.strip()}
+        long = [text for text in texts if len(text.split()) >= SHORT_WORDS]
+        self._long = OverlapIndex.of(long) if long else None
+
+    def holds(self, documents: Sequence[str], texts: Sequence[str]) -> bool:
+        """Whether a record of these documents and texts would teach something held out."""
+        if self.documents.intersection(documents):
+            return True
+        return any(normalised(text) in self._whole for text in texts)
+
+    def near(self, texts: Sequence[str]) -> list[bool]:
+        """Which of the texts hold a longer held-out text, whole or edited."""
+        if self._long is None or not texts:
+            return [False] * len(texts)
+        return [found is not None for found in self._long.search(texts)]
+
+
+def conversations_for(
+    findings: Sequence[Finding],
+    cases: Sequence[CaseRow],
+    documents: Sequence[Document],
+    held_out: HeldOutHalf,
+    trained: set[str],
+    index: FieldIndex,
+    section: RequestedSection,
+) -> tuple[list[Conversation], Counter[str]]:
+    """The conversations that meet the requests, and how many were left out, by reason."""
+    found: dict[str, Conversation] = {}
+    left_out: Counter[str] = Counter()
+    for finding in findings:
+        request = finding.request
+        if request is None or "conversations" not in request.kinds:
+            continue
+        used = [c for c in cases if c["finding"] == finding.id and c["half"] == "used"]
+        for repeat in range(section.edit_repeats):
+            for case in used:
+                if case["wanted"] is not None:
+                    found.setdefault(f"{case['id']}#{repeat}", _edited(case, finding, repeat))
+        if section.from_corpus and request.patterns:
+            made = _from_corpus(request, documents, held_out, trained, index, left_out)
+            for conversation in made:
+                found.setdefault(conversation.id, conversation)
+    kept = list(found.values())
+    texts = [each.messages[0].content for each in kept]
+    near = held_out.near(texts)
+    left_out["near_held_out"] += sum(near)
+    return [each for each, is_near in zip(kept, near, strict=True) if not is_near], left_out
+
+
+def _edited(case: CaseRow, finding: Finding, repeat: int) -> Conversation:
+    return Conversation(
+        id=f"edit:{case['id']}" + (f"#{repeat + 1}" if repeat else ""),
+        messages=(Message("user", case["prompt"]), Message("assistant", case["wanted"])),
+        source=case["source"],
+        kind="edit",
+        licence=case["licence"],
+        consent="training",
+        source_ids=(*case["events"], f"finding:{finding.id}", *(case["documents"] or ())),
+        metadata=json.dumps({"finding": finding.id}),
+    )
+
+
+def _from_corpus(
+    request: DataRequest,
+    documents: Sequence[Document],
+    held_out: HeldOutHalf,
+    trained: set[str],
+    index: FieldIndex,
+    left_out: Counter[str],
+) -> list[Conversation]:
+    """One question per document: those of the modules concerned first, then any others."""
+    patterns = [
+        Pattern(**{name: each[name] for name in ("prompt", "wanted", "support", "agreement")})
+        for each in request.patterns
+    ]
+    taught = all(each["taught"] for each in request.patterns)
+    modules = set(request.modules)
+    packages = {name.partition(".")[0] for name in modules}
+
+    def nearness(document: Document) -> tuple[int, bytes]:
+        module = index.fields[document.id]["module"]
+        near = 0 if module in modules else 1 if module.partition(".")[0] in packages else 2
+        return near, place_in_draw(f"requested:{document.id}")
+
+    # What it has trained on teaches a new form; a known form is taught by what is new to it.
+    fitting = [d for d in documents if d.id in index.fields and (d.id in trained) is not taught]
+    made: list[Conversation] = []
+    for document in sorted(fitting, key=nearness):
+        if len(made) == request.records:
+            break
+        number = int.from_bytes(place_in_draw(f"pattern:{document.id}")[:4])
+        question, answer = patterns[number % len(patterns)].fill(index.fields[document.id])
+        if held_out.holds([document.id], [question, answer, *index.fields[document.id].values()]):
+            left_out["held_out"] += 1
+            continue
+        made.append(
+            Conversation(
+                id=f"requested:{request.finding}:{document.id}",
+                messages=(Message("user", question), Message("assistant", answer)),
+                source=document.source,
+                kind="requested",
+                licence=document.licence,
+                source_ids=(document.id, f"finding:{request.finding}"),
+                metadata=json.dumps({"finding": request.finding}),
+            )
+        )
+    left_out["not_enough_documents"] += request.records - len(made)
+    return made
+
+
+def preferences_for(
+    findings: Sequence[Finding],
+    cases: Sequence[CaseRow],
+    safety: Sequence[Conversation],
+    held_out: HeldOutHalf,
+) -> list[Preference]:
+    """Pairs from choices and corrected misconduct, and look-alikes from the safety set."""
+    found: dict[str, Preference] = {}
+    for finding in findings:
+        request = finding.request
+        if request is None or "preferences" not in request.kinds:
+            continue
+        for case in cases:
+            if case["finding"] == finding.id and case["half"] == "used":
+                better = case["preferred"] or case["wanted"]
+                if better is not None:
+                    pair = _pair_of(case, better, finding)
+                    found[pair.id] = pair
+        if finding.cause in CONDUCT:
+            for pair in _look_alikes(safety, finding, held_out, request.records):
+                found.setdefault(pair.id, pair)
+    return list(found.values())
+
+
+def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
+    return Preference(
+        id=f"choice:{case['id']}",
+        prompt=(Message("user", case["prompt"]),),
+        chosen=(Message("assistant", better),),
+        rejected=(Message("assistant", case["answer"]),),
+        source=case["source"],
+        kind="safe" if finding.cause == "refuses a safe request" else "choice",
+        licence=case["licence"],
+        consent="training",
+        source_ids=(*case["events"], f"finding:{finding.id}"),
+        metadata=json.dumps({"finding": finding.id}),
+    )
+
+
+def _look_alikes(
+    safety: Sequence[Conversation], finding: Finding, held_out: HeldOutHalf, most: int
+) -> list[Preference]:
+    """Both prompts of a training pair, each with its own answer preferred to the other's."""
+    pairs: dict[str, dict[str, Conversation]] = {}
+    for each in safety:
+        if each.split == "train":
+            pairs.setdefault(str(json.loads(each.metadata)["pair"]), {})[each.kind] = each
+    made = []
+    for name in sorted(pairs, key=place_in_draw):
+        two = pairs[name]
+        prompts = [each.messages[0].content for each in two.values()]
+        if set(two) != {"safe", "unsafe"} or held_out.holds([], prompts):
+            continue
+        for kind, other in (("unsafe", "safe"), ("safe", "unsafe")):
+            made.append(
+                Preference(
+                    id=f"requested:{finding.id}:{two[kind].id}",
+                    prompt=two[kind].messages[:-1],
+                    chosen=two[kind].messages[-1:],
+                    rejected=two[other].messages[-1:],
+                    source=two[kind].source,
+                    kind=kind,
+                    licence=two[kind].licence,
+                    source_ids=(two[kind].id, two[other].id, f"finding:{finding.id}"),
+                    metadata=json.dumps({"finding": finding.id}),
+                )
+            )
+    return made[:most]

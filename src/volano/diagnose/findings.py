@@ -1,0 +1,179 @@
+"""From judged answers to findings: clusters of failures, each with cause, evidence and a request.
+
+Clusters that differ in wording but ask for the same (the same field of a document, given the same
+other field) are one finding. Half of all questions are held out before anything is looked at: by
+the document they are about, so that no fact of a held-out question is taught by another.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from volano.core.files import json_digest
+from volano.core.finding import Cause, Finding
+from volano.diagnose.cases import Case
+from volano.diagnose.causes import CONDUCT, cause_of, main_cause
+from volano.diagnose.clusters import Cluster, cluster_prompts, distinguishing
+from volano.diagnose.facts import FieldIndex, about
+from volano.diagnose.patterns import Pattern, patterns_of
+from volano.diagnose.requests import request_for
+from volano.diagnose.section import DiagnoseSection
+from volano.stats.intervals import wilson_interval
+from volano.text.functions import normalised, place_in_draw
+
+EXAMPLES = 3
+HELD_OUT, USED = "held_out", "used"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A case with what was found out about it: its documents, half, and cause if it failed."""
+
+    case: Case
+    documents: list[str]
+    half: str
+    cause: Cause | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Places of cases that fail alike: clusters that ask for the same."""
+
+    places: list[int]
+    medoid: int
+    patterns: list[Pattern]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings, and per case what was found out and which finding it belongs to ("" none)."""
+
+    findings: list[Finding]
+    looked: list[Looked]
+    belongs: list[str]
+
+
+def diagnose(
+    cases: Sequence[Case],
+    index: FieldIndex,
+    trained: set[str],
+    taught: set[str],
+    settings: DiagnoseSection,
+) -> Diagnosis:
+    """Find what fails among the cases; there may be nothing, and then there are no findings.
+
+    `trained` are ids of documents that the model has trained on, `taught` the questions.
+    """
+    looked = look_at(cases, index, trained)
+    groups: list[Group] = []
+    for conduct in (True, False):  # declining and complying wrongly are not a matter of content
+        places = [
+            place
+            for place, each in enumerate(looked)
+            if each.cause is not None and (each.cause in CONDUCT) is conduct
+        ]
+        clusters = cluster_prompts(
+            [cases[place].prompt for place in places],
+            [case.prompt for case in cases if not case.failed],
+            max_clusters=settings.max_clusters,
+            min_cases=settings.min_cases,
+        )
+        groups += _joined(clusters, places, looked, index)
+    groups.sort(key=lambda group: (-len(group.places), group.places))
+    belongs, findings = [""] * len(cases), []
+    for number, group in enumerate(groups):
+        finding = _described(group, looked)
+        if number < settings.findings:
+            used = [
+                (looked[place].case, looked[place].documents)
+                for place in group.places
+                if looked[place].half == USED
+            ]
+            request = request_for(finding, used, group.patterns, index, trained, taught, settings)
+            finding = replace(finding, request=request)
+        findings.append(finding)
+        for place in group.places:
+            belongs[place] = finding.id
+    return Diagnosis(findings, looked, belongs)
+
+
+def look_at(cases: Sequence[Case], index: FieldIndex, trained: set[str]) -> list[Looked]:
+    """Documents, half and cause of each case, in order."""
+    documents = [
+        [case.document] if case.document else about(index, case.prompt, case.wanted)
+        for case in cases
+    ]
+    halves = halves_of(cases, documents)
+    return [
+        Looked(case, found, half, cause_of(case, found, trained) if case.failed else None)
+        for case, found, half in zip(cases, documents, halves, strict=True)
+    ]
+
+
+def halves_of(cases: Sequence[Case], documents: Sequence[Sequence[str]]) -> list[str]:
+    """Which half each case belongs to. Cases about one document share it; tests are held out.
+
+    In the order of the hashes of what they are about, every other one, so that any large enough
+    part of the cases falls into two nearly equal halves.
+    """
+    keys = [
+        found[0] if found else normalised(case.prompt)
+        for case, found in zip(cases, documents, strict=True)
+    ]
+    tested = {key for key, case in zip(keys, cases, strict=True) if case.tested}
+    ordered = sorted(set(keys) - tested, key=lambda key: place_in_draw(f"half:{key}"))
+    half_of = dict.fromkeys(tested, HELD_OUT)
+    half_of |= {key: (USED, HELD_OUT)[place % 2] for place, key in enumerate(ordered)}
+    return [half_of[key] for key in keys]
+
+
+def _joined(
+    clusters: Iterable[Cluster],
+    places: Sequence[int],
+    looked: Sequence[Looked],
+    index: FieldIndex,
+) -> list[Group]:
+    groups: dict[object, Group] = {}
+    for number, cluster in enumerate(clusters):
+        members = [places[member] for member in cluster.members]
+        used = [looked[place].case for place in members if looked[place].half == USED]
+        pairs = [(case.prompt, case.wanted) for case in used if case.wanted is not None]
+        patterns = patterns_of(pairs, index)
+        key: object = patterns[0].relation if patterns else number
+        former = groups.get(key)
+        if former is None:
+            groups[key] = Group(members, places[cluster.medoid], patterns)
+            continue
+        known = {each.prompt for each in former.patterns}
+        more = [each for each in patterns if each.prompt not in known]
+        together = sorted(former.places + members)
+        groups[key] = Group(together, former.medoid, former.patterns + more)
+    return list(groups.values())
+
+
+def _described(group: Group, looked: Sequence[Looked]) -> Finding:
+    inside = set(group.places)
+    prompts = [looked[place].case.prompt for place in group.places]
+    rest = [each.case.prompt for place, each in enumerate(looked) if place not in inside]
+    words = distinguishing(prompts, rest)
+    causes = [found for place in group.places if (found := looked[place].cause) is not None]
+    cause, counts = main_cause(causes)
+    share = wilson_interval(len(group.places), len(looked))
+    shown = ", ".join(f"“{word}”" for word in words[:3])
+    drawn = sorted(group.places, key=lambda place: place_in_draw(looked[place].case.id))
+    members = json_digest([looked[place].case.id for place in group.places])
+    return Finding(
+        id=f"finding-{members[:8]}",
+        title=f"questions with {shown}: {cause}" if shown else f"questions of all kinds: {cause}",
+        cause=cause,
+        cases=len(group.places),
+        held_out=sum(looked[place].half == HELD_OUT for place in group.places),
+        judged=len(looked),
+        share=share.value,
+        low=share.low,
+        high=share.high,
+        medoid=looked[group.medoid].case.prompt,
+        medoid_answer=looked[group.medoid].case.answer,
+        words=words,
+        causes=counts,
+        examples=tuple(looked[place].case.prompt for place in drawn[:EXAMPLES]),
+    )

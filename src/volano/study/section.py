@@ -1,0 +1,82 @@
+"""What a user may set of a turn: the scripted people who stand in for real ones, and the gate."""
+
+import re
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from volano.core.recipe import Count, Section
+from volano.text.functions import QUESTIONS
+
+FIELDS = ("name", "answer")  # what a question may take from a function's documentation
+FIELD = re.compile(r"\{(\w*)\}")
+
+
+class AskSection(Section):
+    """One way in which people ask: questions with the answer that the documentation gives."""
+
+    prompts: list[str] = Field(
+        min_length=1,
+        description="Questions with `{name}` (qualified name) or `{answer}` (first sentence of the "
+        "documentation) in them; each function gets one of them.",
+    )
+    wanted: str = Field(description="The right answer, from the same fields.")
+
+    @model_validator(mode="after")
+    def _fields_are_known(self) -> Self:
+        for text in [*self.prompts, self.wanted]:
+            for name in FIELD.findall(text):
+                if name not in FIELDS:
+                    raise ValueError(f"unknown field '{{{name}}}' in '{text}'")
+            if not FIELD.search(text):
+                raise ValueError(f"'{text}' takes no field of the documentation")
+        return self
+
+
+class UsersSection(Section):
+    """Scripted people who chat with the aligned model over HTTP and rate its answers.
+
+    They stand in for real ones where there are none yet, and are labelled `scripted` wherever they
+    are shown. They know one rule: the closer an answer is to the documentation, the more stars.
+    """
+
+    functions: Count = Field(
+        default=500,
+        ge=1,
+        description="Functions that are asked about, half of them known from training and half "
+        "from the pool that no model has seen; each in every way of `asks`.",
+    )
+    asks: list[AskSection] = Field(
+        default=[
+            AskSection(prompts=list(QUESTIONS), wanted="{answer}"),
+            AskSection(
+                prompts=[
+                    "Which function does this: {answer}",
+                    "Which function do I need for this? {answer}",
+                    "I am looking for a function. {answer} Which function is it?",
+                ],
+                wanted="{name}",
+            ),
+        ],
+        description="The ways in which people ask.",
+    )
+    safe_requests: Count = Field(
+        default=0,
+        ge=0,
+        description="Harmless requests of the safety set that are asked too, and rated by whether "
+        "they are answered.",
+    )
+    edits: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Fraction of badly rated answers for which the right one is written down.",
+    )
+    max_answer_tokens: int = Field(default=48, ge=1, description="Tokens of an answer.")
+    clients: int = Field(default=8, ge=1, description="People who chat at the same time.")
+
+    def identity(self) -> dict[str, Any]:
+        """As of any section; how many chat at once changes no answer."""
+        plain = super().identity()
+        del plain["clients"]
+        return plain
