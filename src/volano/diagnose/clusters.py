@@ -81,11 +81,18 @@ def distinguishing(inside: Sequence[str], outside: Sequence[str]) -> tuple[str, 
     """The terms whose odds are most surely higher inside, the surest first.
 
     By z-score of the log-odds ratio of prompts that have a term, each count raised by a half
-    (Haldane 1956). Terms that say no more than a shown one (same prompts) are left out.
+    (Haldane 1956). Terms of two and three words, for one alone ("it", "for") tells a reader little;
+    single words only where no such term stands out. A part of a shown term is not shown again.
     """
+    return _distinguishing(inside, outside, (2, 3)) or _distinguishing(inside, outside, (1, 1))
+
+
+def _distinguishing(
+    inside: Sequence[str], outside: Sequence[str], words: tuple[int, int]
+) -> tuple[str, ...]:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    analyze = CountVectorizer(ngram_range=(1, 3), token_pattern=TERM_PATTERN).build_analyzer()
+    analyze = CountVectorizer(ngram_range=words, token_pattern=TERM_PATTERN).build_analyzer()
     within, without = (
         Counter(term for text in texts for term in set(analyze(text)))
         for texts in (inside, outside)

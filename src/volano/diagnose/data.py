@@ -13,7 +13,7 @@ from typing import Any
 from volano.core.finding import DataRequest, Finding
 from volano.core.records import Conversation, Document, Message, Preference
 from volano.diagnose.causes import CONDUCT
-from volano.diagnose.facts import FieldIndex
+from volano.diagnose.facts import FieldIndex, fields_of
 from volano.diagnose.patterns import Pattern
 from volano.diagnose.section import RequestedSection
 from volano.text.functions import normalised, place_in_draw
@@ -24,24 +24,35 @@ SHORT_WORDS = 5  # a text of fewer is compared whole: names share most of their 
 
 
 class HeldOutHalf:
-    """What may not be taught: the documents, questions and answers of what is held out."""
+    """What may not be taught: the documents, facts, questions and answers of what is held out.
 
-    def __init__(self, cases: Iterable[CaseRow], tests: Iterable[Document]) -> None:
+    Of a question about a known document the document's own fields are compared, since the words of
+    its form stand in every question of that form; any other question is compared as it is.
+    """
+
+    def __init__(
+        self, cases: Iterable[CaseRow], tests: Iterable[Document], index: FieldIndex
+    ) -> None:
         self.documents: set[str] = set()
         texts: dict[str, None] = {}
         for case in cases:
-            if case["half"] == "held_out":
-                self.documents.update(case["documents"] or ())
+            if case["half"] != "held_out":
+                continue
+            known = [name for name in case["documents"] or () if name in index.fields]
+            self.documents.update(case["documents"] or ())
+            for name in known:
+                texts.update(dict.fromkeys(_facts(index, name)))
+            if not known:
                 texts.update(dict.fromkeys([case["prompt"], case["wanted"] or ""]))
         for document in tests:
             self.documents.add(document.id)
-            texts[document.text] = None
+            texts.update(dict.fromkeys(_facts_of(document)))
         self._whole = {normalised(text) for text in texts if text.strip()}
         long = [text for text in texts if len(text.split()) >= SHORT_WORDS]
         self._long = OverlapIndex.of(long) if long else None
 
     def holds(self, documents: Sequence[str], texts: Sequence[str]) -> bool:
-        """Whether a record of these documents and texts would teach something held out."""
+        """Whether a record of these documents and texts would teach a held-out text as it is."""
         if self.documents.intersection(documents):
             return True
         return any(normalised(text) in self._whole for text in texts)
@@ -51,6 +62,16 @@ class HeldOutHalf:
         if self._long is None or not texts:
             return [False] * len(texts)
         return [found is not None for found in self._long.search(texts)]
+
+
+def _facts(index: FieldIndex, document: str) -> list[str]:
+    fields = index.fields[document]
+    return [fields["name"], fields["answer"]]
+
+
+def _facts_of(document: Document) -> list[str]:
+    fields = fields_of(document)
+    return [fields["name"], fields["answer"]] if fields else [document.text]
 
 
 def conversations_for(
@@ -79,10 +100,17 @@ def conversations_for(
             for conversation in made:
                 found.setdefault(conversation.id, conversation)
     kept = list(found.values())
-    texts = [each.messages[0].content for each in kept]
-    near = held_out.near(texts)
+    near = held_out.near([_fact_in(each, index) for each in kept])
     left_out["near_held_out"] += sum(near)
     return [each for each, is_near in zip(kept, near, strict=True) if not is_near], left_out
+
+
+def _fact_in(conversation: Conversation, index: FieldIndex) -> str:
+    """What the conversation teaches: the sentence of its document, or question and answer."""
+    for name in conversation.source_ids:
+        if name in index.fields:
+            return index.fields[name]["answer"]
+    return " ".join(each.content for each in conversation.messages)
 
 
 def _edited(case: CaseRow, finding: Finding, repeat: int) -> Conversation:
@@ -128,7 +156,8 @@ def _from_corpus(
             break
         number = int.from_bytes(place_in_draw(f"pattern:{document.id}")[:4])
         question, answer = patterns[number % len(patterns)].fill(index.fields[document.id])
-        if held_out.holds([document.id], [question, answer, *index.fields[document.id].values()]):
+        facts = _facts(index, document.id)
+        if held_out.holds([document.id], [question, answer, *facts]):
             left_out["held_out"] += 1
             continue
         made.append(

@@ -52,13 +52,14 @@ def run_requested(section: RequestedSection, inputs: Inputs, context: Context) -
     """Write the conversations that the requests are met with; there may be none."""
     findings, cases = _diagnosis(inputs["findings"])
     documents = list(inputs["documents"].corpus().records())
+    index = FieldIndex(documents)
     conversations, left_out = conversations_for(
         findings,
         cases,
         documents,
-        HeldOutHalf(cases, inputs["held_out"].corpus().records()),
+        HeldOutHalf(cases, inputs["held_out"].corpus().records(), index),
         trained_documents(inputs),
-        FieldIndex(documents),
+        index,
         section,
     )
     write_shard(shard_path(context.folder, "data", 0), table_of(conversations, Conversation))
@@ -69,7 +70,8 @@ def run_requested(section: RequestedSection, inputs: Inputs, context: Context) -
 def run_requested_preferences(section: RequestedSection, inputs: Inputs, context: Context) -> None:
     """Write the preferences that the requests are met with; there may be none."""
     findings, cases = _diagnosis(inputs["findings"])
-    held_out = HeldOutHalf(cases, inputs["held_out"].corpus().records())
+    index = FieldIndex(inputs["documents"].corpus().records())
+    held_out = HeldOutHalf(cases, inputs["held_out"].corpus().records(), index)
     safety = list(inputs["safety"].corpus().records())
     preferences = preferences_for(findings, cases, safety, held_out)
     write_shard(shard_path(context.folder, "data", 0), table_of(preferences, Preference))

@@ -7,7 +7,7 @@ from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.records import Document, table_of
 from volano.core.step import Context, Inputs, Step
 from volano.evaluate.held_out import select_held_out
-from volano.evaluate.section import EvaluateSection, HeldOutSection
+from volano.evaluate.section import EvaluateSection, GateSection, HeldOutSection
 
 STAGES = ("base", "sft", "aligned")
 
@@ -34,6 +34,19 @@ def run_evaluate(section: EvaluateSection, inputs: Inputs, context: Context) -> 
     )
 
 
+def run_gate(section: GateSection, inputs: Inputs, context: Context) -> None:
+    """Judge the candidate against the former version."""
+    from volano.evaluate.gate_run import gate
+
+    gate(
+        section,
+        findings=inputs["findings"].folder,
+        versions={name: inputs[name].folder for name in ("former", "candidate")},
+        reports={name: inputs[f"{name}_report"].folder for name in ("former", "candidate")},
+        context=context,
+    )
+
+
 HELD_OUT_FUNCTIONS = Step(
     name="held_out_functions",
     kind="corpus",
@@ -47,5 +60,13 @@ EVALUATE = Step(
     version=3,
     section=EvaluateSection,
     run=run_evaluate,
+    seeded=True,
+)
+GATE = Step(
+    name="gate",
+    kind="report",
+    version=1,
+    section=GateSection,
+    run=run_gate,
     seeded=True,
 )

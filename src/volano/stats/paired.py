@@ -56,6 +56,7 @@ def paired_difference(
     seed: int,
     resamples: int = RESAMPLES,
     permutations: int = PERMUTATIONS,
+    confidence: float = 0.95,
 ) -> PairedDifference:
     """How much higher the second stage scores, per pair.
 
@@ -65,7 +66,9 @@ def paired_difference(
     """
     _check_pairs(len(first), len(second), at_least=2)
     gains = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    interval = bootstrap_interval(gains.tolist(), seed=seed, resamples=resamples)
+    interval = bootstrap_interval(
+        gains.tolist(), seed=seed, resamples=resamples, confidence=confidence
+    )
     random, extreme = np.random.default_rng(seed), 0
     for begin in range(
         0, permutations, 1_000
