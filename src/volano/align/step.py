@@ -28,6 +28,10 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
     if SAFETY in section.names:
         safety = safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
+    if "requested" in inputs:  # of a later version: what its diagnosis asked for
+        known = {each.id for each in preferences}
+        requested = inputs["requested"].corpus().records()
+        preferences += [each for each in requested if each.id not in known]
     if section.paths:
         listing = context.listing or scan_preferences(section)
         own, problems = read_records([entry.path for entry in listing.entries], preference_of)

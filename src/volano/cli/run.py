@@ -31,7 +31,7 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Turn the wheel: collect, curate, pre-train, fine-tune, align, evaluate."""
+    """Turn the wheel: collect, curate, pre-train, fine-tune, align, evaluate, and once more."""
     from volano.core.store import Store
     from volano.study.recipe import load_recipe
 
@@ -45,6 +45,19 @@ def run(
 
     if not json:
         print_heading(settings, opened)
+    if settings.turn is not None and only is None:
+        from volano.cli.turn import print_turn, turn_as_plain
+        from volano.study.turn import turn
+
+        turned = turn(settings, opened, version=2, silent=json, report=reporter(opened, json))
+        if json:
+            from volano.cli.output import print_json
+
+            print_json(turn_as_plain(turned, opened))
+        else:
+            finish(turned.outcomes, opened, json)
+            print_turn(turned, opened)
+        return
     outcomes = run_recipe(settings, opened, only=only, silent=json, report=reporter(opened, json))
     finish(outcomes, opened, json)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from volano.core.recipe import Section
+from volano.core.recipe import Count, Section
 from volano.train.section import TrainSection
 
 FUNCTIONS = "functions"  # the word in `data` that stands for the curated function documents
@@ -65,3 +65,14 @@ class FinetuneSection(ConversationsSection, TrainSection):
         return ConversationsSection(
             **{name: getattr(self, name) for name in ConversationsSection.model_fields}
         )
+
+
+class MixtureSection(Section):
+    """What a later version learns from beside the requested conversations."""
+
+    replay: Count = Field(
+        default=8000,
+        ge=0,
+        description="Conversations of the former version that come again, so that what it could is "
+        "not forgotten; drawn by hash. More than there are: all of them.",
+    )

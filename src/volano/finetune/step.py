@@ -9,7 +9,13 @@ from volano.core.jsonlines import list_files, quarantine_table, read_records
 from volano.core.records import Conversation, table_of
 from volano.core.step import Context, Inputs, Listing, Step
 from volano.finetune.conversations import ask_about_functions, conversation_of
-from volano.finetune.section import FUNCTIONS, ConversationsSection, FinetuneSection
+from volano.finetune.section import (
+    FUNCTIONS,
+    ConversationsSection,
+    FinetuneSection,
+    MixtureSection,
+)
+from volano.text.functions import place_in_draw
 from volano.text.tokenizer import Tokenizer
 
 
@@ -40,6 +46,27 @@ def run_conversations(section: ConversationsSection, inputs: Inputs, context: Co
     context.bill["conversations"] = len(conversations)
 
 
+def run_mixture(section: MixtureSection, inputs: Inputs, context: Context) -> None:
+    """Write the requested conversations and those of the former version that come again.
+
+    Raises DataError where nothing was requested: there would be nothing new to learn.
+    """
+    requested = list(inputs["requested"].corpus().records())
+    if not requested:
+        remedy = "Gather more feedback, or lower diagnose.min_cases."
+        raise DataError("no new conversations to learn from", "turn", remedy)
+    new = {each.id for each in requested}
+    former = [each for each in inputs["former"].corpus().records() if each.id not in new]
+    former.sort(key=lambda each: place_in_draw(f"replay:{each.id}"))
+    replayed = former[: section.replay]
+    write_shard(
+        shard_path(context.folder, "data", 0), table_of([*requested, *replayed], Conversation)
+    )
+    finish_corpus(
+        context.folder, "conversation", {"requested": len(requested), "replayed": len(replayed)}
+    )
+
+
 def run_finetune(section: FinetuneSection, inputs: Inputs, context: Context) -> None:
     """Fine-tune the base model on the conversations of the training split."""
     from volano.finetune.run import finetune
@@ -63,6 +90,13 @@ CONVERSATIONS = Step(
     section=ConversationsSection,
     run=run_conversations,
     scan=scan_conversations,
+)
+MIXTURE = Step(
+    name="mixture",
+    kind="corpus",
+    version=1,
+    section=MixtureSection,
+    run=run_mixture,
 )
 FINETUNE = Step(
     name="finetune",

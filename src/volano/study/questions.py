@@ -10,6 +10,7 @@ from volano.study.section import UsersSection
 from volano.text.answers import answers_the_question
 from volano.text.functions import answer_about, function_documents, place_in_draw
 
+KNOWN_FRACTION = 2 / 3  # of the functions; the others are of the pool
 MOST_ANSWER_WORDS = 30  # a longer sentence leaves a small context no room for an answer
 # chrF from which an answer gets another star. Two texts on nothing in common have about 12.
 STARS_FROM = (20.0, 35.0, 55.0, 75.0)
@@ -34,9 +35,10 @@ def questions_of(
     """The questions of a session, in the order in which they are asked."""
     documents = list(documents)
     questions = []
+    known_to_training = round(KNOWN_FRACTION * section.functions)
     for split, most in (
-        ("train", section.functions - section.functions // 2),
-        ("pool", section.functions // 2),
+        ("train", known_to_training),
+        ("pool", section.functions - known_to_training),
     ):
         known = [
             function

@@ -12,9 +12,12 @@ from volano.collect.section import CollectSection
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.recipe import Path_, Runtime, Section, load_yaml, override
 from volano.curate.section import CurateSection
-from volano.evaluate.section import EvaluateSection
+from volano.diagnose.section import DiagnoseSection
+from volano.evaluate.section import EvaluateSection, GateSection
+from volano.feedback.section import FeedbackSection
 from volano.finetune.section import FinetuneSection
 from volano.pretrain.section import PretrainSection, TokenizerSection
+from volano.study.section import TurnSection, UsersSection
 
 
 class About(Section):
@@ -57,6 +60,23 @@ class Recipe(Section):
     )
     evaluate: EvaluateSection | None = Field(
         default=EvaluateSection(), description="Evaluation of every stage."
+    )
+    users: UsersSection | None = Field(
+        default=None, description="Scripted people who rate the model; off: only real ones."
+    )
+    feedback: FeedbackSection = Field(
+        default=FeedbackSection(), description="Which feedback a turn reads, and from where."
+    )
+    diagnose: DiagnoseSection = Field(
+        default=DiagnoseSection(), description="From judged answers to what data would mend them."
+    )
+    turn: TurnSection | None = Field(
+        default=None,
+        description="The second version: made from feedback after the first. `volano turn` makes "
+        "one also where this is off.",
+    )
+    gate: GateSection = Field(
+        default=GateSection(), description="When a new version takes the place of the old."
     )
 
 

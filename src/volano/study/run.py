@@ -42,6 +42,33 @@ def run(
         raise RecipeError(f"no phase '{only}' in this recipe", "--only", did_you_mean(only, known))
     present = dict(given or {})
     stages = needed(stages, present, targets, only)
+    return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
+
+
+def run_stages(
+    stages: list[Stage],
+    recipe: Recipe,
+    store: Store,
+    *,
+    given: Mapping[str, Artifact] | None = None,
+    silent: bool = False,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Make these stages, in order; `given` has the artifacts of others that they read."""
+    present = dict(given or {})
+    return _made(stages, recipe, store, present, only=None, silent=silent, report=report)
+
+
+def _made(
+    stages: list[Stage],
+    recipe: Recipe,
+    store: Store,
+    present: dict[str, Artifact],
+    *,
+    only: str | None,
+    silent: bool,
+    report: Callable[[Outcome], None],
+) -> list[Outcome]:
     outcomes = []
     for stage in stages:
         begun = time.monotonic()
@@ -67,13 +94,21 @@ def run(
 def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, Artifact]) -> Order:
     """The stage as an order of the store, its inputs taken from what is present."""
     inputs = {name: present[source] for name, source in stage.inputs.items()}
+    section = stage.section
+    if "database_url" in type(section).model_fields and not getattr(section, "database_url", ""):
+        section = section.model_copy(update={"database_url": database_url(store)})
     return store.order(
         stage.step,
-        stage.section,
+        section,
         inputs,
         name=f"{recipe.name}/{stage.name}",
         seed=recipe.seed,
     )
+
+
+def database_url(store: Store) -> str:
+    """Where a store's feedback lies unless a recipe or a flag says otherwise."""
+    return f"sqlite:///{store.folder / 'feedback.sqlite'}"
 
 
 def needed(

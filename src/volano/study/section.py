@@ -1,11 +1,11 @@
 """What a user may set of a turn: the scripted people who stand in for real ones, and the gate."""
 
 import re
-from typing import Any, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from volano.core.recipe import Count, Section
+from volano.core.recipe import Count, Runtime, Section, Switch
 from volano.text.functions import QUESTIONS
 
 FIELDS = ("name", "answer")  # what a question may take from a function's documentation
@@ -33,6 +33,38 @@ class AskSection(Section):
         return self
 
 
+class TurnSection(Section):
+    """How the next version is made of what was asked for.
+
+    It is fine-tuned on the requested conversations beside some of the former ones, then aligned as
+    the former version was, on the requested preferences too.
+    """
+
+    start: Literal["sft", "base"] = Field(
+        default="sft",
+        description="Which checkpoint of the former version is trained further: `sft` learns "
+        "little besides the new, `base` learns everything again.",
+    )
+    replay: Count = Field(
+        default=8000,
+        ge=0,
+        description="Conversations of the former version that come again. Source: docs/log.md.",
+    )
+    epochs: float = Field(default=1.0, gt=0, description="Times over the conversations.")
+    edit_repeats: int = Field(
+        default=1, ge=0, description="Times that an edited answer comes among the new records."
+    )
+    from_corpus: Switch = Field(
+        default=True,
+        description="Whether the corpus is asked for records; off, only edits and choices are.",
+    )
+    release: str = Field(
+        default="production",
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="The alias that moves when the gate lets the new version pass.",
+    )
+
+
 class UsersSection(Section):
     """Scripted people who chat with the aligned model over HTTP and rate its answers.
 
@@ -43,8 +75,8 @@ class UsersSection(Section):
     functions: Count = Field(
         default=500,
         ge=1,
-        description="Functions that are asked about, half of them known from training and half "
-        "from the pool that no model has seen; each in every way of `asks`.",
+        description="Functions that are asked about, two thirds of them of the training split and "
+        "the others of the pool that no version has seen; each in every way of `asks`.",
     )
     asks: list[AskSection] = Field(
         default=[
@@ -73,10 +105,9 @@ class UsersSection(Section):
         description="Fraction of badly rated answers for which the right one is written down.",
     )
     max_answer_tokens: int = Field(default=48, ge=1, description="Tokens of an answer.")
-    clients: int = Field(default=8, ge=1, description="People who chat at the same time.")
-
-    def identity(self) -> dict[str, Any]:
-        """As of any section; how many chat at once changes no answer."""
-        plain = super().identity()
-        del plain["clients"]
-        return plain
+    clients: Annotated[int, Runtime] = Field(
+        default=8, ge=1, le=64, description="People who chat at the same time."
+    )
+    database_url: Annotated[str, Runtime] = Field(
+        default="", description="Where they leave their feedback; as `feedback.database_url`."
+    )

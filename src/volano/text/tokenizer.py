@@ -37,6 +37,17 @@ PIECES = "|".join(
 )
 
 
+def _byte_of_character() -> dict[str, int]:
+    """How byte-level BPE spells each byte as one printable character (Radford et al. 2019)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(BYTES) if byte not in printable]
+    spelt = {chr(byte): byte for byte in printable}
+    return spelt | {chr(BYTES + place): byte for place, byte in enumerate(others)}
+
+
+BYTE_OF_CHARACTER = _byte_of_character()
+
+
 class Tokenizer:
     """A trained tokenizer. `encode` reads plain text: a special token written out in it is text."""
 
@@ -77,6 +88,15 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids; special tokens are left out."""
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def bytes_of(self, token: int) -> bytes:
+        """The UTF-8 bytes that a token stands for, half characters included; a special token's
+        name."""
+        spelt = str(self._inner.id_to_token(token) or "")
+        try:
+            return bytes(BYTE_OF_CHARACTER[each] for each in spelt)
+        except KeyError:  # a special token, or a tokenizer that does not spell bytes
+            return spelt.encode()
 
     def add_special_tokens(self) -> int:
         """Give ids to the special tokens that a foreign tokenizer lacks; how many were added."""

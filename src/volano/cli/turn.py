@@ -1,0 +1,151 @@
+"""`volano turn`, `promote`, `rollback`: the next version, and what an alias stands for."""
+
+from typing import Annotated, Any
+
+import typer
+
+from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
+
+AliasOption = Annotated[str, typer.Option("--alias", help="The release, without its @.")]
+PRODUCTION = "production"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    for verb in (turn, promote, rollback):
+        app.command()(verb)
+
+
+def turn(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings, such as turn.replay=4000.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Make the next version from feedback; promote it only if a paired test says it is better.
+
+    Exit code 3 where the gate refuses.
+    """
+    from volano.cli.run import print_heading
+    from volano.cli.stages import finish, reporter
+    from volano.core.errors import GateRefused
+    from volano.core.store import Store
+    from volano.study.recipe import load_recipe
+    from volano.study.turn import turn as turn_wheel
+
+    settings, opened = load_recipe(recipe, overrides or []), Store(store)
+    if not json:
+        print_heading(settings, opened)
+    turned = turn_wheel(settings, opened, silent=json, report=reporter(opened, json))
+    if json:
+        from volano.cli.output import print_json
+
+        print_json(turn_as_plain(turned, opened))
+    else:
+        finish(turned.outcomes, opened, json)
+        print_turn(turned, opened)
+    if turned.verdict is not None and not turned.verdict.promote:
+        raise GateRefused(
+            f"version {turned.version} is not promoted: {turned.verdict.reason}",
+            f"gate-{turned.version}",
+            f"What it asks for next: volano show {settings.name}/findings-{turned.version}",
+        )
+
+
+def promote(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's name, path or fingerprint.")],
+    reason: Annotated[str, typer.Option("--reason", help="Kept in the history.")] = "by hand",
+    alias: AliasOption = PRODUCTION,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Let a release stand for a checkpoint, with no gate asked."""
+    from volano.core.release import promote as promote_checkpoint
+    from volano.core.store import Store
+
+    opened = Store(store)
+    line = promote_checkpoint(opened, alias, opened.find(checkpoint), reason=reason)
+    _print_promotion(alias, line, json)
+
+
+def rollback(
+    alias: AliasOption = PRODUCTION,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Let a release stand for what it stood for before."""
+    from volano.core.release import rollback as roll_back
+    from volano.core.store import Store
+
+    _print_promotion(alias, roll_back(Store(store), alias), json)
+
+
+def print_turn(turned: Any, store: Any) -> None:
+    """What the turn came to: findings, the gate's tests, the verdict."""
+    from volano.cli.output import print_line, print_table
+
+    if turned.verdict is None:
+        for note in turned.notes:
+            print_line(note)
+        return
+    verdict = turned.verdict
+    print_table(
+        ["test", "", "version to version", "limit", "n", ""],
+        [_test_row(each) for each in verdict.tests],
+        title=f"Gate of version {turned.version}",
+        right=["version to version", "n"],
+    )
+    for note in turned.notes:
+        print_line(note)
+    if turned.moved is not None:
+        print_line(f"promoted: version {turned.version} is {verdict.reason}")
+    elif not verdict.promote:
+        print_line(f"not promoted: {verdict.reason}")
+
+
+def _test_row(test: dict[str, Any]) -> tuple[str, ...]:
+    bits = test["name"] == "bits_per_byte"
+    scale, unit, digits = (1, "", 4) if bits else (100, " points", 1)
+    difference = test["difference"] * (-1 if bits else 1)
+    limit = (
+        f"p = {test['p_value']:.2g}"
+        if "p_value" in test
+        else f"at worst {scale * test['bound'] * (-1 if bits else 1):+.{digits}f}, "
+        f"margin {scale * test['margin']:.{digits}f}"
+    )
+    return (
+        test["name"].replace("_", " "),
+        test["question"],
+        f"{scale * difference:+.{digits}f}{unit}",
+        limit,
+        str(test["n"]),
+        "passed" if test["passed"] else "not passed",
+    )
+
+
+def turn_as_plain(turned: Any, store: Any) -> dict[str, Any]:
+    """A turn as JSON."""
+    from dataclasses import asdict
+
+    from volano.cli.stages import as_plain
+
+    return {
+        "version": turned.version,
+        "promoted": turned.moved is not None,
+        "verdict": asdict(turned.verdict) if turned.verdict else None,
+        "notes": turned.notes,
+        "stages": [as_plain(each, store) for each in turned.outcomes],
+    }
+
+
+def _print_promotion(alias: str, line: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from volano.cli.output import print_json, print_line
+
+    if as_json:
+        print_json({"alias": alias, **asdict(line)})
+    else:
+        print_line(f"@{alias} stands for {line.checkpoint} ({line.reason})")

@@ -1,0 +1,146 @@
+"""A checkpoint that is served: its engine, its tokenizer, and its answers as a stream."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from volano.core.errors import DataError
+from volano.core.records import Message
+from volano.model.huggingface import load_checkpoint
+from volano.model.slots import Ending, Full, SlotEngine, Token
+from volano.serve.errors import ApiError
+from volano.text.answer_stream import AnswerStream
+from volano.text.chat import END, encode_prompt
+from volano.text.tokenizer import Tokenizer
+
+DEFAULT_SLOTS, DEFAULT_WAITING = 8, 256
+
+
+@dataclass
+class Answer:
+    """An answer so far. `ended` is set in the end: stop, length, or a stop string (stop)."""
+
+    text: str = ""
+    tokens: int = 0
+    prompt_tokens: int = 0
+    finish_reason: str | None = None
+    log_probs: list[Token] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model came to an end by itself."""
+        return self.finish_reason == "stop"
+
+
+class ServedModel:
+    """One checkpoint under a name. Close it when the server ends."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        checkpoint: str,
+        digest: str = "",
+        created: int = 0,
+        slots: int = DEFAULT_SLOTS,
+        waiting: int = DEFAULT_WAITING,
+    ) -> None:
+        self.name, self.checkpoint, self.digest, self.created = name, checkpoint, digest, created
+        self.tokenizer = Tokenizer.load(folder)
+        model = load_checkpoint(folder).eval()
+        self.context = model.config.context
+        self.stop_ids = {self.tokenizer.end_of_text_id, self.tokenizer.special_id(END)}
+        self.engine = SlotEngine(model, slots=slots, waiting=waiting)
+
+    def close(self) -> None:
+        """End the engine; what it is answering is cancelled."""
+        self.engine.close()
+
+    def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a conversation up to where the assistant answers."""
+        return self._fitting(encode_prompt(self.tokenizer, messages), "messages")
+
+    def text_prompt(self, text: str) -> list[int]:
+        """The tokens of a text to be gone on with, behind the token that begins documents."""
+        ids = [self.tokenizer.end_of_text_id, *self.tokenizer.encode(text)]
+        return self._fitting(ids, "prompt")
+
+    def _fitting(self, ids: list[int], param: str) -> list[int]:
+        if len(ids) >= self.context:
+            what = (
+                f"This model reads {self.context:,} tokens, the answer included, and the prompt "
+                f"has {len(ids):,}. Shorten it."
+            )
+            raise ApiError(400, what, param=param, code="context_length_exceeded")
+        return ids
+
+    async def answer(
+        self,
+        prompt: Sequence[int],
+        answer: Answer,
+        *,
+        max_tokens: int | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        top_log_probs: int | None = None,
+    ) -> AsyncIterator[str]:
+        """The pieces of one answer as they become certain; `answer` is filled on the way.
+
+        Whoever stops listening frees the slot. Raises ApiError where too many wait.
+        """
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Token | Ending] = asyncio.Queue()
+
+        def put(item: Token | Ending) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        answer.prompt_tokens = len(prompt)
+        stream = AnswerStream(self.tokenizer.decode, stop)
+        try:
+            ticket = self.engine.submit(
+                prompt,
+                max_new_tokens=max_tokens or self.context,
+                on_token=put,
+                on_end=put,
+                temperature=temperature,
+                top_p=top_p or 1e-6,
+                seed=random.getrandbits(63) if seed is None else seed % 2**63,
+                stop_ids=self.stop_ids,
+                top_log_probs=top_log_probs,
+            )
+        except Full as full:
+            what = f"The server is busy: {full.what}."
+            raise ApiError(429, what, code="busy", headers={"Retry-After": "1"}) from None
+        except DataError as problem:
+            raise ApiError(503, str(problem), headers={"Retry-After": "5"}) from None
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, Ending):
+                    break
+                answer.tokens += 1
+                if top_log_probs is not None:
+                    answer.log_probs.append(item)
+                piece = stream.feed(item.id)
+                answer.text = stream.text
+                if piece:
+                    yield piece
+                if stream.stopped:
+                    item = Ending("stop")
+                    break
+            if item.reason in {"failed", "cancelled"}:
+                raise ApiError(503, f"The answer broke off. {item.error}".strip())
+            rest = stream.finish()
+            answer.text = stream.text
+            # The rest may complete a stop string as any piece does.
+            answer.finish_reason = "stop" if stream.stopped else item.reason
+            if rest:
+                yield rest
+        finally:
+            ticket.cancel()

@@ -1,0 +1,257 @@
+"""One turn of the wheel: what people said becomes data, data a version, and a gate decides.
+
+    released → users → ratings → findings → requested → conversations-2 → sft-2
+                                                └ requested-preferences → preferences-2 → aligned-2
+    findings, both versions, both reports → gate-2 → released-2, and @production moves
+
+The stages are those of any run: reused by content, resumed after a kill. Only the alias is moved
+here, and only by a verdict.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from volano.align.step import ALIGN, PREFERENCES
+from volano.core.artifact import Artifact
+from volano.core.errors import RecipeError, StoreError
+from volano.core.release import Promotion, current, promote
+from volano.core.store import Store
+from volano.diagnose.section import RequestedSection
+from volano.diagnose.step import DIAGNOSE, REQUESTED, REQUESTED_PREFERENCES
+from volano.evaluate.gate import Verdict, verdict_of
+from volano.evaluate.section import EvaluateSection
+from volano.evaluate.step import EVALUATE, GATE
+from volano.feedback.step import FEEDBACK
+from volano.finetune.section import MixtureSection
+from volano.finetune.step import FINETUNE, MIXTURE
+from volano.study.recipe import Recipe
+from volano.study.release import RELEASE, ReleaseSection
+from volano.study.run import Outcome, order_of, run_stages
+from volano.study.section import TurnSection
+from volano.study.users import USERS
+from volano.study.wheel import Stage, stages_of
+
+FIRST = 1
+
+
+@dataclass(frozen=True)
+class Turned:
+    """What a turn came to. `moved` is the promotion; where it is None, `notes` say why."""
+
+    outcomes: list[Outcome]
+    version: int
+    verdict: Verdict | None = None
+    released: Artifact | None = None
+    moved: Promotion | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def turn(
+    recipe: Recipe,
+    store: Store,
+    *,
+    version: int | None = None,
+    silent: bool = False,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> Turned:
+    """Make the first version if it is not there, then turn the wheel up to `version`.
+
+    Without a number: the one after what the alias stands for. Raises RecipeError where the recipe
+    has no aligned, evaluated model, StoreError where the alias stands for another recipe's.
+    """
+    settings = recipe.turn or TurnSection()
+    _require_aligned(recipe)
+    notes: list[str] = []
+    outcomes = run_stages(first_stages(recipe), recipe, store, silent=silent, report=report)
+    present = {each.stage.name: each.artifact for each in outcomes}
+    standing = current(store, settings.release)
+    if standing is None:
+        released = present[_named("released", FIRST)]
+        promote(store, settings.release, released, reason="the first version: nothing to compare")
+        notes.append(f"@{settings.release} is the first version")
+        standing = current(store, settings.release)
+    last = version or _version_of(standing, recipe, settings) + 1
+    verdict, moved, released = None, None, None
+    for number in range(FIRST + 1, last + 1):
+        stages = turn_stages(recipe, number)
+        done = run_stages(stages, recipe, store, given=present, silent=silent, report=report)
+        outcomes += done
+        present |= {each.stage.name: each.artifact for each in done}
+        verdict = verdict_of(present[_named("gate", number)].report().extra)
+        if not verdict.promote:
+            break
+        stage = release_stage(number)
+        made = store.make(order_of(stage, recipe, store, present), silent=silent)
+        released = present[stage.name] = made.artifact
+        outcomes.append(Outcome(stage, made.artifact, made.reused, 0.0))
+        report(outcomes[-1])
+        moved = _move(recipe, store, settings, number, present, verdict, notes)
+    return Turned(outcomes, last, verdict, released, moved, notes)
+
+
+def first_stages(recipe: Recipe) -> list[Stage]:
+    """The stages of version 1, its released form among them."""
+    return [*stages_of(recipe), release_stage(FIRST)]
+
+
+def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
+    """What makes and judges a version from the one before it; the release itself comes after."""
+    assert version > FIRST, version
+    assert recipe.finetune is not None
+    assert recipe.align is not None
+    settings = recipe.turn or TurnSection()
+    own, former = (lambda name: _named(name, version)), (lambda name: _named(name, version - 1))
+    corpora = {"documents": "curated", "held_out": "held_out", "safety": "safety"}
+    stages = []
+    model = former("released")
+    heard = {"model": model, "aligned": former("aligned")}
+    if recipe.users is not None:
+        asking = {"documents": "curated", "safety": "safety", "model": model}
+        stages.append(Stage(own("users"), "serve", USERS, recipe.users, asking))
+        heard["users"] = own("users")
+    stages.append(Stage(own("ratings"), "feedback", FEEDBACK, recipe.feedback, heard))
+    learnt = _learnt(version)
+    stages.append(
+        Stage(
+            own("findings"),
+            "diagnose",
+            DIAGNOSE,
+            recipe.diagnose,
+            {**corpora, **learnt, "ratings": own("ratings"), "report": former("report")},
+        )
+    )
+    wanted = RequestedSection(edit_repeats=settings.edit_repeats, from_corpus=settings.from_corpus)
+    asked = {**corpora, "findings": own("findings")}
+    checkpoints = {name: stage for name, stage in learnt.items() if "conversations" not in name}
+    stages += [
+        Stage(own("requested"), "diagnose", REQUESTED, wanted, {**asked, **checkpoints}),
+        Stage(own("requested-preferences"), "diagnose", REQUESTED_PREFERENCES, wanted, asked),
+        Stage(
+            own("conversations"),
+            "finetune",
+            MIXTURE,
+            MixtureSection(replay=settings.replay),
+            {"requested": own("requested"), "former": former("conversations")},
+        ),
+        Stage(
+            own("sft"),
+            "finetune",
+            FINETUNE,
+            recipe.finetune.model_copy(update={"epochs": settings.epochs}),
+            {
+                "conversations": own("conversations"),
+                "base": "base" if settings.start == "base" else former("sft"),
+            },
+        ),
+    ]
+    stages += _aligned(recipe, own)
+    evaluated = {"held_out_functions": "held_out", "safety": "safety", "aligned": own("aligned")}
+    stages.append(Stage(own("report"), "evaluate", EVALUATE, _compared(recipe), evaluated))
+    judged = {
+        "findings": own("findings"),
+        "former": former("aligned"),
+        "candidate": own("aligned"),
+        "former_report": former("report"),
+        "candidate_report": own("report"),
+    }
+    stages.append(Stage(own("gate"), "gate", GATE, recipe.gate, judged))
+    return stages
+
+
+def release_stage(version: int) -> Stage:
+    """The version with its model card."""
+    inputs = {
+        "checkpoint": _named("aligned", version),
+        "report": _named("report", version),
+        "documents": "curated",
+        "conversations": _named("conversations", version),
+        "preferences": _named("preferences", version),
+    }
+    if version > FIRST:
+        inputs["gate"] = _named("gate", version)
+    return Stage(_named("released", version), "release", RELEASE, ReleaseSection(), inputs)
+
+
+def _aligned(recipe: Recipe, own: Callable[[str], str]) -> list[Stage]:
+    # As the first version was aligned, on its own answers, and on what was asked for besides.
+    first = {each.name: each for each in stages_of(recipe)}["preferences"]
+    inputs = {**first.inputs, "requested": own("requested-preferences")}
+    if "sft" in inputs:
+        inputs["sft"] = own("sft")
+    assert recipe.align is not None
+    return [
+        Stage(own("preferences"), "align", PREFERENCES, first.section, inputs),
+        Stage(
+            own("aligned"),
+            "align",
+            ALIGN,
+            recipe.align,
+            {"preferences": own("preferences"), "sft": own("sft")},
+        ),
+    ]
+
+
+def _learnt(version: int) -> dict[str, str]:
+    """Every checkpoint and conversation set that the version before this one came from."""
+    names = ["base"]
+    for number in range(FIRST, version):
+        names += [_named(name, number) for name in ("sft", "aligned", "conversations")]
+    return {name: name for name in names}
+
+
+def _compared(recipe: Recipe) -> EvaluateSection:
+    # The same items as the former version's; speed is no matter of the gate.
+    settings = recipe.evaluate or EvaluateSection()
+    tasks = [task for task in settings.tasks if task != "efficiency"]
+    return settings.model_copy(update={"tasks": tasks})
+
+
+def _move(
+    recipe: Recipe,
+    store: Store,
+    settings: TurnSection,
+    version: int,
+    present: dict[str, Artifact],
+    verdict: Verdict,
+    notes: list[str],
+) -> Promotion | None:
+    alias = f"@{settings.release}"
+    standing = current(store, settings.release)
+    assert standing is not None
+    released = present[_named("released", version)]
+    if standing.digest == released.digest:
+        notes.append(f"{alias} is version {version} already")
+        return None
+    if standing.digest != present[_named("released", version - 1)].digest:
+        notes.append(
+            f"{alias} stands for {standing.checkpoint}, which this version was not judged against, "
+            f"and stays. To move it all the same: volano promote {store.path_of(released)}"
+        )
+        return None
+    gate = present[_named("gate", version)]
+    return promote(store, settings.release, released, reason=verdict.reason, gates=gate)
+
+
+def _version_of(standing: Promotion | None, recipe: Recipe, settings: TurnSection) -> int:
+    assert standing is not None
+    prefix = f"{recipe.name}/released"
+    rest = standing.name.removeprefix(prefix)
+    if standing.name.startswith(prefix) and (rest == "" or rest[1:].isdigit()):
+        return int(rest[1:] or FIRST)
+    raise StoreError(
+        f"stands for {standing.name}, which this recipe did not make",
+        f"@{settings.release}",
+        f"Name another alias (turn.release=…), or promote {prefix} first.",
+    )
+
+
+def _require_aligned(recipe: Recipe) -> None:
+    for name in ("finetune", "align", "evaluate"):
+        if getattr(recipe, name) is None:
+            raise RecipeError(
+                "a turn needs an aligned and evaluated model", name, f"Take `{name}: off` out."
+            )
+
+
+def _named(stage: str, version: int) -> str:
+    return stage if version == FIRST else f"{stage}-{version}"
