@@ -149,7 +149,8 @@ def read_text(given: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def _stars(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not isinstance(value, int | float) or not whole:
         raise BadField(f"{_excerpt(value)} is no whole number", where, "Give 1 to 5 stars.")
     return int(value)
 

@@ -79,7 +79,7 @@ async def _read_body(request: Request) -> list[object]:
             what = f"more than {MAX_BODY_BYTES:,} bytes"
             raise _TooLarge(what, "body", "Send fewer events at once.")
     try:
-        value = json.loads(bytes(body).decode("utf-8"))
+        value = json.loads(bytes(body).decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise DataError("not JSON", "body", "Send one event, or a list of them.") from None
     values = value if isinstance(value, list) else [value]
@@ -87,6 +87,10 @@ async def _read_body(request: Request) -> list[object]:
         what = f"{len(values):,} events"
         raise DataError(what, "body", f"Send 1 to {MAX_EVENTS:,} at once.")
     return values
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")  # Python's parser takes NaN and Infinity
 
 
 def _keep(database: Database, values: list[object]) -> list[str]:
