@@ -196,7 +196,7 @@ def delete(
     if json:
         print_json({**asdict(deletion), "artifacts": [asdict(each) for each in sightings]})
         return
-    print_line(f"erased {deletion.exchanges:,} exchanges and {len(deletion.events):,} events")
+    print_line(f"exchanges erased: {deletion.exchanges:,}, events: {len(deletion.events):,}")
     if not sightings:
         print_line("No artifact of the store holds records that were made of them.")
         return
