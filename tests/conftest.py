@@ -12,9 +12,21 @@ import pytest
 sys.path += [str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir()]
 
 # The rooms of the data side are tested without torch too; these need it.
-NEED_TORCH = ["align", "evaluate", "finetune", "model", "parity", "pretrain", "study", "train"]
+NEED_TORCH = [
+    "align",
+    "evaluate",
+    "finetune",
+    "model",
+    "parity",
+    "pretrain",
+    "serve",
+    "study",
+    "train",
+]
 NEED_TORCH += ["wheel", "docs/test_commands.py"]
+NEED_SERVE = ["feedback"]  # the extra that holds the database and the pages
 collect_ignore = [] if find_spec("torch") else NEED_TORCH
+collect_ignore += [] if find_spec("sqlalchemy") else NEED_SERVE
 
 
 @pytest.fixture(scope="session")

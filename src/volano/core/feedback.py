@@ -18,6 +18,8 @@ from volano.core.records import Message
 AXES = ("helpful", "harmless", "honest")
 LOWEST, HIGHEST = 1, 5  # stars of each axis
 TRAINING = "training"  # the consent under which an event may become training data
+NO_CONSENT = "none"  # asked, and not given or taken back; where nobody asked there is no consent
+FEEDBACK = "feedback:"  # begins the source id of a record that was made of an event
 THUMBS = ("up", "down")
 CHOICES = ("this", "other", "tie")
 Kind = Literal["rating", "thumb", "edit", "choice", "flag"]

@@ -5,19 +5,22 @@ themselves (`id`, `source_ids`), and is read with DuckDB on demand. A checkpoint
 `seen.parquet` which documents its training really reached.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from volano.core.artifact import Artifact
+from volano.core.deletion import read_deletions
 from volano.core.errors import DataError, did_you_mean
+from volano.core.feedback import FEEDBACK
 from volano.core.store import Store
 
 # A folder called "id=7" above the store must not replace the ids.
 SHARDS = "read_parquet(?, hive_partitioning = false)"
-Role = Literal["holds", "dropped", "learnt from", "trained on", "inherits", "measured on"]
+ANY = "list_contains(?, id) or list_has_any(source_ids, ?)"
+Role = Literal["holds", "dropped", "learnt from", "trained on", "inherits", "measured on", "erased"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,26 @@ class Ancestor:
 def trace_document(store: Store, document: str) -> list[Sighting]:
     """Every artifact that holds the document, dropped it, trained on it or was measured on it.
 
-    In the order of making. Raises DataError where no artifact of the store has met it.
+    In the order of making, after the line of its deletion where it was erased. Raises DataError
+    where no artifact of the store has met it.
     """
+    deleted = [
+        Sighting("(erased)", "feedback", each.id, "erased", f"by {each.by}, {each.time}")
+        for each in read_deletions(store.folder)
+        if document.removeprefix(FEEDBACK) in each.events and document.startswith(FEEDBACK)
+    ]
+    sightings = deleted + trace_any(store, [document])
+    if not sightings:
+        raise DataError(
+            f"no artifact has met the document '{document}'",
+            str(store.folder),
+            _near(document, list(_some_ids(store, document)), store),
+        )
+    return sightings
+
+
+def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
+    """As `trace_document`, of what met any of several documents; none is no error."""
     saw: dict[str, bool] = {}  # content digest → the corpus holds, or the training met, it
     sightings: list[Sighting] = []
     for artifact in _oldest_first(store):
@@ -56,23 +77,23 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
             sightings.append(Sighting(p, at.kind, at.name, role, detail))
 
         if artifact.kind == "corpus":
-            records = _count(artifact, "data", document)
+            records = _count(artifact, "data", documents)
             saw[artifact.digest] = bool(records)
             if records:
                 sighting("holds", f"{records} record{'s' if records > 1 else ''}")
             else:
-                rule = _dropped_by(artifact, document)
+                rule = _dropped_by(artifact, documents)
                 if rule:
                     sighting("dropped", rule)
         elif artifact.kind == "tokenizer":
             if any(saw.get(parent["digest"]) for parent in artifact.parents.values()):
                 sighting("learnt from", "the corpus that it may have sampled")
         elif artifact.kind == "tokens":
-            tokens = _tokens(artifact, "spans.parquet", document)
+            tokens = _tokens(artifact, "spans.parquet", documents)
             if tokens:
                 sighting("holds", f"{tokens:,} tokens")
         elif artifact.kind == "checkpoint":
-            tokens = _tokens(artifact, "seen.parquet", document)
+            tokens = _tokens(artifact, "seen.parquet", documents)
             inherited = [
                 parent["name"]
                 for parent in artifact.parents.values()
@@ -83,14 +104,8 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
             elif inherited:
                 sighting("inherits", f"from {inherited[0]}")
             saw[artifact.digest] = bool(tokens or inherited)
-        elif artifact.kind == "report" and _measured_on(artifact, document):
+        elif artifact.kind == "report" and _measured_on(artifact, documents):
             sighting("measured on")
-    if not sightings:
-        raise DataError(
-            f"no artifact has met the document '{document}'",
-            str(store.folder),
-            _near(document, list(_some_ids(store, document)), store),
-        )
     return sightings
 
 
@@ -204,24 +219,24 @@ def _query(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
             raise DataError(what, str(values[0]), "Delete its artifact and make it anew.") from None
 
 
-def _count(artifact: Artifact, group: str, document: str) -> int:
+def _count(artifact: Artifact, group: str, documents: Sequence[str]) -> int:
     shards = _shards(artifact, group)
     if not shards:
         return 0
     found = _query(
-        f"select count(*) from {SHARDS} where id = ? or list_contains(source_ids, ?)",
-        [shards, document, document],
+        f"select count(*) from {SHARDS} where {ANY}",
+        [shards, list(documents), list(documents)],
     )
     return int(found[0][0])
 
 
-def _dropped_by(artifact: Artifact, document: str) -> str | None:
+def _dropped_by(artifact: Artifact, documents: Sequence[str]) -> str | None:
     shards = _shards(artifact, "dropped")
     if not shards:
         return None
     found = _query(
-        f"select dropped_by from {SHARDS} where id = ? or list_contains(source_ids, ?)",
-        [shards, document, document],
+        f"select dropped_by from {SHARDS} where {ANY}",
+        [shards, list(documents), list(documents)],
     )
     return f"by {found[0][0]}" if found else None
 
@@ -230,25 +245,25 @@ def _dropped_by(artifact: Artifact, document: str) -> str | None:
 TOKEN_COLUMNS = {"spans.parquet": ("document", "length"), "seen.parquet": ("id", "tokens")}
 
 
-def _tokens(artifact: Artifact, file: str, document: str) -> int:
+def _tokens(artifact: Artifact, file: str, documents: Sequence[str]) -> int:
     path = artifact.folder / file
     if not path.is_file():
         return 0
     name, tokens = TOKEN_COLUMNS[file]
     found = _query(
-        f"select coalesce(sum({tokens}), 0) from {SHARDS} where {name} = ?",
-        [str(path), document],
+        f"select coalesce(sum({tokens}), 0) from {SHARDS} where list_contains(?, {name})",
+        [str(path), list(documents)],
     )
     return int(found[0][0])
 
 
-def _measured_on(artifact: Artifact, document: str) -> bool:
+def _measured_on(artifact: Artifact, documents: Sequence[str]) -> bool:
     path = artifact.folder / "items.parquet"
     if not path.is_file():
         return False
     found = _query(
-        f"select count(*) from {SHARDS} where id = ?",
-        [str(path), document],
+        f"select count(*) from {SHARDS} where list_contains(?, id)",
+        [str(path), list(documents)],
     )
     return int(found[0][0]) > 0
 

@@ -3,6 +3,7 @@
     STORE/KIND/NAME-FINGERPRINT12/    an artifact
     STORE/labels/NAME.json            which artifact a name stands for: the newest made or reused
     STORE/releases/ALIAS.json         what @production stands for, and stood for (see release)
+    STORE/deletions.json              what was erased from the feedback (see deletion)
     STORE/building/…                  what is being made; a killed run finds its finished parts here
     STORE/index.sqlite                built from the folders at any time
 
@@ -332,7 +333,7 @@ class Store:
 def _is_ours(name: str) -> bool:
     # Left by a run that was killed before its first artifact, by a server, by mkfs.
     ours = {"building", "index.sqlite", "lost+found"}
-    return name in ours or name.startswith((f".{MARK}.", "feedback.sqlite"))
+    return name in ours or name.startswith((f".{MARK}.", "feedback.sqlite", "deletions.json"))
 
 
 def _lease_of(building: Path) -> Path:

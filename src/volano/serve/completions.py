@@ -9,7 +9,7 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,10 +99,11 @@ def _model_card(model: ServedModel) -> dict[str, Any]:
 def _model(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
     if name is None and len(models) == 1:
         return next(iter(models.values()))
-    if name not in models:
+    found = models.get(name or "")
+    if found is None:
         remedy = did_you_mean(name or "", models)
         raise ApiError(404, f"No model '{name}'. {remedy}", param="model", code="model_not_found")
-    return models[name]
+    return found
 
 
 def _asked(
@@ -160,7 +161,7 @@ async def _all_answers(asked: Asked) -> list[Answer]:
             task.cancel()
 
 
-def _stream(asked: Asked, place: int, answer: Answer) -> AsyncIterator[str]:
+def _stream(asked: Asked, place: int, answer: Answer) -> AsyncGenerator[str, None]:
     options = asked.options
     # Several answers to one prompt must differ; without a seed they do anyway.
     seed = None if options.seed is None else options.seed + place
@@ -263,7 +264,7 @@ def _usage(answers: Sequence[Answer]) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
 
 
-async def _events(asked: Asked, recorder: Recorder | None) -> AsyncIterator[str]:
+async def _events(asked: Asked, recorder: Recorder | None) -> AsyncGenerator[str, None]:
     answer, sent, began = Answer(), 0, False
     kind = "chat.completion.chunk" if asked.chat else asked.object
 
@@ -298,7 +299,8 @@ async def _events(asked: Asked, recorder: Recorder | None) -> AsyncIterator[str]
         yield _event(body)
         return
     last: dict[str, Any] = {"finish_reason": answer.finish_reason}
-    yield event(last | ({"delta": {}} if asked.chat else {"text": ""}))
+    nothing: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
+    yield event(last | nothing)
     if asked.options.include_usage:
         yield event(None, usage=_usage([answer]))
     yield "data: [DONE]\n\n"
@@ -308,8 +310,8 @@ def _event(value: Any) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-async def _after(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
-    async with aclosing(rest) as pieces:  # type: ignore[type-var]
+async def _after(first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+    async with aclosing(rest) as pieces:
         yield first
         async for each in pieces:
             yield each

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class ServedModel:
         seed: int | None = None,
         stop: Sequence[str] = (),
         top_log_probs: int | None = None,
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """The pieces of one answer as they become certain; `answer` is filled on the way.
 
         Whoever stops listening frees the slot. Raises ApiError where too many wait.

@@ -1,4 +1,4 @@
-"""Run an application on a socket that is known to be free, in the foreground or beside one's work."""
+"""Run an application on a socket known to be free, in the foreground or beside other work."""
 
 import socket
 import threading

@@ -10,6 +10,7 @@ here, and only by a verdict.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from volano.align.step import ALIGN, PREFERENCES
 from volano.core.artifact import Artifact
@@ -66,8 +67,8 @@ def turn(
     present = {each.stage.name: each.artifact for each in outcomes}
     standing = current(store, settings.release)
     if standing is None:
-        released = present[_named("released", FIRST)]
-        promote(store, settings.release, released, reason="the first version: nothing to compare")
+        first = present[_named("released", FIRST)]
+        promote(store, settings.release, first, reason="the first version: nothing to compare")
         notes.append(f"@{settings.release} is the first version")
         standing = current(store, settings.release)
     last = version or _version_of(standing, recipe, settings) + 1
@@ -100,7 +101,8 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
     assert recipe.finetune is not None
     assert recipe.align is not None
     settings = recipe.turn or TurnSection()
-    own, former = (lambda name: _named(name, version)), (lambda name: _named(name, version - 1))
+    own: Callable[[str], str] = partial(_named, version=version)
+    former: Callable[[str], str] = partial(_named, version=version - 1)
     corpora = {"documents": "curated", "held_out": "held_out", "safety": "safety"}
     stages = []
     model = former("released")

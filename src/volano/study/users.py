@@ -69,15 +69,14 @@ def ask_all(
     advance: Callable[[float], None],
 ) -> list[Said]:
     """Every question by one of `section.clients` people at a time, in order of the questions."""
-    local = threading.local()
+    people: dict[int, Person] = {}  # by thread
     stopped = threading.Event()
 
     def ask(question: Question) -> Said | None:
         if stopped.is_set():
             return None
-        if not hasattr(local, "person"):
-            local.person = Person(port, model)
-        said = local.person.ask(question, section)
+        person = people.setdefault(threading.get_ident(), Person(port, model))
+        said = person.ask(question, section)
         advance(1)
         return said
 

@@ -1,0 +1,239 @@
+"""`volano feedback`: logs in, logs out, what is there, and what somebody wants erased."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
+
+if TYPE_CHECKING:
+    from volano.feedback.database import Database
+
+SHOWN_PROBLEMS = 5
+EXCERPT_CHARACTERS = 48
+DEFAULT_FILE = "feedback.sqlite"
+
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--database-url",
+        envvar="VOLANO_DATABASE_URL",
+        help="A SQLite file or postgresql://USER@HOST/DATABASE; without: feedback.sqlite in the "
+        "store.",
+    ),
+]
+Who = Annotated[str | None, typer.Option("--who", help="Only of this person (a pseudonym).")]
+Request = Annotated[str | None, typer.Option("--request", help="Only of this request id.")]
+Kind = Annotated[
+    str | None, typer.Option("--kind", help="Only rating, thumb, edit, choice or flag.")
+]
+Checkpoint = Annotated[
+    str | None, typer.Option("--checkpoint", help="Only of checkpoints whose name begins so.")
+]
+Since = Annotated[str | None, typer.Option("--since", help="Only from this time on (ISO 8601).")]
+Raw = Annotated[bool, typer.Option("--raw", help="With personal data, which is else redacted.")]
+
+app = typer.Typer(
+    name="feedback",
+    help="What people say of answers: import and export logs, list, delete.",
+    no_args_is_help=True,
+)
+
+
+def register(main: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    main.add_typer(app)
+
+
+def database_url(url: str, store: Path) -> str:
+    """The database that is named, or the store's own."""
+    return url or str(store / DEFAULT_FILE)
+
+
+@app.command("import")
+def import_(
+    logs: Annotated[list[str], typer.Argument(help="JSONL files (.gz, .zst), patterns in quotes.")],
+    database: DatabaseOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Add logs: our own exports, or OpenAI-style requests with responses."""
+    from dataclasses import asdict
+
+    from volano.cli.output import print_json, print_line
+    from volano.feedback.logs import import_logs
+
+    with _opened(database, store, create=True) as opened:
+        result = import_logs(opened, logs)
+    if json:
+        print_json(asdict(result))
+        return
+    print_line(
+        f"{result.lines:,} lines: {result.exchanges:,} new exchanges, {result.events:,} new "
+        f"events, {result.known:,} known before, {result.erased:,} erased before, "
+        f"{len(result.problems):,} bad"
+    )
+    for problem in result.problems[:SHOWN_PROBLEMS]:
+        print_line(f"    {problem.where}: {problem.reason}")
+    if len(result.problems) > SHOWN_PROBLEMS:
+        print_line(f"    and {len(result.problems) - SHOWN_PROBLEMS:,} more; all: --json")
+
+
+@app.command()
+def export(
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; else stdout.")] = None,
+    raw: Raw = False,
+    who: Who = None,
+    request: Request = None,
+    kind: Kind = None,
+    checkpoint: Checkpoint = None,
+    since: Since = None,
+    database: DatabaseOption = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write exchanges with their events as JSONL, personal data redacted."""
+    import json
+    import sys
+
+    from volano.core.files import atomic_path
+    from volano.feedback.export import export_lines
+    from volano.feedback.selection import Selection
+
+    selection = Selection(who, request, kind, checkpoint, since)
+    with _opened(database, store) as opened:
+        lines = (
+            f"{json.dumps(line, ensure_ascii=False)}\n"
+            for line in export_lines(opened, selection, raw=raw)
+        )
+        if out is None:
+            sys.stdout.writelines(lines)
+            return
+        with atomic_path(out) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
+            stream.writelines(lines)
+
+
+@app.command("list")
+def list_(
+    who: Who = None,
+    request: Request = None,
+    kind: Kind = None,
+    checkpoint: Checkpoint = None,
+    since: Since = None,
+    raw: Raw = False,
+    database: DatabaseOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """List events, oldest first, personal data redacted."""
+    from volano.cli.output import print_json, print_line, print_table
+    from volano.feedback.export import told
+    from volano.feedback.selection import Selection
+
+    selection = Selection(who, request, kind, checkpoint, since)
+    with _opened(database, store) as opened:
+        rows = [
+            {**told(event, raw=raw), "exchange": told(exchange, raw=raw)}
+            for event, exchange, _ in opened.events(selection)
+        ]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ["time", "request", "checkpoint", "kind", "said", "asked", "who", "consent"],
+        [
+            (
+                row["time"][:19],
+                row["request_id"],
+                row["exchange"]["checkpoint"],
+                row["kind"],
+                _excerpt(_said(row)),
+                _excerpt(row["exchange"]["messages"][-1]["content"]),
+                row.get("who", ""),
+                row.get("consent") or row["exchange"].get("consent", ""),
+            )
+            for row in rows
+        ],
+    )
+    print_line(f"{len(rows):,} event{'' if len(rows) == 1 else 's'}")
+
+
+@app.command()
+def delete(
+    person: Annotated[
+        str | None, typer.Option("--person", help="Erase all of this person (a pseudonym).")
+    ] = None,
+    request: Annotated[
+        str | None, typer.Option("--request", help="Erase this request and all events on it.")
+    ] = None,
+    database: DatabaseOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Erase feedback, and say which artifacts hold records that were made of it."""
+    from dataclasses import asdict
+
+    from volano.cli.output import print_json, print_line, print_table
+    from volano.core.deletion import add_deletions
+    from volano.core.errors import DataError
+    from volano.core.feedback import FEEDBACK
+    from volano.core.lineage import trace_any
+    from volano.core.store import Store
+
+    if (person is None) == (request is None):
+        raise DataError("erase whom?", "feedback delete", "Give --person or --request.")
+    artifacts = Store(store)
+    with _opened(database, store) as opened:
+        if person is not None:
+            deletion = opened.erase_person(person)
+        else:
+            deletion = opened.erase_request(str(request))
+        # All of them: an earlier one may have been stopped between its erasing and this line.
+        add_deletions(artifacts.folder, opened.deletions())
+    sightings = trace_any(artifacts, [f"{FEEDBACK}{event}" for event in deletion.events])
+    if json:
+        print_json({**asdict(deletion), "artifacts": [asdict(each) for each in sightings]})
+        return
+    print_line(f"exchanges erased: {deletion.exchanges:,}, events: {len(deletion.events):,}")
+    if not sightings:
+        print_line("No artifact of the store holds records that were made of them.")
+        return
+    print_table(
+        ["artifact", "kind", "", "detail"],
+        [(each.artifact, each.kind, each.role, each.detail) for each in sightings],
+        title="made of them, and still there",
+    )
+    print_line("Make them anew without these events, then delete them: volano clean")
+
+
+@contextmanager
+def _opened(url: str, store: Path, *, create: bool = False) -> Iterator["Database"]:
+    from volano.core.errors import MissingExtra
+
+    try:
+        from volano.feedback.database import Database
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(
+            f"{missing.name} is not installed", "feedback", "Run `pip install 'volano[serve]'`."
+        ) from None
+    database = Database.open(database_url(url, store), create=create)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _said(row: dict[str, Any]) -> str:
+    stars = [f"{name} {row[name]}" for name in ("helpful", "harmless", "honest") if name in row]
+    others = [str(row[name]) for name in ("thumb", "choice", "edit", "comment") if name in row]
+    return ", ".join([*stars, *others])
+
+
+def _excerpt(text: str) -> str:
+    # One line, and nothing in it that a terminal would obey.
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    plain = " ".join(plain.split())
+    cut = plain[:EXCERPT_CHARACTERS]
+    return (cut if cut == plain else f"{cut}…").replace("[", r"\[")

@@ -1,0 +1,55 @@
+"""What was erased at somebody's wish: a line that names no person and holds no text.
+
+    STORE/deletions.json    every deletion, oldest first
+
+The feedback database erases; it leaves these lines in the store so that lineage can still say which
+artifacts and checkpoints hold what was made of an erased event.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from volano.core.errors import StoreError
+from volano.core.files import read_json, write_json
+from volano.core.lease import lease
+
+FORMAT = 1
+DELETIONS = "deletions.json"
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One wish, fulfilled. `subject_sha256` lets whoever knows the pseudonym or the request id
+    recognise it; nobody can read it back from here."""
+
+    id: str
+    time: str
+    by: Literal["person", "request"]
+    subject_sha256: str
+    exchanges: int
+    events: tuple[str, ...]  # their ids
+
+
+def add_deletions(store_folder: Path, deletions: Sequence[Deletion]) -> None:
+    """Write the deletions that the store does not know yet."""
+    path = store_folder / DELETIONS
+    with lease(store_folder / f"{DELETIONS}.lease", "deletions"):
+        known = {each.id: each for each in read_deletions(store_folder)}
+        merged = known | {each.id: each for each in deletions}
+        if merged != known:
+            lines = sorted(merged.values(), key=lambda each: (each.time, each.id))
+            write_json(path, {"format": FORMAT, "deletions": [asdict(each) for each in lines]})
+
+
+def read_deletions(store_folder: Path) -> list[Deletion]:
+    """Every deletion, oldest first. Raises StoreError where the file is of a newer form."""
+    path = store_folder / DELETIONS
+    if not path.is_file():
+        return []
+    value = read_json(path)
+    if value.get("format", 0) > FORMAT:
+        what = f"written by a newer Volano (format {value['format']})"
+        raise StoreError(what, str(path), "Upgrade Volano to read it.")
+    return [Deletion(**{**each, "events": tuple(each["events"])}) for each in value["deletions"]]

@@ -1,0 +1,93 @@
+"""From an event to a Rating: who agreed, what is told of it, and no personal data in any text.
+
+An event may become training data if its own consent says so, or that of its exchange where it has
+none. Two things stand above that: whoever has taken their consent back since, on either side, is
+left out whole; and where somebody else wrote the exchange and said no, no rater can say yes.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from volano.core.feedback import FEEDBACK, TRAINING, Event, Exchange
+from volano.core.records import Message, Rating
+from volano.feedback.database import Database
+from volano.feedback.redaction import Redaction, pseudonym
+from volano.feedback.selection import Selection
+
+LICENCE = "user feedback"
+
+
+class Judged(NamedTuple):
+    """An event with the exchange that it judges, and the other one of a comparison."""
+
+    event: Event
+    exchange: Exchange
+    other: Exchange | None
+
+
+def consenting(database: Database, selection: Selection) -> tuple[list[Judged], int]:
+    """The events that may become training data, by id, and how many of the selected may not."""
+    said = database.consents()
+    judged, without_consent = [], 0
+    for event, exchange, other in database.events(selection):
+        each = Judged(event, exchange, other)
+        if may_train(each, said):
+            judged.append(each)
+        else:
+            without_consent += 1
+    return sorted(judged, key=lambda each: each.event.id), without_consent
+
+
+def may_train(judged: Judged, said: Mapping[str, str]) -> bool:
+    """Whether the event may become training data; `said` is what each person said last."""
+    event = judged.event
+    exchanges = [each for each in (judged.exchange, judged.other) if each is not None]
+    if (event.consent or judged.exchange.consent) != TRAINING:
+        return False
+    for exchange in exchanges:
+        if exchange.who != event.who and exchange.consent not in {None, TRAINING}:
+            return False
+    people = [event.who, *(exchange.who for exchange in exchanges)]
+    return all(said.get(who, TRAINING) == TRAINING for who in people if who is not None)
+
+
+def rating_of(judged: Judged, redaction: Redaction) -> Rating:
+    """The record of an event."""
+    event, exchange, other = judged
+    metadata: dict[str, Any] = {
+        "kind": event.kind,
+        "ended": exchange.ended,
+        "settings": dict(exchange.settings),
+    }
+    optional: dict[str, Any] = {"comment": event.comment, "shown_first": event.shown_first}
+    if other is not None:
+        optional |= {
+            "other_request_id": other.request_id,
+            "other_checkpoint": other.checkpoint,
+            "other_answer": other.answer,
+            "other_ended": other.ended,
+        }
+    metadata |= {name: value for name, value in optional.items() if value is not None}
+    return Rating(
+        id=event.id,
+        request_id=event.request_id,
+        checkpoint=redaction.text(exchange.checkpoint),
+        messages=tuple(
+            Message(turn.role, redaction.text(turn.content))
+            for turn in (*exchange.messages, Message("assistant", exchange.answer))
+        ),
+        source=redaction.text(event.source),
+        helpful=event.helpful,
+        harmless=event.harmless,
+        honest=event.honest,
+        thumb=event.thumb,
+        choice=event.choice,
+        edit=None if event.edit is None else redaction.text(event.edit),
+        who=None if event.who is None else pseudonym(event.who),
+        kind=event.kind,
+        licence=LICENCE,
+        consent=TRAINING,
+        source_ids=(f"{FEEDBACK}{event.id}",),
+        metadata=json.dumps(redaction.value(metadata), sort_keys=True, ensure_ascii=False),
+    )

@@ -1,0 +1,78 @@
+"""A checkpoint served with its feedback: where the rooms `serve` and `feedback` meet."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from volano.core.artifact import Artifact
+from volano.core.errors import MissingExtra
+
+
+def served(
+    name: str, artifact: Artifact, *, checkpoint: str, slots: int, waiting: int = 256
+) -> Any:
+    """The checkpoint as a model of the server. Raises MissingExtra without the extra `serve`."""
+    return served_folder(
+        name,
+        artifact.folder,
+        checkpoint=checkpoint,
+        digest=artifact.digest,
+        slots=slots,
+        waiting=waiting,
+    )
+
+
+def served_folder(
+    name: str, folder: Path, *, checkpoint: str, digest: str, slots: int, waiting: int = 256
+) -> Any:
+    """A folder with a checkpoint as a model of the server."""
+    require_extra()
+    from volano.serve.served import ServedModel
+
+    return ServedModel(
+        name, folder, checkpoint=checkpoint, digest=digest, slots=slots, waiting=waiting
+    )
+
+
+def joined(
+    models: Sequence[Any], database: Any, *, keys: Sequence[str] = (), limits: Any = None
+) -> Any:
+    """The application over the models; feedback on their answers goes into the database."""
+    require_extra()
+    from volano.feedback.router import feedback_router
+    from volano.serve.application import build_application
+
+    application = build_application(
+        {each.name: each for each in models}, keys=keys, limits=limits, recorder=database
+    )
+    application.include_router(feedback_router(database))
+    return application
+
+
+@contextmanager
+def serving(artifact: Artifact, database_url: str, *, slots: int) -> Iterator[int]:
+    """Serve a checkpoint on a free port of the loopback while the block runs; the port."""
+    require_extra()
+    from volano.feedback.database import Database
+    from volano.feedback.step import served_as
+    from volano.serve.server import running
+
+    database = Database.open(database_url)
+    try:
+        model = served("model", artifact, checkpoint=served_as(artifact), slots=slots)
+        with running(joined([model], database)) as port:
+            yield port
+    finally:
+        database.close()
+
+
+def require_extra() -> None:
+    """Raise MissingExtra where the server's packages are not installed."""
+    from importlib.util import find_spec
+
+    for package in ("fastapi", "uvicorn", "sqlalchemy"):
+        if find_spec(package) is None:
+            raise MissingExtra(
+                f"{package} is not installed", "serve", "Install it: pip install 'volano[serve]'."
+            )

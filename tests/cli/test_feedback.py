@@ -1,0 +1,115 @@
+"""`volano feedback`: logs in and out, what is listed, and what is erased."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("sqlalchemy")
+
+from volano.cli.main import run_command
+
+LINES = [
+    {
+        "id": "r1",
+        "messages": [
+            {"role": "user", "content": "[bold]hi[/bold]\x1b[31m\nthere"},
+            {"role": "assistant", "content": "yo"},
+        ],
+        "model": "gpt-x",
+        "rating": 2,
+        "comment": "write to alice.smith@gmail.com",
+        "who": "ann",
+        "consent": "training",
+    },
+    {
+        "id": "r2",
+        "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
+        "model": "other",
+        "thumb": "up",
+        "time": "2026-01-01",
+    },
+]
+
+
+@pytest.fixture(autouse=True)
+def log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+
+
+def run(capsys, *arguments, code=0):
+    assert run_command(["feedback", *arguments]) == code
+    said = capsys.readouterr()
+    return said.err if code else said.out
+
+
+def test_a_log_is_imported_listed_and_exported_without_personal_data(capsys, tmp_path):
+    assert "2 new exchanges, 2 new events" in run(capsys, "import", "log.jsonl")
+    assert json.loads(run(capsys, "import", "log.jsonl", "--json"))["known"] == 2
+    table = run(capsys, "list")
+    assert "[bold]hi[/bold]" in table  # as text, not as markup
+    assert "\x1b" not in table
+    assert "2 events" in table
+    (found,) = json.loads(run(capsys, "list", "--json", "--who", "ann"))
+    assert found["comment"] == "write to <EMAIL>"
+    for option in (["--checkpoint", "oth"], ["--kind", "thumb"], ["--request", "r2"]):
+        assert [e["thumb"] for e in json.loads(run(capsys, "list", "--json", *option))] == ["up"]
+    run(capsys, "export", "--out", "out.jsonl")
+    exported = (tmp_path / "out.jsonl").read_text()
+    assert exported == run(capsys, "export")
+    assert "alice" not in exported
+    assert "alice.smith@gmail.com" in run(capsys, "export", "--raw")
+
+
+def test_an_erased_person_is_gone_and_the_store_remembers_that_somebody_was(capsys, tmp_path):
+    run(capsys, "import", "log.jsonl")
+    erased = json.loads(run(capsys, "delete", "--person", "ann", "--json"))
+    assert (erased["exchanges"], len(erased["events"]), erased["artifacts"]) == (1, 1, [])
+    assert json.loads(run(capsys, "list", "--json", "--who", "ann")) == []
+    assert "ann" not in (tmp_path / "runs" / "deletions.json").read_text()
+    assert run_command(["trace", f"feedback:{erased['events'][0]}"]) == 0
+    assert "erased" in capsys.readouterr().out
+
+
+def test_the_artifacts_that_hold_erased_events_are_named(capsys):
+    from volano.core.store import Store
+    from volano.feedback.section import FeedbackSection
+    from volano.feedback.step import FEEDBACK
+
+    run(capsys, "import", "log.jsonl")
+    store = Store("runs")
+    section = FeedbackSection(database_url="runs/feedback.sqlite")
+    made = store.make(store.order(FEEDBACK, section, {}, name="mine/feedback")).artifact
+    said = run(capsys, "delete", "--request", "r1")
+    assert store.path_of(made) in said
+    assert "volano clean" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list"], "no such file"),
+        (["export"], "no such file"),
+        (["delete", "--person", "ann"], "no such file"),
+        (["delete"], "Give --person or --request."),
+        (["delete", "--person", "a", "--request", "b"], "Give --person or --request."),
+        (["import", "absent.jsonl"], "absent.jsonl: no such file"),
+        (["import", "log.jsonl", "--database-url", "mysql://h/d"], "in 'mysql'"),
+        (["list", "--kind", "ratings"], "Did you mean 'rating'?"),
+        (["list", "--since", "noon"], "no time in ISO 8601"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, arguments, message):
+    said = run(capsys, *arguments, code=2)
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_help_imports_no_database():
+    program = (
+        "import sys; from volano.cli.main import run_command; run_command(['feedback', '--help']);"
+        "sys.exit(any(name in sys.modules for name in ('sqlalchemy', 'fastapi')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0

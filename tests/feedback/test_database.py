@@ -1,0 +1,298 @@
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from said import TIME, event, exchange
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from volano.core.errors import DataError, MissingExtra, StoreError
+from volano.feedback import connection
+from volano.feedback.connection import DatabaseUnavailable
+from volano.feedback.database import Added, Database, ErasedId, TakenId, UnknownRequest
+from volano.feedback.selection import Selection
+
+
+def test_what_is_kept_comes_back_equal_after_reopening(url):
+    asked = exchange(
+        settings={"seed": 1}, ended=False, who="w", consent="training", prompt="😀 <b>é"
+    )
+    asked = replace(asked, messages=asked.messages * 2)
+    said = event(comment="so-so", shown_first="r1", who="w", consent="none")
+    first = Database.open(url)
+    assert first.add([asked], [said]) == Added(1, 1)
+    first.close()
+    second = Database.open(url)
+    assert second.exchange("r1") == asked
+    assert list(second.exchanges()) == [(asked, [said])]
+    assert list(second.events()) == [(said, asked, None)]
+    assert second.exchange("r2") is None
+    second.close()
+
+
+def test_what_no_database_keeps_is_replaced_and_the_rest_of_the_text_stays(database):
+    database.add([exchange(answer="a\0b \\u0000", prompt="x\ud800y\0")], [event(comment="\0")])
+    (found, (said,)), *_ = database.exchanges()
+    assert found.answer == "a\ufffdb \\u0000"
+    assert found.messages[0].content == "x\ufffdy\ufffd"
+    assert said.comment == "\ufffd"
+
+
+def test_the_same_again_adds_nothing_and_other_content_under_its_id_is_refused(database):
+    database.add([exchange()], [event()])
+    later = "2027-01-01T00:00:00+00:00"
+    again = [exchange(time=later, source="copy.jsonl")], [event(time=later)]
+    assert database.add(*again) == Added(0, 0)
+    with pytest.raises(TakenId, match="request_id 'r1' stands for something else"):
+        database.record([exchange(answer="5")])
+    with pytest.raises(TakenId, match="id 'e1' stands for something else"):
+        database.add_event(event(helpful=5))
+    assert list(database.events()) == [(event(), exchange(), None)]
+
+
+def test_an_event_on_an_unknown_request_is_refused_and_nothing_of_its_call_is_kept(database):
+    with pytest.raises(UnknownRequest, match="no request 'r2'"):
+        database.add([exchange()], [event(), event("e2", "r2")])
+    with pytest.raises(UnknownRequest, match="no request 'r9'"):
+        database.add([exchange()], [event(kind="choice", choice="tie", other_request_id="r9")])
+    assert list(database.exchanges()) == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["update exchanges set answer = '5'", "update events set helpful = 1"]
+)
+def test_no_row_can_be_changed_even_from_outside(database, statement):
+    database.add([exchange()], [event()])
+    with (
+        pytest.raises(DBAPIError, match="append-only"),
+        database._engine.connect() as connection,
+        connection.begin(),
+    ):
+        connection.execute(text(statement))
+    assert list(database.events()) == [(event(), exchange(), None)]
+
+
+def test_threads_lose_nothing_and_the_same_event_from_many_is_kept_once(database):
+    database.record([exchange()])
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: database.add_event(event(f"e{n}")), range(100)))
+        added = list(pool.map(lambda _: database.add((), [event("same")]), range(32)))
+    assert len(list(database.events())) == 101
+    assert sum(each.events for each in added) >= 1  # at least one says that it was the one
+
+
+def test_what_a_person_said_last_of_consent_counts(database):
+    assert database.consent_of("w") is None
+    for consent in ("training", "none"):
+        database.set_consent("w", consent)
+        database.set_consent("v", "training")
+    assert database.consent_of("w") == "none"
+    assert database.consents() == {"w": "none", "v": "training"}
+    assert database.consents(["v", "u"]) == {"v": "training"}
+
+
+def test_selections_choose_by_each_of_their_parts(database):
+    late = "2026-06-01T00:00:00.000+00:00"
+    other = exchange("r2", checkpoint="checkpoint/b_1", source="log.jsonl", time=late, who="w")
+    said = [
+        event("e1", who="v"),
+        event("e2", "r2", "thumb", thumb="up", who="w", time=late, source="api"),
+    ]
+    database.add([exchange(), other], said)
+
+    def ids(**values):
+        selection = Selection(**values)
+        return (
+            [each.id for each, _, _ in database.events(selection)],
+            [each.request_id for each, _ in database.exchanges(selection)],
+        )
+
+    assert ids() == (["e1", "e2"], ["r1", "r2"])
+    assert ids(who="w") == (["e2"], ["r2"])
+    assert ids(who="v") == (["e1"], ["r1"])
+    assert ids(request_id="r2") == (["e2"], ["r2"])
+    assert ids(kind="thumb") == (["e2"], ["r2"])
+    assert ids(checkpoint="checkpoint/b_") == (["e2"], ["r2"])
+    assert ids(checkpoint="checkpoint/b%") == ([], [])  # no pattern, the start of a name
+    assert ids(since="2026-06-01") == (["e2"], ["r2"])
+    assert ids(until="2026-06-01T02:00:00+02:00") == (["e1"], ["r1"])
+    assert ids(sources=("log.jsonl",)) == ([], ["r2"])
+    with pytest.raises(DataError, match="Did you mean 'rating'"):
+        Selection(kind="ratings")
+    with pytest.raises(DataError, match="'yesterday' is no time in ISO 8601"):
+        Selection(since="yesterday")
+
+
+def test_thousands_of_rows_are_added_and_read_in_order(database):
+    asked = [exchange(f"r{n:04}") for n in range(1201)]
+    said = [event(f"e{n:04}", f"r{n:04}") for n in range(1201)]
+    assert database.add(asked, said) == Added(1201, 1201)
+    assert [each.id for each, _, _ in database.events()] == [each.id for each in said]
+
+
+def test_erasing_a_person_takes_all_that_is_theirs_and_leaves_no_name(database):
+    mine = exchange("r1", who="ann", prompt="I am Ann")
+    other = exchange("r2", who="ben")
+    said = [
+        event("e1", "r1", who="ben"),  # on an exchange of hers
+        event("e2", "r2", who="ann", comment="by Ann"),
+        event("e3", "r2", who="ben"),
+        event("e4", "r2", "choice", choice="tie", other_request_id="r1", who="ben"),
+    ]
+    database.add([mine, other], said)
+    database.set_consent("ann", "training")
+    deletion = database.erase_person("ann")
+    assert (deletion.exchanges, deletion.events) == (1, ("e1", "e2", "e4"))
+    assert list(database.exchanges()) == [(other, [said[2]])]
+    assert database.consents() == {}
+    assert database.deletions() == [deletion]
+    assert "ann" not in repr(deletion)
+    for table in ("exchanges", "events", "consents", "deletions", "erased"):
+        with database._engine.connect() as connection:
+            rows = connection.execute(text(f"select * from {table}")).all()
+        assert "ann" not in repr(rows).lower()
+
+
+def test_erasing_a_request_takes_its_events_and_its_id_does_not_come_back(database):
+    database.add([exchange(), exchange("r2")], [event(), event("e2", "r2")])
+    assert database.erase_request("r1").events == ("e1",)
+    assert [each.id for each, _, _ in database.events()] == ["e2"]
+    for asked, said in (([exchange()], ()), ((), [event()]), ((), [event("e1", "r2")])):
+        with pytest.raises(ErasedId, match="erased at somebody's wish"):
+            database.add(asked, said)
+    with pytest.raises(DataError, match="no feedback of request 'r1'"):
+        database.erase_request("r1")
+    assert len(database.deletions()) == 1
+
+
+def test_an_erased_text_is_in_no_byte_of_the_sqlite_files(sqlite_database, tmp_path):
+    secret = "zebra-crossing " * 3000  # longer than a page
+    sqlite_database.add([exchange(who="w", answer=secret)], [event(who="w", edit=secret)])
+    sqlite_database.record([exchange("r2", answer="penguin")])
+
+    def holding(word):
+        files = tmp_path.glob("feedback.sqlite*")
+        return [path.name for path in files if word.encode() in path.read_bytes()]
+
+    assert holding("zebra-crossing") != []
+    sqlite_database.erase_person("w")
+    assert holding("zebra-crossing") == []
+    assert holding("penguin") != []
+
+
+# ---- what goes wrong
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "feedback.sqlite"
+
+
+def test_a_locked_database_says_so_keeps_nothing_and_takes_events_later(
+    sqlite_database, path, monkeypatch
+):
+    sqlite_database.close()
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    database = Database.open(str(path))
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("begin immediate")
+    with pytest.raises(DatabaseUnavailable, match="locked by another program"):
+        database.record([exchange()])
+    assert database.exchange("r1") is None  # reading goes on
+    holder.execute("rollback")
+    database.record([exchange()])
+    assert database.exchange("r1") == exchange()
+    database.close()
+    holder.close()
+
+
+def test_a_database_that_is_gone_takes_nothing_until_it_is_back(sqlite_database, path, tmp_path):
+    sqlite_database.record([exchange()])
+    away = tmp_path / "away"
+    away.mkdir()
+    for each in list(tmp_path.glob("feedback.sqlite*")):
+        each.rename(away / each.name)
+    for action in (lambda: sqlite_database.record([exchange("r2")]), sqlite_database.deletions):
+        with pytest.raises(DatabaseUnavailable, match="the database file is gone"):
+            action()
+    assert not path.exists()  # and no empty one has taken its place
+    for each in list(away.iterdir()):
+        each.rename(tmp_path / each.name)
+    sqlite_database.record([exchange("r2")])
+    assert [each.request_id for each, _ in sqlite_database.exchanges()] == ["r1", "r2"]
+
+
+def test_another_file_in_its_place_is_used_from_then_on(sqlite_database, path, tmp_path):
+    Database.open(str(tmp_path / "backup.sqlite")).close()
+    sqlite_database.record([exchange()])
+    for each in list(tmp_path.glob("feedback.sqlite*")):
+        each.unlink()
+    (tmp_path / "backup.sqlite").rename(path)
+    sqlite_database.record([exchange("r2")])
+    fresh = Database.open(str(path))
+    assert [each.request_id for each, _ in fresh.exchanges()] == ["r2"]
+    fresh.close()
+
+
+def test_a_newer_schema_is_refused(database, url):
+    with database._engine.connect() as connection, connection.begin():
+        connection.execute(text("update feedback_schema set version = 99"))
+    with pytest.raises(StoreError, match=r"newer Volano \(feedback schema 99, known: 1\)"):
+        Database.open(url)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path):
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("create table events (a)")
+    with pytest.raises(StoreError, match=r"tables of another program \(events\)"):
+        Database.open(str(path))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "no database named"),
+        ("mysql://u@h/d", "cannot keep feedback in 'mysql'"),
+        ("sqlite://", "in memory is gone"),
+        ("sqlite:///:memory:", "in memory is gone"),
+        ("://", "not a database URL"),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_with_the_known_forms(url, message):
+    with pytest.raises(DataError, match=message) as refused:
+        Database.open(url)
+    assert "postgresql://USER@HOST/DATABASE" in refused.value.remedy
+
+
+def test_a_password_is_in_no_message():
+    with pytest.raises(DatabaseUnavailable) as refused:
+        Database.open("postgresql://u:hunter2@127.0.0.1:9/d")
+    assert "hunter2" not in str(refused.value)
+    assert "u:***@127.0.0.1:9/d" in str(refused.value)
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch):
+    monkeypatch.setattr(connection, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'volano\[postgresql\]'"):
+        Database.open("postgresql://u@h/d")
+
+
+def test_a_file_that_is_no_database_is_named(path):
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError, match="no SQLite database"):
+        Database.open(str(path))
+
+
+def test_an_absent_file_is_not_made_by_a_reader(path):
+    with pytest.raises(DataError, match="no such file"):
+        Database.open(str(path), create=False)
+    assert not path.exists()
+
+
+def test_a_time_that_is_none_is_refused(sqlite_database):
+    with pytest.raises(DataError, match="'noon' is no time in ISO 8601"):
+        sqlite_database.record([exchange(time="noon")])
+    sqlite_database.record([exchange(time="2026-01-31T13:00:00+01:00")])
+    assert sqlite_database.exchange("r1").time == TIME

@@ -1,0 +1,233 @@
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from clients import asking, post
+
+from volano.core.feedback import TRAINING
+from volano.serve.limits import LOOPBACK, Limits
+from volano.serve.requests import UNSUPPORTED_CHAT
+from volano.serve.server import PortTaken, listen
+
+
+def error(response):
+    assert response.headers["content-type"].startswith("application/json")
+    return response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body, status, param",
+    [
+        (b"{", 400, None),
+        (b"\xff\xfe", 400, None),
+        (b"[1]", 400, None),
+        (b'{"messages": NaN}', 400, None),
+        ({}, 400, "messages"),
+        ({"messages": []}, 400, "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, 400, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 3}]}, 400, "messages[0].content"),
+        (asking(temperature=3), 400, "temperature"),
+        (asking(temperature="hot"), 400, "temperature"),
+        (asking(top_p=-1), 400, "top_p"),
+        (asking(max_tokens=0), 400, "max_tokens"),
+        (asking(max_tokens=True), 400, "max_tokens"),
+        (asking(n=99), 400, "n"),
+        (asking(n=2, stream=True), 400, "n"),
+        (asking(stop=["a"] * 5), 400, "stop"),
+        (asking(top_logprobs=2), 400, "top_logprobs"),
+        (asking(stream="yes"), 400, "stream"),
+        (asking(model="none"), 404, "model"),
+        (asking("json " * 400), 400, "messages"),
+    ],
+)
+def test_a_bad_request_names_its_field_and_the_server_goes_on(serve, body, status, param):
+    port = serve()
+    found = post(port, body)
+    assert (found.status_code, error(found)["param"]) == (status, param)
+    assert post(port, asking()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("tools", [{"type": "function"}]),
+        ("frequency_penalty", 0.5),
+        ("presence_penalty", 1),
+        ("logit_bias", {"5": 1}),
+        ("response_format", {"type": "json_object"}),
+        ("modalities", ["audio"]),
+        ("web_search_options", {}),
+        ("reasoning_effort", "high"),
+    ],
+)
+def test_an_unsupported_field_is_refused_by_name_unless_it_asks_for_nothing(serve, field, value):
+    port = serve()
+    refused = post(port, asking(**{field: value}))
+    assert (refused.status_code, error(refused)["param"]) == (400, field)
+    for default in (None, *UNSUPPORTED_CHAT[field]):
+        assert post(port, asking(**{field: default})).status_code == 200
+
+
+def test_a_field_outside_the_schema_is_ignored(serve):
+    assert post(serve(), asking(my_own_field={"x": 1})).status_code == 200
+
+
+def test_a_prompt_beyond_the_context_says_by_how_much(serve):
+    found = error(post(serve(), asking("json " * 400)))
+    assert found["code"] == "context_length_exceeded"
+    assert "256 tokens" in found["message"]
+
+
+@pytest.mark.parametrize("path, status", [("/v1/nothing", 404), ("/v1/chat/completions", 405)])
+def test_an_unknown_path_or_method_is_an_error_of_the_same_form(serve, path, status):
+    found = httpx.get(f"http://127.0.0.1:{serve()}{path}")
+    assert (found.status_code, error(found)["type"]) == (status, "invalid_request_error")
+
+
+def test_a_body_too_large_is_refused_with_and_without_a_length(serve):
+    port = serve(limits=Limits(body_bytes=1000))
+    body = json.dumps(asking("x" * 2000)).encode()
+    assert post(port, body).status_code == 413
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    chunks = (body[place : place + 100] for place in range(0, len(body), 100))
+    assert httpx.post(url, content=chunks).status_code == 413
+    assert post(port, asking()).status_code == 200
+
+
+def test_more_requests_a_minute_than_allowed_wait(serve):
+    port = serve(limits=Limits(requests_per_minute=3), keys=["a", "b"])
+    statuses = [post(port, asking(), authorization="Bearer a").status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    refused = post(port, asking(), authorization="Bearer a")
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    assert post(port, asking(), authorization="Bearer b").status_code == 200
+
+
+def test_a_page_that_calls_the_server_by_another_name_is_refused(serve):
+    port = serve(limits=Limits(hosts=LOOPBACK))
+    assert post(port, asking(), host="evil.example").status_code == 421
+    assert post(port, asking(), host=f"localhost:{port}").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic secret", "secret2"])
+def test_without_the_key_nothing_but_health_answers(serve, header):
+    port = serve(keys=["secret"])
+    found = post(port, asking(), authorization=header)
+    assert (found.status_code, error(found)["type"]) == (401, "authentication_error")
+    assert httpx.get(f"http://127.0.0.1:{port}/healthz").json()["status"] == "ok"
+
+
+def test_a_hundred_clients_at_once_are_all_answered(serve):
+    port = serve(slots=4)
+    expected = post(port, asking(temperature=0)).json()["choices"][0]["message"]["content"]
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: post(port, asking(temperature=0)), range(100)))
+    assert [each.status_code for each in answers] == [200] * 100
+    assert {each.json()["choices"][0]["message"]["content"] for each in answers} == {expected}
+
+
+def test_more_than_may_wait_are_told_to_come_back(serve):
+    port = serve(slots=1, waiting=1)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: post(port, asking(max_tokens=200)), range(12)))
+    statuses = sorted(each.status_code for each in answers)
+    assert set(statuses) == {200, 429}
+    assert all(each.headers["retry-after"] for each in answers if each.status_code == 429)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_hangs_up_gives_its_slot_back(serve, stream, monkeypatch):
+    from volano.model import slots
+
+    pause = threading.Event()
+    choose = slots.choose_each
+
+    def slow(*arguments):
+        pause.wait(0.05)
+        return choose(*arguments)
+
+    monkeypatch.setattr(slots, "choose_each", slow)
+    port = serve(slots=1)
+    body = json.dumps(asking(max_tokens=200, stream=stream)).encode()
+    with socket.create_connection(("127.0.0.1", port)) as opened:
+        opened.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+            + str(len(body)).encode()
+            + b"\r\n\r\n"
+            + body
+        )
+        wait_for(lambda: load(port)["answering"] == 1)
+    wait_for(lambda: load(port)["answering"] == 0, seconds=5)  # 200 tokens would take 10 s
+    pause.set()
+    assert post(port, asking()).status_code == 200
+
+
+def load(port):
+    return httpx.get(f"http://127.0.0.1:{port}/healthz").json()["models"]["tiny"]
+
+
+def wait_for(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_exchange_is_kept_before_its_answer_is_complete(serve, kept):
+    port = serve(recorder=kept)
+    headers = {"x_request_id": "r-1", "x_volano_consent": TRAINING, "x_volano_source": "scripted"}
+    answer = post(port, asking(user="ann", seed=4), **headers)
+    [exchange] = kept.exchanges
+    assert answer.headers["x-request-id"] == answer.json()["id"] == exchange.request_id == "r-1"
+    assert exchange.answer == answer.json()["choices"][0]["message"]["content"]
+    assert (exchange.who, exchange.consent, exchange.source) == ("ann", TRAINING, "scripted")
+    assert (exchange.checkpoint, exchange.settings["seed"]) == ("checkpoint/tiny", 4)
+    assert [each.content for each in exchange.messages] == ["what is json"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_must_not_be_stored_is_not(serve, kept, stream):
+    port = serve(recorder=kept)
+    assert post(port, asking(store=False, stream=stream)).status_code == 200
+    assert kept.exchanges == []
+    assert post(port, asking(stream=stream)).status_code == 200
+    assert len(kept.exchanges) == 1
+
+
+def test_a_taken_request_id_is_refused(serve, kept):
+    port = serve(recorder=kept)
+    assert post(port, asking(), x_request_id="r-1").status_code == 200
+    assert post(port, asking(), x_request_id="r-1").status_code == 409
+    assert post(port, asking(), x_request_id="no spaces").status_code == 400
+
+
+def test_without_a_database_no_answer_is_given_and_the_server_goes_on(serve, kept, capfd):
+    port = serve(recorder=kept)
+    kept.lock_up()
+    refused = post(port, asking(), x_request_id="r-1")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    streamed = post(port, asking(stream=True))
+    assert streamed.text.rstrip().splitlines()[-1].startswith('data: {"error"')
+    assert "[DONE]" not in streamed.text
+    assert "r-1 was not kept: feedback.sqlite: locked" in capfd.readouterr().err
+    kept.failure = None
+    assert post(port, asking()).status_code == 200
+
+
+def test_a_script_in_a_prompt_is_text_like_any_other(serve, kept):
+    port = serve(recorder=kept)
+    answer = post(port, asking("<script>alert(1)</script>"))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/json")
+    assert kept.exchanges[0].messages[0].content == "<script>alert(1)</script>"
+
+
+def test_a_port_in_use_is_named():
+    with listen("127.0.0.1", 0) as opened:
+        port = opened.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"127.0.0.1:{port}: Address already in use"):
+            listen("127.0.0.1", port)
