@@ -1,12 +1,85 @@
-"""How a report is printed: figures per stage with interval and n, then the paired tests."""
+"""How a report is printed: an evaluation's figures, a diagnosis's findings, or a gate's verdict."""
 
 from typing import Any
 
 
 def print_report(artifact: Any) -> None:
-    """The stage table of a report artifact."""
+    """The tables of a report artifact."""
     from volano.cli.output import console
-    from volano.evaluate.table import report_tables
 
-    for table in report_tables(artifact.report(), artifact.bill()):
-        console().print(table)
+    report = artifact.report()
+    if (artifact.folder / "findings.json").is_file():
+        print_findings(artifact)
+    elif "verdict" in report.extra:
+        from volano.evaluate.gate import verdict_of
+
+        print_verdict(verdict_of(report.extra), artifact.name)
+    else:
+        from volano.evaluate.table import report_tables
+
+        for table in report_tables(report, artifact.bill()):
+            console().print(table)
+
+
+def print_findings(artifact: Any) -> None:
+    """What fails, how often, why, and what data would mend it."""
+    from volano.cli.output import print_line, print_table
+    from volano.core.finding import load_findings
+
+    found = load_findings(artifact.folder)
+    if not found:
+        print_line("Nothing fails often enough to be a finding.")
+        return
+    print_table(
+        ["finding", "what", "cases", "held out", "of all judged"],
+        [
+            (
+                each.id,
+                each.title,
+                f"{each.cases:,}",
+                f"{each.held_out:,}",
+                f"{100 * each.share:.1f} % [{100 * each.low:.1f}, {100 * each.high:.1f}]",
+            )
+            for each in found
+        ],
+        title=f"What fails, of {found[0].judged:,} judged answers",
+        right=["cases", "held out", "of all judged"],
+    )
+    for each in found:
+        print_line(f"{each.id}, for example: {each.medoid}")
+        print_line(f"    answered: {each.medoid_answer}")
+        causes = ", ".join(f"{name} {count:,}" for name, count in each.causes.items())
+        print_line(f"    causes: {causes}")
+        if each.request is not None:
+            print_line(f"    asks for up to {each.request.records:,} records. {each.request.what}")
+
+
+def print_verdict(verdict: Any, name: str) -> None:
+    """A gate's tests and what follows from them."""
+    from volano.cli.output import print_line, print_table
+
+    print_table(
+        ["test", "", "version to version", "limit", "n", ""],
+        [_test_row(each) for each in verdict.tests],
+        title=f"Gate {name}",
+        right=["version to version", "n"],
+    )
+    print_line(f"{'promote' if verdict.promote else 'refuse'}: {verdict.reason}")
+
+
+def _test_row(test: dict[str, Any]) -> tuple[str, ...]:
+    bits = test["name"] == "bits_per_byte"  # fewer are better; the gate counts them as losses
+    scale, unit, digits = (-1, "", 4) if bits else (100, " points", 1)
+    if "p_value" in test:
+        limit = f"p = {test['p_value']:.2g}"
+    else:
+        bound, margin = scale * test["bound"], abs(scale) * test["margin"]
+        limit = f"at worst {bound:+.{digits}f}, margin {margin:.{digits}f}"
+    return (
+        test["name"].replace("_", " "),
+        test["question"],
+        f"{scale * test['difference']:+.{digits}f}{unit}",
+        limit,
+        f"{test['n']:,}",
+        "passed" if test["passed"] else "not passed",
+    )

@@ -46,6 +46,9 @@ def run(
     if not json:
         print_heading(settings, opened)
     if settings.turn is not None and only is None:
+        from volano.study.serving import require_extra
+
+        require_extra()
         from volano.cli.turn import print_turn, turn_as_plain
         from volano.study.turn import turn
 
@@ -56,7 +59,7 @@ def run(
             print_json(turn_as_plain(turned, opened))
         else:
             finish(turned.outcomes, opened, json)
-            print_turn(turned, opened)
+            print_turn(turned)
         return
     outcomes = run_recipe(settings, opened, only=only, silent=json, report=reporter(opened, json))
     finish(outcomes, opened, json)

@@ -28,6 +28,9 @@ def turn(
 
     Exit code 3 where the gate refuses.
     """
+    from volano.study.serving import require_extra
+
+    require_extra()
     from volano.cli.run import print_heading
     from volano.cli.stages import finish, reporter
     from volano.core.errors import GateRefused
@@ -45,7 +48,7 @@ def turn(
         print_json(turn_as_plain(turned, opened))
     else:
         finish(turned.outcomes, opened, json)
-        print_turn(turned, opened)
+        print_turn(turned)
     if turned.verdict is not None and not turned.verdict.promote:
         raise GateRefused(
             f"version {turned.version} is not promoted: {turned.verdict.reason}",
@@ -82,47 +85,16 @@ def rollback(
     _print_promotion(alias, roll_back(Store(store), alias), json)
 
 
-def print_turn(turned: Any, store: Any) -> None:
-    """What the turn came to: findings, the gate's tests, the verdict."""
-    from volano.cli.output import print_line, print_table
+def print_turn(turned: Any) -> None:
+    """What the turn came to."""
+    from volano.cli.output import print_line
 
-    if turned.verdict is None:
-        for note in turned.notes:
-            print_line(note)
-        return
-    verdict = turned.verdict
-    print_table(
-        ["test", "", "version to version", "limit", "n", ""],
-        [_test_row(each) for each in verdict.tests],
-        title=f"Gate of version {turned.version}",
-        right=["version to version", "n"],
-    )
     for note in turned.notes:
         print_line(note)
     if turned.moved is not None:
-        print_line(f"promoted: version {turned.version} is {verdict.reason}")
-    elif not verdict.promote:
-        print_line(f"not promoted: {verdict.reason}")
-
-
-def _test_row(test: dict[str, Any]) -> tuple[str, ...]:
-    bits = test["name"] == "bits_per_byte"
-    scale, unit, digits = (1, "", 4) if bits else (100, " points", 1)
-    difference = test["difference"] * (-1 if bits else 1)
-    limit = (
-        f"p = {test['p_value']:.2g}"
-        if "p_value" in test
-        else f"at worst {scale * test['bound'] * (-1 if bits else 1):+.{digits}f}, "
-        f"margin {scale * test['margin']:.{digits}f}"
-    )
-    return (
-        test["name"].replace("_", " "),
-        test["question"],
-        f"{scale * difference:+.{digits}f}{unit}",
-        limit,
-        str(test["n"]),
-        "passed" if test["passed"] else "not passed",
-    )
+        print_line(f"Promoted: version {turned.version} is {turned.verdict.reason}.")
+    elif turned.verdict is not None and not turned.verdict.promote:
+        print_line(f"Version {turned.version} is not promoted: {turned.verdict.reason}.")
 
 
 def turn_as_plain(turned: Any, store: Any) -> dict[str, Any]:

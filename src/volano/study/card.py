@@ -26,6 +26,7 @@ SHOWN = {
     "answered_safe": "safe requests answered",
 }
 MOST_ROWS = 60
+MIN_LANGUAGE_SHARE = 0.01
 
 
 def model_card(name: str, inputs: Mapping[str, Artifact]) -> str:
@@ -132,12 +133,13 @@ def _personal_data(corpora: Mapping[str, Corpus]) -> str:
 
 
 def _languages(corpora: Mapping[str, Corpus]) -> set[str]:
+    """Languages of at least one kept document in a hundred: short texts are often misjudged."""
     documents = corpora.get("documents")
     if documents is None or "language" not in documents.groups():
         return set()
-    kept = set(documents.to_arrow(["id"])["id"].to_pylist())
-    table = documents.attributes("language").select(["id", "language"]).to_pylist()
-    return {row["language"] for row in table if row["id"] in kept and row["language"]}
+    kept = documents.to_arrow(["language.language"])["language.language"].to_pylist()
+    counts = Counter(each for each in kept if each)
+    return {name for name, count in counts.items() if count >= MIN_LANGUAGE_SHARE * len(kept)}
 
 
 def _lineage(inputs: Mapping[str, Artifact]) -> str:
