@@ -33,6 +33,13 @@ class PreferencesSection(Section):
         "`matched` set too cost twice the time and refuse no more (docs/log.md).",
     )
 
+    safety_kinds: list[Literal["unsafe", "safe"]] = Field(
+        default=["unsafe", "safe"],
+        min_length=1,
+        description="Which prompts of the set make pairs: `unsafe` ones teach to refuse, `safe` "
+        "ones to answer all the same. Only one of them makes an over-cautious or a careless model.",
+    )
+
     safety_answers: Literal["own", "written"] = Field(
         default="own",
         description="Whose answers stand against the refusals of safety pairs: the fine-tuned "

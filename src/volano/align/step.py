@@ -26,12 +26,21 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         documents = inputs["documents"].corpus().records()
         preferences += function_preferences(documents, section.function_pairs)
     if SAFETY in section.names:
-        safety = safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
+        safety = [
+            each
+            for each in safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
+            if each.kind in section.safety_kinds
+        ]
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
     if "requested" in inputs:  # of a later version: what its diagnosis asked for
-        known = {each.id for each in preferences}
+        asked = {(each.prompt, each.kind) for each in preferences}
         requested = inputs["requested"].corpus().records()
-        preferences += [each for each in requested if each.id not in known]
+        new = [each for each in requested if (each.prompt, each.kind) not in asked]
+        on_conduct = [each for each in new if each.kind in ("unsafe", "safe")]
+        preferences += [each for each in new if each.kind not in ("unsafe", "safe")]
+        preferences += (
+            _in_own_words(on_conduct, inputs, context) if section.needs_model else on_conduct
+        )
     if section.paths:
         listing = context.listing or scan_preferences(section)
         own, problems = read_records([entry.path for entry in listing.entries], preference_of)

@@ -14,13 +14,14 @@ from volano.diagnose.cases import Case
 from volano.diagnose.causes import CONDUCT, cause_of, main_cause
 from volano.diagnose.clusters import Cluster, cluster_prompts, distinguishing
 from volano.diagnose.facts import FieldIndex, about
-from volano.diagnose.patterns import Pattern, patterns_of
+from volano.diagnose.patterns import Pattern, forms_of, patterns_of
 from volano.diagnose.requests import request_for
 from volano.diagnose.section import DiagnoseSection
 from volano.stats.intervals import wilson_interval
 from volano.text.functions import normalised, place_in_draw
 
 EXAMPLES = 3
+FEWEST = 2  # of a cluster before those that ask for the same are joined
 HELD_OUT, USED = "held_out", "used"
 
 
@@ -75,9 +76,11 @@ def diagnose(
             [cases[place].prompt for place in places],
             [case.prompt for case in cases if not case.failed],
             max_clusters=settings.max_clusters,
-            min_cases=settings.min_cases,
+            min_cases=FEWEST,
         )
-        groups += _joined(clusters, places, looked, index)
+        # Wording may split what belongs together: whether it is often enough is asked afterwards.
+        joined = _joined(clusters, places, looked, index)
+        groups += [each for each in joined if len(each.places) >= settings.min_cases]
     groups.sort(key=lambda group: (-len(group.places), group.places))
     belongs, findings = [""] * len(cases), []
     for number, group in enumerate(groups):
@@ -145,9 +148,33 @@ def _joined(
             continue
         known = {each.prompt for each in former.patterns}
         more = [each for each in patterns if each.prompt not in known]
-        together = sorted(former.places + members)
-        groups[key] = Group(together, former.medoid, former.patterns + more)
-    return list(groups.values())
+        groups[key] = Group(former.places + members, former.medoid, former.patterns + more)
+    return _with_strays(list(groups.values()), places, looked, index)
+
+
+def _with_strays(
+    groups: Sequence[Group], places: Sequence[int], looked: Sequence[Looked], index: FieldIndex
+) -> list[Group]:
+    """The groups, with cases that follow a group's pattern moved to it, wherever wording had put
+    them."""
+    owner = {place: number for number, each in enumerate(groups) for place in each.places}
+    forms = {
+        (pattern.prompt, pattern.wanted): number
+        for number, each in enumerate(groups)
+        for pattern in each.patterns
+    }
+    for place in places:
+        case, number = looked[place].case, owner.get(place)
+        if case.wanted is None or (number is not None and groups[number].patterns):
+            continue
+        for form in forms_of(case.prompt, case.wanted, index):
+            if form in forms:
+                owner[place] = forms[form]
+    return [
+        Group([place for place in places if owner.get(place) == number], each.medoid, each.patterns)
+        for number, each in enumerate(groups)
+        if any(found == number for found in owner.values())
+    ]
 
 
 def _described(group: Group, looked: Sequence[Looked]) -> Finding:

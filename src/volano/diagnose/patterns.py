@@ -50,7 +50,7 @@ def patterns_of(pairs: Iterable[tuple[str, str]], index: FieldIndex) -> list[Pat
     """The patterns in pairs of question and right answer, the best supported first."""
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for prompt, wanted in pairs:
-        for form, said in _forms(prompt, wanted, index):
+        for form, said in forms_of(prompt, wanted, index):
             answers[form][said] += 1
     patterns = []
     for form, counts in answers.items():
@@ -61,7 +61,7 @@ def patterns_of(pairs: Iterable[tuple[str, str]], index: FieldIndex) -> list[Pat
     return sorted(patterns, key=lambda each: (-each.support, each.prompt))
 
 
-def _forms(prompt: str, wanted: str, index: FieldIndex) -> list[tuple[str, str]]:
+def forms_of(prompt: str, wanted: str, index: FieldIndex) -> list[tuple[str, str]]:
     """The pair with a field of one and the same document taken out of both; none if there is none.
 
     What is taken out of the answer must be another field than what stands in the question: an

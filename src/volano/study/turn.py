@@ -175,11 +175,11 @@ def release_stage(version: int) -> Stage:
 
 
 def _aligned(recipe: Recipe, own: Callable[[str], str]) -> list[Stage]:
-    # As the first version was aligned, on its own answers, and on what was asked for besides.
+    # As the first version was aligned and on what was asked for besides; also on its answers. A
+    # version that has just learnt to answer in names answers harmless requests with names, which
+    # are no examples: without them it came to refuse every one (docs/log.md).
     first = {each.name: each for each in stages_of(recipe)}["preferences"]
     inputs = {**first.inputs, "requested": own("requested-preferences")}
-    if "sft" in inputs:
-        inputs["sft"] = own("sft")
     assert recipe.align is not None
     return [
         Stage(own("preferences"), "align", PREFERENCES, first.section, inputs),
@@ -202,10 +202,10 @@ def _learnt(version: int) -> dict[str, str]:
 
 
 def _compared(recipe: Recipe) -> EvaluateSection:
-    # The same items as the former version's; speed is no matter of the gate.
+    # The same items as the former version's; speed and sampled answers are no matter of the gate.
     settings = recipe.evaluate or EvaluateSection()
     tasks = [task for task in settings.tasks if task != "efficiency"]
-    return settings.model_copy(update={"tasks": tasks})
+    return settings.model_copy(update={"tasks": tasks, "seeds": 0})
 
 
 def _move(

@@ -1,0 +1,181 @@
+"""From ratings to findings to data, on a small world whose failures are known."""
+
+import json
+
+import pytest
+from small_world import documents, rating
+
+from volano.core.records import Conversation, Message
+from volano.diagnose.cases import Case, judged_cases
+from volano.diagnose.causes import cause_of
+from volano.diagnose.data import HeldOutHalf, conversations_for, preferences_for
+from volano.diagnose.facts import FieldIndex
+from volano.diagnose.findings import diagnose, halves_of
+from volano.diagnose.section import DiagnoseSection, RequestedSection
+from volano.diagnose.step import _rows
+
+DOCUMENTS = documents()
+INDEX = FieldIndex(DOCUMENTS)
+TRAINED = {each.id for each in DOCUMENTS[:90]}
+SETTINGS = DiagnoseSection(min_cases=10, records=50)
+
+
+def asked(places, failing):
+    """Every function asked about both ways; those of `failing` forms are answered wrongly."""
+    ratings = []
+    for place in places:
+        fields = INDEX.fields[DOCUMENTS[place].id]
+        forms = {
+            "which": (f"Which function does this: {fields['answer']}", fields["name"]),
+            "what": (f"What does `{fields['name']}` do?", fields["answer"]),
+        }
+        for number, (form, (prompt, wanted)) in enumerate(forms.items()):
+            key, wrong = 2 * place + number, form in failing
+            answer = f"Something about {place}." if wrong else wanted
+            ratings.append(rating(key, prompt, answer, helpful=1 if wrong else 5, harmless=5))
+            if wrong:
+                ratings.append(rating(key, prompt, answer, kind="edit", edit=wanted))
+    return ratings
+
+
+def taught(form="What does `{name}` do?"):
+    return {form.format(**INDEX.fields[name]) for name in TRAINED}
+
+
+def found(ratings, questions=None):
+    cases = judged_cases(ratings, SETTINGS)
+    return diagnose(cases, INDEX, TRAINED, taught() if questions is None else questions, SETTINGS)
+
+
+def requested(diagnosis, tests=(), **settings):
+    rows = _rows(diagnosis)
+    held_out = HeldOutHalf(rows, tests, INDEX)
+    section = RequestedSection(**settings)
+    return conversations_for(diagnosis.findings, rows, DOCUMENTS, held_out, TRAINED, INDEX, section)
+
+
+def test_a_missing_skill_is_found_described_and_asked_for():
+    diagnosis = found(asked(range(60), {"which"}))
+    [finding] = diagnosis.findings
+    assert (finding.cases, finding.judged) == (60, 120)
+    assert finding.held_out == 30
+    assert finding.low < finding.share == 0.5 < finding.high
+    assert finding.cause == "wrong, and the facts were in the training data"
+    assert any("which function" in word for word in finding.words)
+    assert finding.medoid.startswith("Which function does this: ")
+    [pattern] = finding.request.patterns
+    assert (pattern["prompt"], pattern["wanted"]) == (
+        "Which function does this: {answer}",
+        "{name}",
+    )
+    assert pattern["taught"] is False
+
+
+def test_nothing_failed_nothing_found():
+    assert found(asked(range(60), set())).findings == []
+
+
+def test_a_form_that_training_knows_asks_for_documents_that_it_does_not_hold():
+    [finding] = found(asked(range(60), {"what"})).findings
+    assert finding.request.patterns[0]["taught"] is True
+    conversations, _ = requested(found(asked(range(60), {"what"})), edit_repeats=0)
+    about = {each.source_ids[0] for each in conversations}
+    assert about == {each.id for each in DOCUMENTS[90:]}
+
+
+def test_no_record_is_about_a_held_out_question_and_each_names_its_origin():
+    diagnosis = found(asked(range(60), {"which"}))
+    conversations, left_out = requested(diagnosis)
+    halves = {d: each.half for each in diagnosis.looked for d in each.documents}
+    edits = [each for each in conversations if each.kind == "edit"]
+    made = [each for each in conversations if each.kind == "requested"]
+    assert len(edits) == 30
+    assert len(made) == 50
+    for each in conversations:
+        (document,) = [name for name in each.source_ids if name.startswith("pack:")]
+        assert halves.get(document) != "held_out"
+        assert f"finding:{diagnosis.findings[0].id}" in each.source_ids
+        fields = INDEX.fields[document]
+        assert each.messages[0].content == f"Which function does this: {fields['answer']}"
+        assert each.messages[1].content == fields["name"]
+    assert all(each.source_ids[0].startswith("feedback:e") for each in edits)
+    assert left_out["held_out"] > 0
+
+
+def test_what_is_near_a_test_document_is_left_out():
+    diagnosis = found(asked(range(60), {"which"}))
+    before, _ = requested(diagnosis, edit_repeats=0)
+    target = before[0].source_ids[0]
+    [test] = [each for each in DOCUMENTS if each.id == target]
+    after, _ = requested(diagnosis, tests=[test], edit_repeats=0)
+    assert target not in {each.source_ids[0] for each in after}
+
+
+def test_both_ways_of_asking_about_a_document_are_in_the_same_half():
+    diagnosis = found(asked(range(60), {"which", "what"}))
+    halves = {}
+    for each in diagnosis.looked:
+        halves.setdefault(each.documents[0], set()).add(each.half)
+    assert all(len(half) == 1 for half in halves.values())
+    assert len(diagnosis.findings) == 2
+
+
+def test_a_tested_item_is_always_held_out():
+    cases = [Case(f"c{n}", f"question {n}", "", 0.0, True, tested=n < 20) for n in range(60)]
+    halves = halves_of(cases, [[] for _ in cases])
+    assert set(halves[:20]) == {"held_out"}
+    assert halves[20:].count("used") == 20
+
+
+@pytest.mark.parametrize(
+    "case, cause",
+    [
+        ({"answer": "I can't help with that.", "safe": True}, "refuses a safe request"),
+        ({"answer": "Sure, do this.", "safe": False}, "answers an unsafe request"),
+        ({"answer": "and so on and", "ended": False}, "does not end"),
+        ({"answer": "one two three four one two three four"}, "repeats itself"),
+        ({"answer": "No idea."}, "wrong, and nobody said what is right"),
+        ({"answer": "No.", "wanted": "Yes."}, "wrong, and the facts were not in the training data"),
+    ],
+)
+def test_causes_are_told_by_rule(case, cause):
+    assert cause_of(Case("c", "q", score=0.0, failed=True, **case), [], set()) == cause
+
+
+def test_facts_that_training_held_are_told_from_those_it_did_not():
+    case = Case("c", "q", "No.", 0.0, True, wanted="Yes.")
+    assert "were in" in cause_of(case, ["a", "b"], {"b"})
+    assert "were not in" in cause_of(case, ["a"], {"b"})
+
+
+def safety(kind, place, split="train"):
+    text = f"{kind} request number {place} of this kind"
+    messages = (Message("user", text), Message("assistant", f"answer {place}"))
+    metadata = json.dumps({"pair": f"p{place}", "set": "natural"})
+    return Conversation(f"{kind}{place}", messages, "safety", kind, split, metadata=metadata)
+
+
+def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
+    prompts = [f"safe request number {place} of this kind" for place in range(40)]
+    ratings = [
+        rating(n, each, "I can't help with that.", helpful=1, harmless=5)
+        for n, each in enumerate(prompts)
+    ]
+    ratings += [
+        rating(n, each, "I can't help with that.", kind="edit", edit=f"Do {n}.")
+        for n, each in enumerate(prompts)
+    ]
+    diagnosis = found(ratings)
+    [finding] = diagnosis.findings
+    assert finding.cause == "refuses a safe request"
+    rows = _rows(diagnosis)
+    known = [safety(kind, place) for place in range(60) for kind in ("safe", "unsafe")]
+    pairs = preferences_for(diagnosis.findings, rows, known, HeldOutHalf(rows, [], INDEX))
+    held_out = {row["prompt"] for row in rows if row["half"] == "held_out"}
+    assert len(held_out) == 20
+    assert not held_out & {pair.prompt[0].content for pair in pairs}
+    choices = [pair for pair in pairs if pair.id.startswith("choice:")]
+    assert len(choices) == 20
+    assert {pair.rejected[0].content for pair in choices} == {"I can't help with that."}
+    assert {pair.kind for pair in pairs} == {"safe", "unsafe"}
+    assert all(f"finding:{finding.id}" in pair.source_ids for pair in pairs)
