@@ -44,7 +44,8 @@ def serving(database, models, **options):
     application = FastAPI()
     application.include_router(feedback_router(database))
     add_chat_pages(application, database, models, **options)
-    with socket.socket() as listener:
+    # With the protocol named, asyncio sends at once; without it every answer waits 40 ms.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             application, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"

@@ -40,7 +40,7 @@ class Server:
     """A child process; its socket is bound here, so that its port is never taken by another."""
 
     def __init__(self, url: str, manner: str) -> None:
-        self.socket = socket.socket()
+        self.socket = socket.socket(proto=socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(128)
         handle = self.socket.fileno()
