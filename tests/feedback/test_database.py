@@ -166,6 +166,28 @@ def test_erasing_a_request_takes_its_events_and_its_id_does_not_come_back(databa
     assert len(database.deletions()) == 1
 
 
+def test_an_exchange_erased_while_an_event_on_it_arrives_takes_the_event_along(
+    postgresql_url, monkeypatch
+):
+    database, other = Database.open(postgresql_url), Database.open(postgresql_url)
+    database.record([exchange()])
+    look, looks = database._refuse_unknown, []
+
+    def look_and_lose(*found):
+        look(*found)
+        looks.append(None)
+        if len(looks) == 1:
+            other.erase_request("r1")
+
+    monkeypatch.setattr(database, "_refuse_unknown", look_and_lose)
+    with pytest.raises(ErasedId):
+        database.add_event(event())
+    assert len(looks) == 1
+    assert list(other.events()) == []
+    database.close()
+    other.close()
+
+
 def test_an_erased_text_is_in_no_byte_of_the_sqlite_files(sqlite_database, tmp_path):
     secret = "zebra-crossing " * 3000  # longer than a page
     sqlite_database.add([exchange(who="w", answer=secret)], [event(who="w", edit=secret)])

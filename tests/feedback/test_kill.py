@@ -18,6 +18,7 @@ from volano.feedback.database import Database
 ROUNDS = 20
 WRITERS = 3
 SERVER = """
+import socket
 import sys
 import uvicorn
 from fastapi import FastAPI
@@ -32,7 +33,8 @@ if sys.argv[3] == "forgetful":  # acknowledges first and writes a moment later
     threading.Timer(0.4, lambda: [keep(*rows) for rows in waiting]).start()
 application = FastAPI()
 application.include_router(feedback_router(database))
-uvicorn.run(application, fd=int(sys.argv[2]), log_level="error")
+listener = socket.socket(fileno=int(sys.argv[2]))
+uvicorn.Server(uvicorn.Config(application, log_level="error")).run(sockets=[listener])
 """
 
 
@@ -40,7 +42,7 @@ class Server:
     """A child process; its socket is bound here, so that its port is never taken by another."""
 
     def __init__(self, url: str, manner: str) -> None:
-        self.socket = socket.socket()
+        self.socket = socket.socket(proto=socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(128)
         handle = self.socket.fileno()

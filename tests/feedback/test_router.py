@@ -128,6 +128,16 @@ def test_a_body_above_the_limit_is_refused_before_it_is_read_whole(client, monke
     assert error["code"] == "too_large"
 
 
+def test_a_page_of_another_origin_needs_a_key_of_its_own(client, database):
+    sent = {"request_id": "r1", "thumb": "up"}
+    for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
+        response = client.post("/v1/feedback", json=sent, headers=headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (403, "other_origin")
+    assert list(database.events()) == []
+    headers = {"Origin": "http://app.test", "Authorization": "Bearer k"}
+    assert client.post("/v1/feedback", json=sent, headers=headers).status_code == 200
+
+
 def test_what_was_erased_is_gone_for_good(client, database):
     post(client, {"id": "mine", "request_id": "r1", "thumb": "up"})
     database.erase_request("r1")

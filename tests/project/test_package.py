@@ -16,7 +16,16 @@ def wheel(root, tmp_path_factory) -> zipfile.ZipFile:
     return zipfile.ZipFile(built)
 
 
-@pytest.mark.parametrize("pattern", ["recipes/**/*.yaml", "collect/data/*.jsonl", "**/*.py"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "recipes/**/*.yaml",
+        "collect/data/*.jsonl",
+        "page/static/*",
+        "**/templates/*.html",
+        "**/*.py",
+    ],
+)
 def test_the_wheel_holds_every_file_of_the_package(root, wheel, pattern):
     package = root / "src" / "volano"
     wanted = {f"volano/{path.relative_to(package)}" for path in package.glob(pattern)}

@@ -1,6 +1,6 @@
 """Anything that answers: a local checkpoint, an endpoint, a script in a test."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,4 +33,33 @@ class Responder(Protocol):
 
     def score(self, pairs: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
         """Log-probability in nats of each answer given its prompt."""
+        ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer as it arrives. `ended` is set on the last one alone, and false where the
+    length limit cut the answer off."""
+
+    text: str
+    ended: bool | None = None
+
+
+class ChatModel(Protocol):
+    """One model that answers piece by piece: what a page shows while it is being said."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def checkpoint(self) -> str:
+        """The artifact's path in its store, or whatever an upstream calls its model."""
+        ...
+
+    def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+    ) -> AsyncIterator[Piece]:
+        """The answer's pieces, in order. Leaving the loop early stops the model."""
         ...

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -151,6 +151,8 @@ def explain_failures(where: str) -> Iterator[None]:
     """Turn what a database says into one line of ours."""
     try:
         yield
+    except IntegrityError:  # of a race between writers: the caller looks again
+        raise
     except PoolTimeout:
         failure: VolanoError = DatabaseUnavailable(
             "too many writers wait for the database", where, _AGAIN

@@ -17,19 +17,10 @@ from volano.core.feedback import Event, Exchange
 from volano.feedback.connection import DatabaseUnavailable
 from volano.feedback.database import Database, ErasedId, TakenId, UnknownRequest
 from volano.feedback.events import BadField, UnknownField, read_event
+from volano.page.security import is_of_another_origin
 
 MAX_BODY_BYTES = 4_000_000
 MAX_EVENTS = 1000
-# Of the first that fits: status, type, code.
-STATUSES: tuple[tuple[type[VolanoError], int, str], ...] = (
-    (UnknownRequest, 404, "request_not_found"),
-    (ErasedId, 410, "erased"),
-    (TakenId, 409, "id_taken"),
-    (UnknownField, 400, "unknown_field"),
-    (BadField, 422, "invalid_value"),
-    (DataError, 400, "invalid_request"),
-    (DatabaseUnavailable, 503, "unavailable"),
-)
 
 
 def feedback_router(database: Database, *, dependencies: Sequence[Any] = ()) -> APIRouter:
@@ -39,6 +30,7 @@ def feedback_router(database: Database, *, dependencies: Sequence[Any] = ()) -> 
     @router.post("/v1/feedback")
     async def feedback(request: Request) -> Response:
         try:
+            _refuse_strangers(request)
             values = await _read_body(request)
             ids = await run_in_threadpool(_keep, database, values)
         except VolanoError as problem:
@@ -51,12 +43,10 @@ def feedback_router(database: Database, *, dependencies: Sequence[Any] = ()) -> 
 def refusal(problem: VolanoError) -> JSONResponse:
     """An error as OpenAI's clients read it."""
     status, code = 500, "internal_error"
-    for kind, its_status, its_code in STATUSES:
+    for kind, its_status, its_code in _STATUSES:
         if isinstance(problem, kind):
             status, code = its_status, its_code
             break
-    if isinstance(problem, _TooLarge):
-        status, code = 413, "too_large"
     error = {
         "message": str(problem),
         "type": "invalid_request_error" if status < 500 else "server_error",
@@ -69,6 +59,33 @@ def refusal(problem: VolanoError) -> JSONResponse:
 
 class _TooLarge(DataError):
     pass
+
+
+class _OtherOrigin(DataError):
+    pass
+
+
+# Of the first that fits: status, type, code.
+_STATUSES: tuple[tuple[type[VolanoError], int, str], ...] = (
+    (_TooLarge, 413, "too_large"),
+    (_OtherOrigin, 403, "other_origin"),
+    (UnknownRequest, 404, "request_not_found"),
+    (ErasedId, 410, "erased"),
+    (TakenId, 409, "id_taken"),
+    (UnknownField, 400, "unknown_field"),
+    (BadField, 422, "invalid_value"),
+    (DataError, 400, "invalid_request"),
+    (DatabaseUnavailable, 503, "unavailable"),
+)
+
+
+def _refuse_strangers(request: Request) -> None:
+    # A browser posts for any page. With a key of its own a page is not one of them: the browser has
+    # then asked the server first (CORS).
+    if "authorization" in request.headers:
+        return
+    if is_of_another_origin(request.headers, request.headers.get("host", "")):
+        raise _OtherOrigin("sent by a page of another origin", "request", "Send it with a key.")
 
 
 async def _read_body(request: Request) -> list[object]:

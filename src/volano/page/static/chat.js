@@ -1,0 +1,93 @@
+// Answers stream into the page as text, never as markup; forms are htmx's.
+"use strict";
+
+(function () {
+  const ask = document.getElementById("ask");
+  const prompt = document.getElementById("prompt");
+  const problem = document.getElementById("problem");
+  let streaming = 0;
+
+  function setBusy(change) {
+    streaming += change;
+    ask.querySelector(".send").disabled = streaming > 0;
+  }
+
+  function fail(article, text) {
+    article.removeAttribute("data-stream");
+    article.removeAttribute("aria-busy");
+    article.classList.add("failed");
+    const line = document.createElement("p");
+    line.className = "problem";
+    line.textContent = text;
+    article.append(line);
+  }
+
+  function stream(article) {
+    const said = article.querySelector(".said");
+    const turn = article.closest(".turn");
+    const source = new EventSource(article.dataset.stream);
+    article.dataset.started = "yes";
+    setBusy(1);
+
+    function end() {
+      source.close(); // or the browser would ask again
+      setBusy(-1);
+    }
+    source.addEventListener("piece", (event) => {
+      const atEnd = window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
+      said.append(JSON.parse(event.data));
+      if (atEnd) turn.scrollIntoView({ block: "end" });
+    });
+    source.addEventListener("done", (event) => {
+      end();
+      const found = JSON.parse(event.data);
+      htmx.swap(article, found.html, { swapStyle: "outerHTML" });
+      if (ask.elements.after) ask.elements.after.value = found.request_id;
+      const choice = turn.querySelector(".choice");
+      const complete = !turn.querySelector("[data-stream], .failed");
+      if (choice && complete) choice.hidden = false;
+      turn.scrollIntoView({ block: "nearest" });
+    });
+    source.addEventListener("failed", (event) => {
+      end();
+      fail(article, JSON.parse(event.data));
+    });
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED && !article.dataset.stream) return;
+      end();
+      fail(article, "The connection broke off. Ask again.");
+    };
+  }
+
+  document.addEventListener("htmx:load", (event) => {
+    for (const article of event.target.parentElement.querySelectorAll("[data-stream]")) {
+      if (!article.dataset.started) stream(article);
+    }
+    if (event.target.classList.contains("chosen")) event.target.focus();
+  });
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.successful && !event.detail.xhr.status) {
+      problem.textContent = "The server does not answer. What you wrote is still here.";
+    } else if (event.detail.successful) {
+      problem.textContent = "";
+      if (event.detail.elt === ask) {
+        prompt.value = "";
+        prompt.focus();
+      }
+    }
+  });
+
+  // An opened form must not stay behind the question at the foot of the page.
+  document.addEventListener("toggle", (event) => {
+    const field = event.target.open && event.target.querySelector("textarea");
+    if (field) field.focus();
+  }, true);
+
+  prompt.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      if (!streaming) ask.requestSubmit();
+    }
+  });
+})();
