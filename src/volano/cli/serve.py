@@ -105,4 +105,5 @@ def _served(found: tuple[str, Path, str, str], slots: int, waiting: int) -> Any:
 def _announce(address: str, names: list[str]) -> None:
     from volano.cli.output import print_line
 
-    print_line(f"{', '.join(names)} at {address}/v1 · Ctrl-C ends")
+    print_line(f"{', '.join(names)}: chat at {address}, OpenAI's interface at {address}/v1")
+    print_line("Ctrl-C ends.")

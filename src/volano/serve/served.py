@@ -3,11 +3,13 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volano.core.errors import DataError
+from volano.core.errors import DataError, RunFailed
 from volano.core.records import Message
+from volano.core.responder import Piece
 from volano.model.huggingface import load_checkpoint
 from volano.model.slots import Ending, Full, SlotEngine, Token
 from volano.serve.errors import ApiError
@@ -58,6 +60,29 @@ class ServedModel:
     def close(self) -> None:
         """End the engine; what it is answering is cancelled."""
         self.engine.close()
+
+    async def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces of an answer, as a page wants them (core.responder.ChatModel).
+
+        Raises RunFailed where the conversation leaves no room, or too many wait.
+        """
+        answer = Answer()
+        try:
+            pieces = self.answer(
+                self.chat_prompt(messages),
+                answer,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+            )
+            async with aclosing(pieces):
+                async for text in pieces:
+                    yield Piece(text)
+        except ApiError as problem:
+            raise RunFailed(problem.message.rstrip("."), self.name, "Try again.") from None
+        yield Piece("", ended=answer.ended)
 
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of a conversation up to where the assistant answers."""

@@ -8,6 +8,8 @@ from typing import Any
 from volano.core.artifact import Artifact
 from volano.core.errors import MissingExtra
 
+PAGES = ("/", "/chat", "/static")  # they ask for a key themselves
+
 
 def served(
     name: str, artifact: Artifact, *, checkpoint: str, slots: int, waiting: int = 256
@@ -40,13 +42,19 @@ def joined(
 ) -> Any:
     """The application over the models; feedback on their answers goes into the database."""
     require_extra()
+    from volano.feedback.mount import add_chat_pages
     from volano.feedback.router import feedback_router
     from volano.serve.application import build_application
 
     application = build_application(
-        {each.name: each for each in models}, keys=keys, limits=limits, recorder=database
+        {each.name: each for each in models},
+        keys=keys,
+        limits=limits,
+        recorder=database,
+        public=PAGES,
     )
     application.include_router(feedback_router(database))
+    add_chat_pages(application, database, models, keys=keys)
     return application
 
 
