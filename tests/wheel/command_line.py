@@ -16,6 +16,8 @@ SMALLER = [
     "evaluate.answers=12",
     "evaluate.seeds=1",
     "evaluate.safety_prompts=24",
+    "users=off",  # test_second_turn.py turns once more
+    "turn=off",
 ]
 
 

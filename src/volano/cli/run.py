@@ -49,16 +49,12 @@ def run(
         from volano.study.serving import require_extra
 
         require_extra()
-        from volano.cli.turn import print_turn, turn_as_plain
+        from volano.cli.turn import print_turn
         from volano.study.turn import turn
 
         turned = turn(settings, opened, version=2, silent=json, report=reporter(opened, json))
-        if json:
-            from volano.cli.output import print_json
-
-            print_json(turn_as_plain(turned, opened))
-        else:
-            finish(turned.outcomes, opened, json)
+        finish(turned.outcomes, opened, json)
+        if not json:
             print_turn(turned)
         return
     outcomes = run_recipe(settings, opened, only=only, silent=json, report=reporter(opened, json))

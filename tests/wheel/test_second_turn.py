@@ -1,0 +1,272 @@
+"""Two turns of the tiny recipe: people rate, the diagnosis asks, the gate decides."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from command_line import volano
+
+from volano.core.finding import load_findings
+from volano.core.records import Preference, table_of
+from volano.core.release import release_history
+from volano.core.store import Store
+
+pytest.importorskip("torch")
+pytest.importorskip("fastapi")
+pytestmark = pytest.mark.xdist_group("second turn")
+NAME = "tiny-python-docs"
+SECRET, CONTROL = "jane.doe@corp-mail.com", "a harmless planted remark"
+# Small enough to run often, with the items that the gate insists on.
+SETTINGS = [
+    "pretrain.tokens=60k",
+    "evaluate.choice_items=250",
+    "evaluate.bits_documents=200",
+    "evaluate.answers=200",
+    "evaluate.seeds=0",
+    "evaluate.tasks=[bits_per_byte, held_out_functions, safety]",
+    "users.functions=150",
+]
+TINY = ["tiny/python-docs", *SETTINGS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder whose `runs` holds both turns."""
+    folder = tmp_path_factory.mktemp("second")
+    done = volano("run", *TINY, "--store", "runs", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "printed").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def store(folder):
+    return Store(folder / "runs")
+
+
+def run(folder, *arguments, code=0):
+    done = volano(*arguments, "--store", "runs", cwd=folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def run_json(folder, *arguments, code=0):
+    return json.loads(run(folder, *arguments, "--json", code=code).stdout)
+
+
+def rows(artifact, name):
+    return pq.read_table(artifact.folder / name).to_pylist()
+
+
+def test_every_stage_of_both_turns_is_there_and_made_once(folder):
+    stages = run_json(folder, "run", *TINY)
+    names = [each["stage"] for each in stages]
+    for name in ("released", "users-2", "ratings-2", "findings-2", "requested-2", "gate-2"):
+        assert name in names
+    assert all(each["reused"] for each in stages)
+
+
+def test_scripted_people_are_labelled_and_rate_over_http(folder, store):
+    ratings = list(store[f"{NAME}/ratings-2"].corpus().records())
+    assert {each.source for each in ratings} == {"scripted"}
+    assert {each.kind for each in ratings} == {"rating", "edit"}
+    listed = run_json(folder, "feedback", "list")
+    assert len({each["request_id"] for each in listed}) == 300
+
+
+def test_no_held_out_question_is_in_the_new_data(store):
+    cases = rows(store[f"{NAME}/findings-2"], "cases.parquet")
+    held_out = {each["prompt"] for each in cases if each["half"] == "held_out"}
+    used = {each["prompt"] for each in cases if each["half"] == "used"}
+    assert min(len(held_out), len(used)) > 100
+    prompts = {
+        each.messages[0].content for each in store[f"{NAME}/requested-2"].corpus().records()
+    } | {
+        each.prompt[0].content
+        for each in store[f"{NAME}/requested-preferences-2"].corpus().records()
+    }
+    assert not prompts & held_out
+    assert prompts & used, "the same search finds what was learnt from"
+
+
+def test_every_new_record_names_its_finding_and_where_it_came_from(store):
+    known = {f"finding:{each.id}" for each in load_findings(store[f"{NAME}/findings-2"].folder)}
+    made = [
+        each
+        for name in ("requested-2", "requested-preferences-2")
+        for each in store[f"{NAME}/{name}"].corpus().records()
+    ]
+    assert made
+    for each in made:
+        assert known & set(each.source_ids)
+        assert len(each.source_ids) > 1
+
+
+def test_trace_leads_from_a_rating_to_the_model_and_its_gate_and_back(folder, store):
+    edits = [
+        each
+        for each in store[f"{NAME}/requested-2"].corpus().records()
+        if each.source_ids[0].startswith("feedback:")
+    ]
+    trained = rows(store[f"{NAME}/sft-2"], "seen.parquet")
+    seen = {each["id"] for each in trained}
+    event = next(each.source_ids[0] for each in edits if each.source_ids[0] in seen)
+    roles = {each["name"].split("/")[1]: each["role"] for each in run_json(folder, "trace", event)}
+    assert roles["ratings-2"] == roles["requested-2"] == "holds"
+    assert roles["sft-2"] == "trained on"
+    assert roles["aligned-2"] in {"trained on", "inherits"}
+    assert "sft" not in roles
+    gate = run_json(folder, "trace", f"{NAME}/gate-2")
+    below = {each["name"].split("/")[1] for each in gate["made_from"]}
+    assert {"aligned-2", "aligned", "findings-2", "ratings-2", "requested-2"} <= below
+
+
+def test_the_gate_names_each_test_and_the_alias_follows_its_verdict(folder, store):
+    verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
+    tests = {each["name"] for each in verdict["tests"]}
+    assert tests == {
+        "held_out_half", "choice_pmi", "answers_end", "refusal_unsafe", "answered_safe",
+        "bits_per_byte",
+    }  # fmt: skip
+    standing = store.find("@production")
+    expected = "released-2" if verdict["promote"] else "released"
+    assert standing.name == f"{NAME}/{expected}"
+    assert verdict["reason"] in (folder / "printed").read_text()
+
+
+def test_a_released_checkpoint_carries_its_card(store):
+    released = store.find(f"{NAME}/released")
+    card = (released.folder / "README.md").read_text()
+    for words in ("## Evaluation", "## Gate", "PSF-2.0", "Toxicity", "email"):
+        assert words in card
+    assert "language:\n- en\n" in card
+    weights = (store[f"{NAME}/aligned"].folder / "model.safetensors").read_bytes()
+    assert (released.folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_path):
+    from volano.evaluate.section import GateSection
+    from volano.evaluate.step import GATE
+
+    aligned, report = store[f"{NAME}/aligned"], store[f"{NAME}/report"]
+    inputs = {
+        "findings": store[f"{NAME}/findings-2"],
+        "former": aligned,
+        "candidate": aligned,
+        "former_report": report,
+        "candidate_report": report,
+    }
+    made = store.make(store.order(GATE, GateSection(), inputs, name="same/gate"), silent=True)
+    verdict = made.artifact.report().extra["verdict"]
+    assert not verdict["promote"]
+    assert not verdict["better"]
+    assert verdict["lost"] == []
+    # The whole verb: a gate that asks for more items than there are says no, too.
+    before = release_history(store, "production")
+    refused = run(folder, "turn", *TINY, "turn.release=candidate", "gate.min_items=100k", code=3)
+    assert "is not promoted" in refused.stderr
+    assert "volano show" in refused.stderr
+    assert release_history(store, "production") == before
+
+
+def test_a_version_trained_on_swapped_labels_is_refused(store):
+    from volano.align.section import AlignSection
+    from volano.align.step import ALIGN
+    from volano.core.corpus import finish_corpus, shard_path, write_shard
+    from volano.core.recipe import Section
+    from volano.core.step import Step
+    from volano.evaluate.section import EvaluateSection, GateSection
+    from volano.evaluate.step import EVALUATE, GATE
+
+    class Nothing(Section):
+        pass
+
+    def swap(section, inputs, context):
+        pairs = list(inputs["preferences"].corpus().records())
+        order = np.random.default_rng(1).permutation(len(pairs))
+        wrong = [
+            Preference(**{**pair.__dict__, "chosen": pair.rejected, "rejected": pair.chosen})
+            if order[place] % 2
+            else pair
+            for place, pair in enumerate(pairs)
+        ]
+        write_shard(shard_path(context.folder, "data", 0), table_of(wrong, Preference))
+        finish_corpus(context.folder, "preference")
+
+    def make(step, section, name, **inputs):
+        return store.make(store.order(step, section, inputs, name=name), silent=True).artifact
+
+    swapped = make(
+        Step("swapped", "corpus", 1, Nothing, swap),
+        Nothing(),
+        "swapped/preferences",
+        preferences=store[f"{NAME}/preferences-2"],
+    )
+    settings = store[f"{NAME}/aligned-2"].meta["identity"]["settings"]
+    section = AlignSection.model_validate(settings)
+    aligned = make(
+        ALIGN, section, "swapped/aligned", preferences=swapped, sft=store[f"{NAME}/sft-2"]
+    )
+    evaluated = EvaluateSection.model_validate(
+        store[f"{NAME}/report-2"].meta["identity"]["settings"]
+    )
+    report = make(
+        EVALUATE,
+        evaluated,
+        "swapped/report",
+        held_out_functions=store[f"{NAME}/held_out"],
+        safety=store[f"{NAME}/safety"],
+        aligned=aligned,
+    )
+    gate = make(
+        GATE,
+        GateSection(),
+        "swapped/gate",
+        findings=store[f"{NAME}/findings-2"],
+        former=store[f"{NAME}/aligned"],
+        candidate=aligned,
+        former_report=store[f"{NAME}/report"],
+        candidate_report=report,
+    )
+    assert not gate.report().extra["verdict"]["promote"]
+
+
+def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store):
+    for stage in ("released", "aligned-2"):
+        run(folder, "promote", f"{NAME}/{stage}", "--alias", "staging")
+    assert store.find("@staging").name == f"{NAME}/aligned-2"
+    run(folder, "rollback", "--alias", "staging")
+    assert store.find("@staging").name == f"{NAME}/released"
+    assert "nothing to go back to" in run(folder, "rollback", "--alias", "staging", code=2).stderr
+    history = [each.action for each in release_history(store, "staging")]
+    assert history == ["promote", "promote", "rollback"]
+
+
+def test_personal_data_in_feedback_reaches_no_set(folder, store):
+    # Last, since it makes new data. Planted in the edit of somebody who agreed.
+    standing = store[f"{NAME}/released"]
+    line = {
+        "messages": [
+            {"role": "user", "content": "Which function writes to Jane?"},
+            {"role": "assistant", "content": "none"},
+        ],
+        "model": store.path_of(standing),
+        "id": "planted-1",
+        "helpful": 1,
+        "harmless": 5,
+        "edit": f"Write to {SECRET}, {CONTROL}.",
+        "consent": "training",
+        "source": "planted",
+    }
+    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+    run(folder, "feedback", "import", "log.jsonl")
+    exported = run(folder, "feedback", "export").stdout
+    assert CONTROL in exported
+    assert SECRET not in exported
+    run(folder, "turn", *TINY, "turn.release=planted", "gate.min_items=100k", code=3)
+    ratings = str(store[f"{NAME}/ratings-2"].to_arrow().to_pylist())
+    assert CONTROL in ratings
+    for artifact in store.artifacts():
+        if artifact.kind == "corpus":
+            assert SECRET not in str(artifact.to_arrow().to_pylist()), artifact.name
