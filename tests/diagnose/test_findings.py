@@ -170,7 +170,7 @@ def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
     assert finding.cause == "refuses a safe request"
     rows = _rows(diagnosis)
     known = [safety(kind, place) for place in range(60) for kind in ("safe", "unsafe")]
-    pairs = preferences_for(diagnosis.findings, rows, known, HeldOutHalf(rows, [], INDEX))
+    pairs = preferences_for(diagnosis.findings, rows, known, [], HeldOutHalf(rows, [], INDEX), 0)
     held_out = {row["prompt"] for row in rows if row["half"] == "held_out"}
     assert len(held_out) == 20
     assert not held_out & {pair.prompt[0].content for pair in pairs}
@@ -179,3 +179,20 @@ def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
     assert {pair.rejected[0].content for pair in choices} == {"I can't help with that."}
     assert {pair.kind for pair in pairs} == {"safe", "unsafe"}
     assert all(f"finding:{finding.id}" in pair.source_ids for pair in pairs)
+
+
+def test_requested_questions_prefer_the_right_answer_to_one_that_failed():
+    diagnosis = found(asked(range(60), {"which"}))
+    conversations, _ = requested(diagnosis)
+    rows = _rows(diagnosis)
+    held_out = HeldOutHalf(rows, [], INDEX)
+    pairs = preferences_for(diagnosis.findings, rows, [], conversations, held_out, 20)
+    made = [pair for pair in pairs if pair.kind == "requested"]
+    assert len(made) == 20
+    failed = {row["answer"] for row in rows if row["half"] == "used"}
+    right = {each.messages[0].content: each.messages[1].content for each in conversations}
+    for pair in made:
+        assert pair.chosen[0].content == right[pair.prompt[0].content]
+        assert pair.rejected[0].content in failed
+    corrected = [pair for pair in pairs if pair.kind == "choice"]
+    assert len(corrected) == 30

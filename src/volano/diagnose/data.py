@@ -179,9 +179,12 @@ def preferences_for(
     findings: Sequence[Finding],
     cases: Sequence[CaseRow],
     safety: Sequence[Conversation],
+    requested: Sequence[Conversation],
     held_out: HeldOutHalf,
+    most: int,
 ) -> list[Preference]:
-    """Pairs from choices and corrected misconduct, and look-alikes from the safety set."""
+    """Pairs from choices and corrections, look-alikes from the safety set, and at most that many
+    of a finding's requested questions, each with an answer that failed on such a question."""
     found: dict[str, Preference] = {}
     for finding in findings:
         request = finding.request
@@ -193,6 +196,8 @@ def preferences_for(
                 if better is not None:
                     pair = _pair_of(case, better, finding)
                     found[pair.id] = pair
+        for pair in _over_failed(requested, cases, finding, most):
+            found.setdefault(pair.id, pair)
         if finding.cause in CONDUCT:
             for pair in _look_alikes(safety, finding, held_out, request.records):
                 found.setdefault(pair.id, pair)
@@ -212,6 +217,37 @@ def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
         source_ids=(*case["events"], f"finding:{finding.id}"),
         metadata=json.dumps({"finding": finding.id}),
     )
+
+
+def _over_failed(
+    requested: Sequence[Conversation], cases: Sequence[CaseRow], finding: Finding, most: int
+) -> list[Preference]:
+    """Requested questions whose right answer is preferred to one that failed on another of them."""
+    failed = sorted(
+        {c["answer"] for c in cases if c["finding"] == finding.id and c["half"] == "used"} - {""},
+        key=place_in_draw,
+    )
+    mine = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
+    mine = [each for each in mine if each.kind == "requested"]
+    made = []
+    for each in sorted(mine, key=lambda each: place_in_draw(f"pair:{each.id}"))[:most]:
+        number = int.from_bytes(place_in_draw(f"over:{each.id}")[:4])
+        if not failed or failed[number % len(failed)] == each.messages[-1].content:
+            continue
+        made.append(
+            Preference(
+                id=f"over:{each.id}",
+                prompt=each.messages[:-1],
+                chosen=each.messages[-1:],
+                rejected=(Message("assistant", failed[number % len(failed)]),),
+                source=each.source,
+                kind="requested",
+                licence=each.licence,
+                source_ids=each.source_ids,
+                metadata=each.metadata,
+            )
+        )
+    return made
 
 
 def _look_alikes(

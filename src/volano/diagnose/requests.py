@@ -60,7 +60,7 @@ def request_for(
             finding=finding.id,
             what=f"Questions and answers like {forms}, about {where}.",
             records=settings.records,
-            kinds=("conversations",),
+            kinds=("conversations", "preferences"),
             modules=named,
             patterns=tuple({**each.plain(), "taught": not new} for each in chosen),
         )

@@ -54,6 +54,11 @@ class TurnSection(Section):
     edit_repeats: int = Field(
         default=1, ge=0, description="Times that an edited answer comes among the new records."
     )
+    pairs: Count = Field(
+        default=1500,
+        ge=0,
+        description="Preferences at most that one finding makes of its new questions.",
+    )
     from_corpus: Switch = Field(
         default=True,
         description="Whether the corpus is asked for records; off, only edits and choices are.",

@@ -122,12 +122,22 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
             {**corpora, **learnt, "ratings": own("ratings"), "report": former("report")},
         )
     )
-    wanted = RequestedSection(edit_repeats=settings.edit_repeats, from_corpus=settings.from_corpus)
+    wanted = RequestedSection(
+        edit_repeats=settings.edit_repeats,
+        pairs=settings.pairs,
+        from_corpus=settings.from_corpus,
+    )
     asked = {**corpora, "findings": own("findings")}
     checkpoints = {name: stage for name, stage in learnt.items() if "conversations" not in name}
     stages += [
         Stage(own("requested"), "diagnose", REQUESTED, wanted, {**asked, **checkpoints}),
-        Stage(own("requested-preferences"), "diagnose", REQUESTED_PREFERENCES, wanted, asked),
+        Stage(
+            own("requested-preferences"),
+            "diagnose",
+            REQUESTED_PREFERENCES,
+            wanted,
+            {**asked, "requested": own("requested")},
+        ),
         Stage(
             own("conversations"),
             "finetune",
