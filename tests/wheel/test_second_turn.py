@@ -1,6 +1,8 @@
 """Two turns of the tiny recipe: people rate, the diagnosis asks, the gate decides."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -143,6 +145,46 @@ def test_a_released_checkpoint_carries_its_card(store):
     assert "language:\n- en\n" in card
     weights = (store[f"{NAME}/aligned"].folder / "model.safetensors").read_bytes()
     assert (released.folder / "model.safetensors").read_bytes() == weights
+
+
+def test_the_report_is_one_page_that_loads_nothing(folder, store):
+    printed = (folder / "printed").read_text().split("Report: ")[1].strip()
+    page = Path(printed).read_text()
+    assert not re.findall(r"""(?:src|href|action)\s*=|url\(|<script|@import""", page)
+    for words in ("scripted user (a program, no person)", "The gate", "PSF-2.0", "<svg"):
+        assert words in page
+    verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
+    assert (
+        f"Version 2, trained on it, {'was' if verdict['promote'] else 'was not'} promoted" in page
+    )
+    again = run_json(folder, "report", "tiny/python-docs")["report"]
+    assert Path(again).read_text() == page
+
+
+def test_a_report_of_a_first_version_alone_is_shorter_and_of_nothing_none(folder, store):
+    from volano.study.report import Found, find_stages, render
+
+    found = find_stages(store, NAME)
+    first = {name: each for name, each in found.stages.items() if not name.endswith("-2")}
+    page = render(Found(store, NAME, first))
+    assert "The gate" not in page
+    assert "Stages on held-out items" in page
+    only = {"collected": found.stages["collected"]}
+    assert "documents were collected" in render(Found(store, NAME, only))
+    said = run(folder, "report", "tiny-python-dosc", code=2).stderr
+    assert "Did you mean 'tiny-python-docs'?" in said
+
+
+def test_what_people_and_models_write_is_escaped(store, monkeypatch):
+    from volano.study import report
+
+    found = report.find_stages(store, NAME)
+    shown = [{"prompt": "<script>alert(1)</script>", "answers": {"base": "<img src=x>"}}]
+    monkeypatch.setattr(report, "_prompts", lambda found: shown)
+    page = report.render(found)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;" in page
 
 
 def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_path):

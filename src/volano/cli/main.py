@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from volano.cli import chat, feedback, inspect, phases, recipes, run, serve, turn, upkeep
+from volano.cli import chat, feedback, inspect, phases, recipes, report, run, serve, turn, upkeep
 
 INTERRUPTED = 130
 
@@ -43,7 +43,7 @@ def options(
     """From raw text to an aligned, evaluated language model; every step's data on record."""
 
 
-for group in (run, turn, serve, feedback, phases, chat, inspect, upkeep, recipes):
+for group in (run, turn, report, serve, feedback, phases, chat, inspect, upkeep, recipes):
     group.register(app)
 
 

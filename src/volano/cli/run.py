@@ -55,7 +55,10 @@ def run(
         turned = turn(settings, opened, version=2, silent=json, report=reporter(opened, json))
         finish(turned.outcomes, opened, json)
         if not json:
+            from volano.cli.report import write_and_tell
+
             print_turn(turned)
+            write_and_tell(opened, settings.name)
         return
     outcomes = run_recipe(settings, opened, only=only, silent=json, report=reporter(opened, json))
     finish(outcomes, opened, json)

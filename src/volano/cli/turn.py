@@ -48,7 +48,10 @@ def turn(
         print_json(turn_as_plain(turned, opened))
     else:
         finish(turned.outcomes, opened, json)
+        from volano.cli.report import write_and_tell
+
         print_turn(turned)
+        write_and_tell(opened, settings.name)
     if turned.verdict is not None and not turned.verdict.promote:
         raise GateRefused(
             f"version {turned.version} is not promoted: {turned.verdict.reason}",
