@@ -181,18 +181,12 @@ def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
     assert all(f"finding:{finding.id}" in pair.source_ids for pair in pairs)
 
 
-def test_requested_questions_prefer_the_right_answer_to_one_that_failed():
-    diagnosis = found(asked(range(60), {"which"}))
-    conversations, _ = requested(diagnosis)
-    rows = _rows(diagnosis)
-    held_out = HeldOutHalf(rows, [], INDEX)
-    pairs = preferences_for(diagnosis.findings, rows, [], conversations, held_out, 20)
-    made = [pair for pair in pairs if pair.kind == "requested"]
-    assert len(made) == 20
-    failed = {row["answer"] for row in rows if row["half"] == "used"}
-    right = {each.messages[0].content: each.messages[1].content for each in conversations}
-    for pair in made:
-        assert pair.chosen[0].content == right[pair.prompt[0].content]
-        assert pair.rejected[0].content in failed
-    corrected = [pair for pair in pairs if pair.kind == "choice"]
-    assert len(corrected) == 30
+def test_alignment_is_reminded_of_a_new_form_of_question_and_of_no_known_one():
+    for form, expected in (("which", 20), ("what", 0)):
+        diagnosis = found(asked(range(60), {form}))
+        conversations, _ = requested(diagnosis)
+        rows = _rows(diagnosis)
+        held_out = HeldOutHalf(rows, [], INDEX)
+        pairs = preferences_for(diagnosis.findings, rows, [], conversations, held_out, 20)
+        assert [pair.kind for pair in pairs] == ["reminder"] * expected
+        assert all(pair.chosen == pair.rejected for pair in pairs)

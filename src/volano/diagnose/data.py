@@ -183,8 +183,8 @@ def preferences_for(
     held_out: HeldOutHalf,
     most: int,
 ) -> list[Preference]:
-    """Pairs from choices and corrections, look-alikes from the safety set, and at most that many
-    of a finding's requested questions, each with an answer that failed on such a question."""
+    """Pairs from choices and corrected misconduct, look-alikes from the safety set, and at most
+    that many reminders of a new form of question."""
     found: dict[str, Preference] = {}
     for finding in findings:
         request = finding.request
@@ -192,12 +192,14 @@ def preferences_for(
             continue
         for case in cases:
             if case["finding"] == finding.id and case["half"] == "used":
-                better = case["preferred"] or case["wanted"]
+                # What was wrong in content is taught by its corrections, in fine-tuning.
+                better = case["preferred"] or (case["wanted"] if finding.cause in CONDUCT else None)
                 if better is not None:
                     pair = _pair_of(case, better, finding)
                     found[pair.id] = pair
-        for pair in _over_failed(requested, cases, finding, most):
-            found.setdefault(pair.id, pair)
+        if any(not each["taught"] for each in request.patterns):
+            for pair in _reminders(requested, finding, most):
+                found.setdefault(pair.id, pair)
         if finding.cause in CONDUCT:
             for pair in _look_alikes(safety, finding, held_out, request.records):
                 found.setdefault(pair.id, pair)
@@ -219,35 +221,27 @@ def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
     )
 
 
-def _over_failed(
-    requested: Sequence[Conversation], cases: Sequence[CaseRow], finding: Finding, most: int
-) -> list[Preference]:
-    """Requested questions whose right answer is preferred to one that failed on another of them."""
-    failed = sorted(
-        {c["answer"] for c in cases if c["finding"] == finding.id and c["half"] == "used"} - {""},
-        key=place_in_draw,
-    )
+def _reminders(requested: Sequence[Conversation], finding: Finding, most: int) -> list[Preference]:
+    """Requested questions as pairs of equals: nothing is preferred, and alignment's likelihood term
+    alone keeps what fine-tuning has just taught. A wrong answer on the other side would push further,
+    and cost 22 points of choice (docs/log.md)."""
     mine = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
     mine = [each for each in mine if each.kind == "requested"]
-    made = []
-    for each in sorted(mine, key=lambda each: place_in_draw(f"pair:{each.id}"))[:most]:
-        number = int.from_bytes(place_in_draw(f"over:{each.id}")[:4])
-        if not failed or failed[number % len(failed)] == each.messages[-1].content:
-            continue
-        made.append(
-            Preference(
-                id=f"over:{each.id}",
-                prompt=each.messages[:-1],
-                chosen=each.messages[-1:],
-                rejected=(Message("assistant", failed[number % len(failed)]),),
-                source=each.source,
-                kind="requested",
-                licence=each.licence,
-                source_ids=each.source_ids,
-                metadata=each.metadata,
-            )
+    mine.sort(key=lambda each: place_in_draw(f"reminder:{each.id}"))
+    return [
+        Preference(
+            id=f"reminder:{each.id}",
+            prompt=each.messages[:-1],
+            chosen=each.messages[-1:],
+            rejected=each.messages[-1:],
+            source=each.source,
+            kind="reminder",
+            licence=each.licence,
+            source_ids=each.source_ids,
+            metadata=each.metadata,
         )
-    return made
+        for each in mine[:most]
+    ]
 
 
 def _look_alikes(

@@ -45,12 +45,11 @@ class RequestedSection(Section):
     edit_repeats: int = Field(
         default=1, ge=0, description="Times that an edited answer comes among the new records."
     )
-    pairs: Count = Field(
+    reminders: Count = Field(
         default=1500,
         ge=0,
-        description="Preferences at most that one finding makes of its new questions: the right "
-        "answer over one that failed on such a question. Source: without them alignment undoes "
-        "what fine-tuning has just taught (docs/log.md).",
+        description="Questions in a new form that alignment is reminded of, at most, for each "
+        "finding. Source: without them it undoes what fine-tuning has just taught (docs/log.md).",
     )
     from_corpus: bool = Field(
         default=True,

@@ -54,10 +54,11 @@ class TurnSection(Section):
     edit_repeats: int = Field(
         default=1, ge=0, description="Times that an edited answer comes among the new records."
     )
-    pairs: Count = Field(
+    reminders: Count = Field(
         default=1500,
         ge=0,
-        description="Preferences at most that one finding makes of its new questions.",
+        description="Questions in a new form that alignment is reminded of, at most, for each "
+        "finding. Source: without them it undoes what fine-tuning has just taught (docs/log.md).",
     )
     from_corpus: Switch = Field(
         default=True,

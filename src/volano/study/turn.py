@@ -124,7 +124,7 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
     )
     wanted = RequestedSection(
         edit_repeats=settings.edit_repeats,
-        pairs=settings.pairs,
+        reminders=settings.reminders,
         from_corpus=settings.from_corpus,
     )
     asked = {**corpora, "findings": own("findings")}
