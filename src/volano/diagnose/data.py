@@ -222,9 +222,9 @@ def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
 
 
 def _reminders(requested: Sequence[Conversation], finding: Finding, most: int) -> list[Preference]:
-    """Requested questions as pairs of equals: nothing is preferred, and alignment's likelihood term
-    alone keeps what fine-tuning has just taught. A wrong answer on the other side would push further,
-    and cost 22 points of choice (docs/log.md)."""
+    """Requested questions as pairs of equals: nothing is preferred, and alignment's likelihood
+    term alone keeps what fine-tuning has just taught. A wrong answer on the other side pushes
+    further, and cost 22 points of choice (docs/log.md)."""
     mine = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
     mine = [each for each in mine if each.kind == "requested"]
     mine.sort(key=lambda each: place_in_draw(f"reminder:{each.id}"))
