@@ -182,11 +182,15 @@ def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
 
 
 def test_alignment_is_reminded_of_a_new_form_of_question_and_of_no_known_one():
-    for form, expected in (("which", 20), ("what", 0)):
+    former = [
+        Conversation(f"f{n}", (Message("user", f"q{n}"), Message("assistant", f"a{n}")), "x")
+        for n in range(60)
+    ]
+    for form, expected in (("which", 20 + 40), ("what", 0)):
         diagnosis = found(asked(range(60), {form}))
         conversations, _ = requested(diagnosis)
         rows = _rows(diagnosis)
         held_out = HeldOutHalf(rows, [], INDEX)
-        pairs = preferences_for(diagnosis.findings, rows, [], conversations, held_out, 20)
+        pairs = preferences_for(diagnosis.findings, rows, [], conversations, former, held_out, 20)
         assert [pair.kind for pair in pairs] == ["reminder"] * expected
         assert all(pair.chosen == pair.rejected for pair in pairs)

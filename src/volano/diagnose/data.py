@@ -20,6 +20,7 @@ from volano.text.functions import normalised, place_in_draw
 from volano.text.overlap import OverlapIndex
 
 CaseRow = dict[str, Any]  # a row of cases.parquet
+FORMER_PER_NEW = 2  # reminders of what the former version could, per reminder of the new
 SHORT_WORDS = 5  # a text of fewer is compared whole: names share most of their words with others
 
 
@@ -180,11 +181,12 @@ def preferences_for(
     cases: Sequence[CaseRow],
     safety: Sequence[Conversation],
     requested: Sequence[Conversation],
+    former: Sequence[Conversation],
     held_out: HeldOutHalf,
     most: int,
 ) -> list[Preference]:
     """Pairs from choices and corrected misconduct, look-alikes from the safety set, and at most
-    that many reminders of a new form of question."""
+    that many reminders of a new form of question, with twice as many of the former ones."""
     found: dict[str, Preference] = {}
     for finding in findings:
         request = finding.request
@@ -198,7 +200,10 @@ def preferences_for(
                     pair = _pair_of(case, better, finding)
                     found[pair.id] = pair
         if any(not each["taught"] for each in request.patterns):
-            for pair in _reminders(requested, finding, most):
+            mine = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
+            mine = [each for each in mine if each.kind == "requested"]
+            # As much of the old beside the new, or the new is learnt at its cost.
+            for pair in _reminders(mine, most) + _reminders(former, FORMER_PER_NEW * most):
                 found.setdefault(pair.id, pair)
         if finding.cause in CONDUCT:
             for pair in _look_alikes(safety, finding, held_out, request.records):
@@ -221,13 +226,11 @@ def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
     )
 
 
-def _reminders(requested: Sequence[Conversation], finding: Finding, most: int) -> list[Preference]:
-    """Requested questions as pairs of equals: nothing is preferred, and alignment's likelihood
-    term alone keeps what fine-tuning has just taught. A wrong answer on the other side pushes
-    further, and cost 22 points of choice (docs/log.md)."""
-    mine = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
-    mine = [each for each in mine if each.kind == "requested"]
-    mine.sort(key=lambda each: place_in_draw(f"reminder:{each.id}"))
+def _reminders(conversations: Sequence[Conversation], most: int) -> list[Preference]:
+    """Questions as pairs of equals: nothing is preferred, and alignment's likelihood term alone
+    keeps what fine-tuning has taught. A wrong answer on the other side pushes further, and cost 22
+    points of choice (docs/log.md)."""
+    mine = sorted(conversations, key=lambda each: place_in_draw(f"reminder:{each.id}"))
     return [
         Preference(
             id=f"reminder:{each.id}",

@@ -46,10 +46,11 @@ class RequestedSection(Section):
         default=1, ge=0, description="Times that an edited answer comes among the new records."
     )
     reminders: Count = Field(
-        default=1500,
+        default=1000,
         ge=0,
         description="Questions in a new form that alignment is reminded of, at most, for each "
-        "finding. Source: without them it undoes what fine-tuning has just taught (docs/log.md).",
+        "finding, and half as many as former ones. Source: without them it undoes what fine-tuning "
+        "has just taught (docs/log.md).",
     )
     from_corpus: bool = Field(
         default=True,

@@ -74,7 +74,10 @@ def run_requested_preferences(section: RequestedSection, inputs: Inputs, context
     held_out = HeldOutHalf(cases, inputs["held_out"].corpus().records(), index)
     safety = list(inputs["safety"].corpus().records())
     requested = list(inputs["requested"].corpus().records())
-    preferences = preferences_for(findings, cases, safety, requested, held_out, section.reminders)
+    former = list(inputs["former"].corpus().records())
+    preferences = preferences_for(
+        findings, cases, safety, requested, former, held_out, section.reminders
+    )
     write_shard(shard_path(context.folder, "data", 0), table_of(preferences, Preference))
     finish_corpus(context.folder, "preference")
     context.bill["preferences"] = len(preferences)

@@ -136,7 +136,7 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
             "diagnose",
             REQUESTED_PREFERENCES,
             wanted,
-            {**asked, "requested": own("requested")},
+            {**asked, "requested": own("requested"), "former": former("conversations")},
         ),
         Stage(
             own("conversations"),
