@@ -170,7 +170,8 @@ def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
     assert finding.cause == "refuses a safe request"
     rows = _rows(diagnosis)
     known = [safety(kind, place) for place in range(60) for kind in ("safe", "unsafe")]
-    pairs = preferences_for(diagnosis.findings, rows, known, [], HeldOutHalf(rows, [], INDEX), 0)
+    held = HeldOutHalf(rows, [], INDEX)
+    pairs = preferences_for(diagnosis.findings, rows, known, [], [], held, 0)
     held_out = {row["prompt"] for row in rows if row["half"] == "held_out"}
     assert len(held_out) == 20
     assert not held_out & {pair.prompt[0].content for pair in pairs}

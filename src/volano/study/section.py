@@ -58,7 +58,7 @@ class TurnSection(Section):
         default=1000,
         ge=0,
         description="Questions in a new form that alignment is reminded of, at most, for each "
-        "finding, and half as many as former ones. Source: without them it undoes what fine-tuning "
+        "finding, with twice as many former ones. Source: without them it undoes what fine-tuning "
         "has just taught (docs/log.md).",
     )
     from_corpus: Switch = Field(
