@@ -21,6 +21,8 @@ SETTINGS = [
     "tokenizer.vocabulary=400",
     "collect.kinds=[topic, readme]",
     "collect.held_out_functions=0",
+    "users=off",
+    "turn=off",
 ]
 
 

@@ -261,7 +261,9 @@ def _require_aligned(recipe: Recipe) -> None:
     for name in ("finetune", "align", "evaluate"):
         if getattr(recipe, name) is None:
             raise RecipeError(
-                "a turn needs an aligned and evaluated model", name, f"Take `{name}: off` out."
+                "a turn needs an aligned and evaluated model",
+                name,
+                f"Take `{name}: off` out, or set `turn: off`.",
             )
 
 
