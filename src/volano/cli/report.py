@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="A recipe, or the name that its artifacts carry.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe, or the name that its artifacts carry.")],
     out: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -22,14 +22,14 @@ def report(
     """Write one self-contained HTML page about what a recipe has made."""
     from volano.cli.output import print_json, print_line
     from volano.core.store import Store
-    from volano.study.recipe import load_recipe, shipped_recipes
-    from volano.study.report import write_report
+    from volano.study.found import find_stages
+    from volano.study.report import figures_of, write_report
 
-    if name in shipped_recipes() or name.endswith((".yaml", ".yml")):
-        name = load_recipe(name).name
-    path = write_report(Store(store), name, out)
+    opened = Store(store)
+    name = _name_of(recipe, opened)
+    path = write_report(opened, name, out)
     if json:
-        print_json({"report": str(path)})
+        print_json({"report": str(path), **figures_of(find_stages(opened, name))})
     else:
         print_line(f"Report: {path}")
 
@@ -44,3 +44,18 @@ def write_and_tell(store: Any, name: str) -> None:
         print_line(f"Report: {write_report(store, name)}")
     except MissingExtra as missing:
         print_line(f"No report: {missing}")
+
+
+def _name_of(recipe: str, store: Any) -> str:
+    """The name that a recipe's artifacts carry, whichever way the recipe is meant."""
+    from volano.core.errors import RecipeError, did_you_mean
+    from volano.study.recipe import load_recipe, shipped_recipes
+
+    made = {label.partition("/")[0] for label in store.labels()}
+    if recipe in made:
+        return recipe
+    if recipe in shipped_recipes() or recipe.endswith((".yaml", ".yml")):
+        return str(load_recipe(recipe).name)
+    known = sorted(made | set(shipped_recipes()))
+    what = f"no recipe '{recipe}', and nothing was made under that name"
+    raise RecipeError(what, str(store.folder), did_you_mean(recipe, known))

@@ -1,18 +1,40 @@
-"""Plots as inline SVG, in one house style: the same bytes for the same figures.
+"""Plots as inline SVG in the house style: the same bytes for the same figures.
 
-Text stays text, in the page's own font and in `currentColor`, so that a plot is read in light, dark
-and print alike. The colours are told apart by colour-blind readers (Okabe & Ito 2008).
+A plot is no wider than a phone, so that its letters are never scaled down; a page sets several side
+by side. Text stays text in the page's font, and colours are the page's own (`var(--accent)` …), so
+that one plot is read in light, dark and print. Where colour tells lines apart, dashes do too.
 """
 
+import html
 import io
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-INK = "#808080"  # replaced by currentColor in the SVG
-WIDTH_INCHES = 7.0
-MOST_POINTS = 200  # of a curve; more show no more
+WIDTH_INCHES = 4.4
+POINT_PIXELS = 4 / 3  # CSS: 72 points and 96 pixels are an inch
+FONT_POINTS = 9
+ROW_INCHES = 0.24
+MOST_POINTS = 160  # of a curve; more show no more
+SMOOTHED = 25  # a point is the mean over one such part of its curve
+FEWEST_SHOWN = 0.08  # a narrower part of a bar has no room for its number
+# What matplotlib draws with → what the page paints with; the first stands in a file of its own.
+INK, QUIET, LINE = "#22211e", "#66625a", "#dcd8cd"
+ACCENT, SECOND, WRONG = "#1f5c8b", "#a86a00", "#a32a1d"
+PAINT = {
+    INK: "--ink",
+    QUIET: "--quiet",
+    LINE: "--line",
+    ACCENT: "--accent",
+    SECOND: "--star",
+    WRONG: "--wrong",
+}
+LINES = ((ACCENT, "-"), (SECOND, "--"), (QUIET, ":"), (WRONG, "-."))
+SHADES = (0.12, 0.3, 0.5, 0.74, 1.0)  # of the accent, from the first part of a bar to the last
+
+
+P = ParamSpec("P")
 
 
 class Figure(NamedTuple):
@@ -24,87 +46,143 @@ class Figure(NamedTuple):
     high: float
 
 
-def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> str:
-    """Lines of (x, y), each smoothed over its neighbours and named at its end."""
-    figure, axes = _axes(2.6)
-    for colour, (name, (xs, ys)) in zip(COLOURS * 3, series.items(), strict=False):
-        shown_x, shown_y = _thinned(xs, ys)
-        axes.plot(shown_x, shown_y, color=colour, linewidth=1.6, label=name)
+class Kept(NamedTuple):
+    """What is left after one filter, and what that filter took."""
+
+    label: str
+    left: int
+    dropped: int
+
+
+def _in_house_style(draw: Callable[P, str]) -> Callable[P, str]:
+    @wraps(draw)
+    def drawn(*values: P.args, **named: P.kwargs) -> str:
+        import matplotlib as mpl
+
+        # Of the settings that others made in this process, nothing shows.
+        with mpl.rc_context({**mpl.rcParamsDefault, **_style(str(named["title"]))}):
+            return draw(*values, **named)
+
+    return drawn
+
+
+@_in_house_style
+def curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str, x: str, y: str
+) -> str:
+    """Lines of (x, y), each the mean of its neighbours where there are many."""
+    figure, axes = _axes(2.3)
+    for (colour, dashes), (name, (xs, ys)) in zip(LINES * 9, series.items(), strict=False):
+        axes.plot(*_thinned(xs, ys), color=colour, linestyle=dashes, linewidth=1.5, label=name)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    axes.grid(axis="y", color=LINE, linewidth=0.6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if len(series) > 1:
-        axes.legend(frameon=False)
-    return _svg(figure)
+        figure.legend(frameon=False, loc="outside upper left", ncols=4, handlelength=2.2)
+    return _svg(figure, title)
 
 
-def bars(values: Mapping[str, float], unit: str) -> str:
-    """Horizontal bars, the first on top, each with its value behind it."""
-    figure, axes = _axes(0.5 + 0.32 * len(values))
-    names, amounts = list(values), list(values.values())
-    axes.barh(range(len(names)), amounts, color=COLOURS[0], height=0.62)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+@_in_house_style
+def funnel(rows: Sequence[Kept], *, title: str) -> str:
+    """A bar per filter: what is left, and behind it, in red, what the filter took."""
+    figure, axes = _axes(0.15 + ROW_INCHES * 1.25 * len(rows))
+    places = range(len(rows))
+    left, dropped = [row.left for row in rows], [row.dropped for row in rows]
+    axes.barh(places, left, color=ACCENT, height=0.6)
+    axes.barh(places, dropped, left=left, color=WRONG, height=0.6)
+    whole = max([row.left + row.dropped for row in rows], default=1)
+    axes.set_xlim(0, whole * 1.22)
+    for place, row in enumerate(rows):
+        axes.text(row.left + row.dropped + whole * 0.015, place, f"{row.left:,}", va="center")
+    _rows(axes, [row.label for row in rows])
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return _svg(figure, title)
+
+
+@_in_house_style
+def intervals(
+    rows: Sequence[Figure], *, title: str, unit: str = "", beside: Sequence[float] = ()
+) -> str:
+    """A dot with its whiskers per row, the last row in colour; dotted lines where others stand."""
+    figure, axes = _axes(0.42 + ROW_INCHES * len(rows), width_inches=3.2)
+    for place, row in enumerate(rows):
+        colour = ACCENT if place == len(rows) - 1 else QUIET
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=1.6)
+        axes.plot([row.value], [place], "o", color=colour, markersize=5)
+    for value in beside:
+        axes.axvline(value, color=QUIET, linestyle=":", linewidth=1.1)
+    ends = [*beside, *(end for row in rows for end in (row.low, row.high))]
+    room = max((max(ends) - min(ends)) * 0.08, 1e-6 + abs(max(ends)) * 0.01)
+    axes.set_xlim(min(ends) - room, max(ends) + room)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.locator_params(axis="x", nbins=5)
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
     axes.set_xlabel(unit)
-    axes.margins(x=0.14)
-    for place, amount in enumerate(amounts):
-        axes.annotate(
-            f"{amount:,.0f}",
-            (amount, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
+    _rows(axes, [row.label for row in rows])
+    return _svg(figure, title)
+
+
+@_in_house_style
+def stacked(rows: Mapping[str, Sequence[int]], parts: Sequence[str], *, title: str) -> str:
+    """A bar per row, cut by the share of each part; light for the first part, dark for the last."""
+    figure, axes = _axes(0.55 + ROW_INCHES * 1.35 * len(rows))
+    begun = [0.0] * len(rows)
+    for number, part in enumerate(parts):
+        shade = SHADES[number * (len(SHADES) - 1) // max(len(parts) - 1, 1)]
+        shares = [counts[number] / max(sum(counts), 1) for counts in rows.values()]
+        axes.barh(
+            range(len(rows)), shares, left=begun, color=ACCENT, alpha=shade, height=0.62, label=part
         )
-    return _svg(figure)
+        for place, share in enumerate(shares):
+            if share >= FEWEST_SHOWN:
+                # On a light part in ink, on a dark one in the colour of the paper.
+                colour = INK if shade < 0.55 else "#ffffff"
+                middle = begun[place] + share / 2
+                axes.text(
+                    middle, place, f"{100 * share:.0f} %", ha="center", va="center", color=colour
+                )
+            begun[place] += share
+    axes.set_xlim(0, 1)
+    _rows(axes, list(rows))
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    figure.legend(
+        frameon=False, loc="outside upper center", ncols=len(parts), handlelength=0.9,
+        handletextpad=0.4, columnspacing=0.9,
+    )  # fmt: skip
+    return _svg(figure, title)
 
 
-def intervals(groups: Mapping[str, Sequence[Figure]], unit: str) -> str:
-    """Dots with whiskers: a row per label, a colour per group."""
-    labels = list(dict.fromkeys(each.label for figures in groups.values() for each in figures))
-    figure, axes = _axes(0.7 + 0.34 * len(labels) * max(1, len(groups) / 2))
-    step = 0.7 / max(len(groups), 1)
-    for number, (name, figures) in enumerate(groups.items()):
-        offset = (number - (len(groups) - 1) / 2) * step
-        rows = [labels.index(each.label) + offset for each in figures]
-        values = [each.value for each in figures]
-        below = [max(each.value - each.low, 0) for each in figures]
-        above = [max(each.high - each.value, 0) for each in figures]
-        axes.errorbar(
-            values, rows, xerr=[below, above], fmt="o", color=COLOURS[number], markersize=4,
-            linewidth=1.4, label=name,
-        )  # fmt: skip
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.set_xlabel(unit)
-    axes.grid(axis="x", color=INK, alpha=0.25, linewidth=0.6)
-    if len(groups) > 1:
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4)
-    return _svg(figure)
-
-
-def _axes(height_inches: float) -> tuple[Any, Any]:
-    import matplotlib as mpl
-
-    mpl.use("svg")
+def _axes(height_inches: float, width_inches: float = WIDTH_INCHES) -> tuple[Any, Any]:
     from matplotlib.figure import Figure as Canvas
 
-    with mpl.rc_context(_style()):
-        figure = Canvas(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-        axes = figure.subplots()
+    figure = Canvas(figsize=(width_inches, height_inches), layout="constrained")
+    axes = figure.subplots()
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    axes.tick_params(length=0, pad=5)
     return figure, axes
 
 
-def _style() -> Any:  # matplotlib types every key of it
+def _rows(axes: Any, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.spines["left"].set_visible(False)
+
+
+def _style(salt: str) -> Any:  # matplotlib types every key of it
     return {
         "svg.fonttype": "none",
-        "svg.hashsalt": "volano",
+        "svg.hashsalt": salt,  # of the ids: two plots of a page must not share them
         "font.family": "sans-serif",
-        "font.size": 9,
+        "font.size": FONT_POINTS,
         "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": INK,
-        "xtick.color": INK,
+        "axes.labelcolor": QUIET,
+        "axes.edgecolor": LINE,
+        "axes.axisbelow": True,
+        "xtick.color": QUIET,
         "ytick.color": INK,
         "figure.facecolor": "none",
         "axes.facecolor": "none",
@@ -112,25 +190,29 @@ def _style() -> Any:  # matplotlib types every key of it
     }
 
 
-def _svg(figure: Any) -> str:
-    import matplotlib as mpl
-
+def _svg(figure: Any, title: str) -> str:
     written = io.StringIO()
-    with mpl.rc_context(_style()):
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
-    # The page gives size and font; nothing points outside.
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    # The page gives the font; names such as axes_1 would stand once per plot.
     text = re.sub(r'font: ([^;"]*?)px [^;"]*', r"font-size: \1px", text)
-    text = re.sub(r'xmlns:xlink="[^"]*"|xmlns="[^"]*"', "", text)
-    return re.sub(
-        r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
+    text = re.sub(r' id="[a-zA-Z]+[a-z.0-9]*_\d+"', "", text)
+    for drawn, name in PAINT.items():
+        text = text.replace(drawn, f"var({name}, {drawn})")
+    text = text.replace("#ffffff", "var(--paper, #ffffff)")
+    width, height = (72 * POINT_PIXELS * inches for inches in figure.get_size_inches())
+    opening = (
+        r'<svg viewBox="\1" '
+        f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{html.escape(title)}">'
     )
+    return re.sub(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', lambda m: m.expand(opening), text, count=1)
 
 
 def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
-    step = max(1, len(xs) // MOST_POINTS)
-    places = range(0, len(xs) - step + 1, step)
-    means = [sum(ys[place : place + step]) / step for place in places]
-    return [xs[place + step - 1] for place in places], means
+    """Every so many points, each the mean of what lies up to half a part of the curve away."""
+    half = len(xs) // SMOOTHED // 2
+    places = range(0, len(xs), max(1, len(xs) // MOST_POINTS))
+    parts = [ys[max(0, place - half) : place + half + 1] for place in places]
+    return [xs[place] for place in places], [sum(part) / len(part) for part in parts]

@@ -1,49 +1,51 @@
 """What happened, in one paragraph: sentences whose every number comes from an artifact."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from volano.core.finding import load_findings
-from volano.evaluate.gate import verdict_of
+from volano.study.found import Found
+from volano.study.words import SCRIPTED, count_of, measure_of
 
-if TYPE_CHECKING:
-    from volano.study.report import Found
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def paragraph(found: "Found") -> str:
+def paragraph(found: Found) -> str:
     """The sentences that the artifacts allow, in the order of the wheel."""
-    return " ".join(
-        sentence
-        for sentence in (
-            _data(found),
-            _models(found),
-            _people(found),
-            _failures(found),
-            _verdict(found),
-        )
-        if sentence
-    )
+    sentences = [_data(found), _models(found)]
+    for version in found.turns():
+        sentences += [_people(found, version), _failures(found, version), _verdict(found, version)]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _data(found: "Found") -> str:
-    collected, curated = found.stages.get("collected"), found.stages.get("curated")
+def _data(found: Found) -> str:
+    collected, curated = found.of("collected"), found.of("curated")
     if collected is None:
         return ""
-    said = f"{len(collected.corpus()):,} documents were collected"
+    manifest = collected.corpus().manifest
+    places = count_of(len(manifest["sources"]), "source")
+    said = f"{len(collected.corpus()):,} documents were collected from {places}"
     if curated is None:
         return f"{said}."
     megabytes = curated.corpus().manifest["text_bytes"] / 1e6
-    return f"{said}, and {len(curated.corpus()):,} of them ({megabytes:.1f} MB) kept for training."
+    return f"{said}; {len(curated.corpus()):,} of them ({megabytes:.1f} MB) were fit to learn from."
 
 
-def _models(found: "Found") -> str:
-    if "base" not in found.stages:
+def _models(found: Found) -> str:
+    base = found.of("base")
+    if base is None:
         return ""
-    report = found.stages.get("report")
-    said = "A small language model was trained on them from nothing"
-    if "sft" in found.stages:
-        said += ", taught to answer questions about them"
-    if "aligned" in found.stages:
-        said += ", and aligned to refuse what harms others"
+    if base.meta["identity"]["step"] == "import":
+        done = ["A finished language model was taken in"]
+    else:
+        parameters = base.bill().get("parameters")
+        of = f" of {parameters / 1e6:.2g} million parameters" if parameters else ""
+        done = [f"A language model{of} was trained on them from nothing"]
+    if found.of("sft") is not None:
+        done.append("taught to answer questions")
+    if found.of("aligned") is not None:
+        done.append("aligned to decline what would harm people")
+    said = done[0] if len(done) == 1 else f"{', '.join(done[:-1])} and {done[-1]}"
+    report = found.of("report")
     if report is None:
         return f"{said}."
     refused = report.report().find("refusal_unsafe", "aligned")
@@ -51,41 +53,77 @@ def _models(found: "Found") -> str:
     if refused is None or answered is None:
         return f"{said}."
     return (
-        f"{said}: version 1 refuses {100 * refused.value:.0f} % of unsafe requests that it has not "
-        f"seen and answers {100 * answered.value:.0f} % of harmless ones that look like them."
+        f"{said}: this is version 1. Of requests that it had never seen it declines "
+        f"{100 * refused.value:.0f} % of the unsafe ones and answers {100 * answered.value:.0f} % "
+        "of the harmless ones."
     )
 
 
-def _people(found: "Found") -> str:
-    users, ratings = found.last("users"), found.last("ratings")
+def _people(found: Found, version: int) -> str:
+    ratings = found.of("ratings", version)
     if ratings is None:
         return ""
-    if users is None:
-        return f"People left {len(ratings.corpus()):,} judgements of its answers."
-    return (
-        f"A scripted user (a program, no person) asked {len(users.corpus()):,} questions over HTTP "
-        "and rated each answer by the documentation."
-    )
+    table = ratings.to_arrow(["source", "request_id", "helpful"]).to_pylist()
+    asked: dict[str, set[str]] = {}
+    for row in table:
+        asked.setdefault(row["source"], set()).add(row["request_id"])
+    scripted = len(asked.pop(SCRIPTED, ()))
+    others = sum(map(len, asked.values()))
+    said = []
+    if scripted:
+        said.append(
+            f"Scripted users (a program, no person) put {count_of(scripted, 'question')} to "
+            f"version {version - 1} over HTTP and rated each answer"
+        )
+    if others:
+        said.append(f"{'people' if said else 'People'} judged {count_of(others, 'answer')}")
+    stars = [row["helpful"] for row in table if row["helpful"] is not None]
+    if not said:
+        return ""
+    sentence = ", and ".join(said)
+    if not stars:
+        return f"{sentence}."
+    poor = sum(each <= 2 for each in stars) / len(stars)
+    return f"{sentence}: {100 * poor:.0f} % got one or two stars of five."
 
 
-def _failures(found: "Found") -> str:
-    artifact = found.last("findings")
+def _failures(found: Found, version: int) -> str:
+    artifact = found.of("findings", version)
     findings = load_findings(artifact.folder) if artifact is not None else []
     asked = [each for each in findings if each.request is not None]
     if not asked:
         return ""
-    requested = found.last("requested")
-    made = f"{len(requested.corpus()):,} new conversations" if requested else "new data"
     titles = "; ".join(each.title for each in asked)
-    many = "cluster" if len(asked) == 1 else "clusters"
-    return f"The failures fell into {len(asked)} {many} ({titles}), which were met with {made}."
+    many = NUMBERS[len(asked)] if len(asked) < len(NUMBERS) else f"{len(asked)}"
+    said = f"What failed fell into {many} group{'' if len(asked) == 1 else 's'} ({titles})"
+    made = []
+    for stage, what in (("requested", "conversation"), ("requested-preferences", "pair")):
+        corpus = found.of(stage, version)
+        if corpus is not None and len(corpus.corpus()):
+            made.append(f"{len(corpus.corpus()):,} {what}s")
+    return f"{said}, and {' and '.join(made)} were made to mend it." if made else f"{said}."
 
 
-def _verdict(found: "Found") -> str:
-    gate = found.last("gate")
+def _verdict(found: Found, version: int) -> str:
+    gate = found.of("gate", version)
     if gate is None:
         return ""
-    verdict = verdict_of(gate.report().extra)
-    version = gate.name.rpartition("-")[2]
-    done = "was promoted" if verdict.promote else "was not promoted"
-    return f"Version {version}, trained on it, {done}: {verdict.reason}."
+    verdict: dict[str, Any] = gate.report().extra["verdict"]
+    tests = list(verdict["tests"])
+    better = next((each for each in tests if each["question"] == "better"), None)
+    said = f"Version {version} learnt from them"
+    if better is not None and better["test"] != "none":
+        low, high = (f"{100 * better[end]:.1f}" for end in ("low", "high"))
+        points = f"{abs(100 * better['difference']):.1f} points"
+        against = "better" if better["difference"] > 0 else "worse"
+        said += (
+            f". On the {better['n']:,} questions of these kinds that were kept back, it answers "
+            f"{points} {against} (95 % interval {low} to {high})"
+        )
+    lost = [measure_of(name).title.lower() for name in verdict["lost"]]
+    if verdict["promote"]:
+        return f"{said}, and nothing that is protected lost its margin: it was promoted."
+    if lost:
+        noun = "margin" if len(lost) == 1 else "margins"
+        said += f", but lost more than the {noun} allowed on {' and '.join(lost)}"
+    return f"{said}. It was not promoted."
