@@ -153,24 +153,35 @@ def test_the_report_is_one_page_that_loads_nothing(folder, store):
     # A plot refers to its own parts, by "#".
     loads = r"""(?:src|href|action)\s*=\s*["'](?!#)|url\((?!#)|<script|@import"""
     assert re.findall(loads, page) == []
-    for words in ("scripted user (a program, no person)", "The gate", "PSF-2.0", "<svg"):
+    for words in ("Scripted users (a program, no person)", "The gate", "PSF-2.0", "<svg"):
         assert words in page
     verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
-    assert (
-        f"Version 2, trained on it, {'was' if verdict['promote'] else 'was not'} promoted" in page
-    )
-    again = run_json(folder, "report", "tiny/python-docs")["report"]
-    assert Path(again).read_text() == page
+    assert f"Version 2 was {'' if verdict['promote'] else 'not '}promoted." in page
+    again = run_json(folder, "report", "tiny/python-docs")
+    assert Path(again["report"]).read_text() == page
+    assert again["gates"][0]["verdict"]["promote"] is verdict["promote"]
+
+
+def test_the_settings_on_the_page_are_a_recipe_that_makes_nothing_anew(folder, store):
+    from volano.study.found import find_stages
+    from volano.study.report_origin import settings_of
+
+    settings = settings_of(find_stages(store, NAME))
+    (folder / "again.yaml").write_text(settings)
+    stages = run_json(folder, "run", "again.yaml")
+    assert all(each["reused"] for each in stages)
+    assert "gate-2" in [each["stage"] for each in stages]
 
 
 def test_a_report_of_a_first_version_alone_is_shorter_and_of_nothing_none(folder, store):
-    from volano.study.report import Found, find_stages, render
+    from volano.study.found import Found, find_stages
+    from volano.study.report import render
 
     found = find_stages(store, NAME)
     first = {name: each for name, each in found.stages.items() if not name.endswith("-2")}
     page = render(Found(store, NAME, first))
     assert "The gate" not in page
-    assert "Stages on held-out items" in page
+    assert "Every stage on held-out items" in page
     only = {"collected": found.stages["collected"]}
     assert "documents were collected" in render(Found(store, NAME, only))
     said = run(folder, "report", "tiny-python-dosc", code=2).stderr
@@ -178,12 +189,15 @@ def test_a_report_of_a_first_version_alone_is_shorter_and_of_nothing_none(folder
 
 
 def test_what_people_and_models_write_is_escaped(store, monkeypatch):
-    from volano.study import report
+    from volano.study import report_models
+    from volano.study.found import find_stages
+    from volano.study.report import render
 
-    found = report.find_stages(store, NAME)
-    shown = [{"prompt": "<script>alert(1)</script>", "answers": {"base": "<img src=x>"}}]
-    monkeypatch.setattr(report, "_prompts", lambda found: shown)
-    page = report.render(found)
+    answer = {"text": "<img src=x>", "judged": ""}
+    shown = {"prompt": "<script>alert(1)</script>", "kind": "", "wanted": ""}
+    shown["answers"] = {"base": answer}
+    monkeypatch.setattr(report_models, "prompts_of", lambda found: [shown])
+    page = render(find_stages(store, NAME))
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;script&gt;" in page

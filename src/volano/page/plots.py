@@ -198,6 +198,7 @@ def _svg(figure: Any, title: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
     # The page gives the font; names such as axes_1 would stand once per plot.
     text = re.sub(r'font: ([^;"]*?)px [^;"]*', r"font-size: \1px", text)
+    text = re.sub(r'font-family: [^;"]*;? ?', "", text)
     text = re.sub(r' id="[a-zA-Z]+[a-z.0-9]*_\d+"', "", text)
     for drawn, name in PAINT.items():
         text = text.replace(drawn, f"var({name}, {drawn})")
@@ -212,7 +213,7 @@ def _svg(figure: Any, title: str) -> str:
 
 def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
     """Every so many points, each the mean of what lies up to half a part of the curve away."""
-    half = len(xs) // SMOOTHED // 2
+    half = max(len(xs) // SMOOTHED // 2, int(len(xs) >= SMOOTHED))
     places = range(0, len(xs), max(1, len(xs) // MOST_POINTS))
     parts = [ys[max(0, place - half) : place + half + 1] for place in places]
     return [xs[place] for place in places], [sum(part) / len(part) for part in parts]

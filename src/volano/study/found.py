@@ -40,17 +40,17 @@ class Found:
 
     def ordered(self) -> list[tuple[str, Artifact]]:
         """Stages in the order of their making: none before what it was made from."""
-        by_digest = {artifact.digest: name for name, artifact in self.stages.items()}
         done: dict[str, Artifact] = {}
+        begun: set[str] = set()
 
         def place(name: str) -> None:
-            if name not in done:
-                parents = self.stages[name].parents.values()
-                for parent in sorted(by_digest.get(each["digest"], "") for each in parents):
-                    # Equal contents share a digest, so a stage may seem to be its own parent.
-                    if parent and parent != name:
-                        place(parent)
-                done[name] = self.stages[name]
+            if name in begun or name not in self.stages:
+                return
+            begun.add(name)
+            # By name, since artifacts of equal content share a digest.
+            for parent in sorted(each["name"] for each in self.stages[name].parents.values()):
+                place(parent.removeprefix(f"{self.name}/"))
+            done[name] = self.stages[name]
 
         for name in sorted(self.stages, key=lambda name: (split_version(name)[1], name)):
             place(name)
@@ -80,7 +80,19 @@ def find_stages(store: Store, name: str) -> Found:
         known = sorted({label.partition("/")[0] for label in labels})
         remedy = did_you_mean(name, known) if known else "The store is empty."
         raise StoreError(f"nothing was made under the name '{name}'", str(store.folder), remedy)
-    return Found(store, name, stages)
+    return Found(store, name, _without_former_releases(stages))
+
+
+def _without_former_releases(stages: dict[str, Artifact]) -> dict[str, Artifact]:
+    # A version that the gate refuses is not released, and the label of one before it stays.
+    kept = dict(stages)
+    for name, artifact in stages.items():
+        stage, version = split_version(name)
+        aligned = stages.get("aligned" if version == FIRST else f"aligned-{version}")
+        released = artifact.parents.get("checkpoint") if stage == "released" else None
+        if aligned is not None and released is not None and released["digest"] != aligned.digest:
+            del kept[name]
+    return kept
 
 
 def split_version(name: str) -> tuple[str, int]:

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 from volano.core.artifact import Artifact
+from volano.core.finding import FINDINGS_FILE, load_findings
 from volano.core.release import aliases, current
 from volano.study.found import FIRST, Found, split_version
 from volano.study.words import PHASES, count_of, duration, size
@@ -91,13 +92,18 @@ def lineage_of(found: Found) -> dict[str, Any]:
 
 
 def releases_of(found: Found) -> list[dict[str, Any]]:
-    """The aliases that stand for a version of this recipe."""
+    """The aliases that stand for a version of this recipe, and whether it is the one shown."""
     rows = []
+    shown = {artifact.digest for artifact in found.versions("released").values()}
     for alias in aliases(found.store):
         standing = current(found.store, alias)
         if standing is not None and standing.name.startswith(f"{found.name}/"):
             stage, version = split_version(standing.name.partition("/")[2])
             title = f"version {version}" if stage == "released" else standing.name
+            if standing.digest not in shown:
+                title = (
+                    f"an earlier {title} ({standing.digest[:DIGEST_CHARACTERS]}), not shown here"
+                )
             rows.append({"alias": alias, "title": title, "reason": standing.reason})
     return rows
 
@@ -148,6 +154,8 @@ def content_of(name: str, artifact: Artifact) -> str:
     stage, _ = split_version(name)
     if stage == "gate" and "verdict" in artifact.report().extra:
         return "promote" if artifact.report().extra["verdict"]["promote"] else "refuse"
+    if (artifact.folder / FINDINGS_FILE).is_file():
+        return count_of(len(load_findings(artifact.folder)), "finding")
     if artifact.kind == "report":
         return count_of(len(artifact.report().measurements), "figure")
     return size(artifact.bytes)
@@ -185,9 +193,8 @@ def _line(found: Found) -> list[dict[str, str]]:
     names = ["collected", "curated", "tokens", "base", "sft", "aligned"]
     if version > FIRST:
         names += [f"{name}-{version}" for name in ("ratings", "findings", "sft", "aligned", "gate")]
-    released = next(reversed(found.versions("released")), None)
-    if released is not None:
-        names.append("released" if released == FIRST else f"released-{released}")
+    if found.of("released", version) is not None:
+        names.append("released" if version == FIRST else f"released-{version}")
     return [
         {
             "stage": name,
@@ -228,7 +235,7 @@ def _turn_settings(found: Found, version: int) -> dict[str, Any]:
     tuned, mixed = found.of("sft", version), found.of("conversations", version)
     asked = found.of("requested", version)
     if tuned is not None:
-        settings["epochs"] = _settings(tuned)["epochs"]
+        settings |= {key: each for key, each in _settings(tuned).items() if key == "epochs"}
         start = tuned.parents.get("base", {}).get("name", "")
         settings["start"] = "base" if start.endswith("/base") else "sft"
     if mixed is not None:

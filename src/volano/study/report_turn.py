@@ -26,13 +26,14 @@ GOOD_STARS = 4
 BETTER = "Is it better?"
 LABEL_CHARACTERS = 24
 GATE_PLOTTED = ("held_out_half", "held_out_half_choice", "half_ends")
-KINDS = {
-    "edit": "corrected answer",
-    "requested": "question made from the documents",
-    "choice": "chosen answer",
-    "reminder": "reminder of what was known",
-    "safe": "safe look-alike",
-    "unsafe": "unsafe look-alike",
+MADE = {
+    ("requested", "edit"): "corrected answers",
+    ("requested", "requested"): "questions made from documents",
+    ("requested-preferences", "edit"): "corrected answers as pairs",
+    ("requested-preferences", "choice"): "chosen answers as pairs",
+    ("requested-preferences", "reminder"): "reminders of what was asked and known",
+    ("requested-preferences", "safe"): "safe look-alikes as pairs",
+    ("requested-preferences", "unsafe"): "unsafe look-alikes as pairs",
 }
 
 
@@ -211,29 +212,18 @@ def _made(found: Found, version: int) -> tuple[dict[str, list[str]], dict[str, i
         artifact = found.of(stage, version)
         if artifact is None:
             continue
-        what = "question and answer" if stage == "requested" else "pair"
         left_out |= artifact.corpus().manifest.get("left_out", {})
         table = artifact.to_arrow(["kind", "source_ids"]).to_pylist()
         for row in table:
             for source in row["source_ids"] or ():
                 if source.startswith("finding:"):
-                    kind = KINDS.get(row["kind"], row["kind"])
-                    title = kind if stage == "requested" else f"{kind} ({what})"
+                    title = MADE.get((stage, row["kind"]), row["kind"])
                     made.setdefault(source.removeprefix("finding:"), Counter())[title] += 1
     said = {
-        finding: [_counted(title, n) for title, n in counts.most_common()]
+        finding: [f"{n:,} {title}" for title, n in counts.most_common()]
         for finding, counts in made.items()
     }
     return said, {reason.replace("_", " "): n for reason, n in left_out.items() if n}
-
-
-def _counted(title: str, number: int) -> str:
-    plain, _, pair = title.partition(" (")
-    plain = plain if number == 1 else plain.replace("question ", "questions ", 1)
-    if number != 1 and "questions " not in plain:
-        head, _, tail = plain.partition(" of ")
-        plain = f"{head}s of {tail}" if tail else f"{head}s"
-    return f"{number:,} {plain}" + (" as pairs" if pair else "")
 
 
 def _before_and_after(report: Report | None, finding: str) -> dict[str, Any] | None:
