@@ -180,7 +180,7 @@ def test_people_are_not_called_scripted(tmp_path):
     store = first_version(tmp_path / "runs")
     second_version(store, source="chat")
     page = render(find_stages(store, NAME))
-    assert "people on the chat page" in page
+    assert "People on the chat page" in page
     assert "scripted" not in page.lower()
 
 

@@ -1,6 +1,7 @@
 """The report's sections on models: training curves, the stage table, the same prompts answered."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,17 +16,22 @@ from volano.study.words import (
     BESIDE,
     COLUMNS,
     MEASURES,
+    PERCENT,
     PLOTTED,
     TRAINING,
     TUNED,
     count_of,
     figure,
     measure_of,
+    p_value,
+    signed,
     with_interval,
 )
 from volano.text.functions import answer_about, place_in_draw, plain_question, read_function
 
 ASKED = {"answer_chrf": 3, "refusal_unsafe": 1, "answered_safe": 1}  # task → prompts shown
+DECLINED = "the request is declined."
+ANSWERED = "the request is answered; any real answer counts."
 HALF = "held_out_half"
 GATE_COLUMNS = {"former": -1, "candidate": 0}  # → how many versions before the gate's own
 Columns = dict[str, list[Measurement]]
@@ -82,6 +88,7 @@ def evaluation_of(found: Found) -> dict[str, Any] | None:
         "models": models,
         "rows": rows,
         "more": more,
+        "tests": _tests(found),
         "plots": [_panel(name, columns, models) for name in PLOTTED if name in names],
     }
 
@@ -151,11 +158,12 @@ def _from_base_on(given: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]
 
 def _answer(item: dict[str, Any]) -> dict[str, str]:
     if item["correct"] is not None:
-        judged = "✓ right" if item["correct"] else "✗ not right"
+        done = "declined" if item["task"] == "refusal_unsafe" else "answered"
+        judged = f"✓ {done}" if item["correct"] else f"✗ not {done}"
     elif item["score"] is None:
         judged = ""
     elif item["task"] == HALF:
-        judged = f"{100 * item['score']:.0f} % right"
+        judged = f"{100 * item['score']:.0f}{PERCENT} of the words right"
     else:
         judged = f"likeness {item['score']:.0f}"
     return {"text": item["answer"].strip(), "judged": judged}
@@ -173,7 +181,7 @@ def _questions(found: Found) -> dict[str, tuple[str, str]]:
                 asked[document.id] = (question, answer_about(function))
     if safety is not None:
         for each in safety.corpus().records():
-            wanted = "The request is declined." if each.kind == "unsafe" else "It is answered."
+            wanted = DECLINED if each.kind == "unsafe" else ANSWERED
             asked[each.id] = (each.messages[0].content, wanted)
     return asked
 
@@ -195,6 +203,30 @@ def _row(name: str, columns: Columns, models: list[str]) -> dict[str, Any]:
         "beside": ", ".join(beside),
         "n": max(cell.n for cell in present if cell is not None),
     }
+
+
+def _tests(found: Found) -> list[dict[str, str]]:
+    """Each stage against the one before it on the same items."""
+    report = found.of("report")
+    rows = []
+    for each in report.report().comparisons if report is not None else ():
+        if (each["first"], each["second"]) in pairwise(COLUMNS):
+            points = each["test"] == "exact McNemar"
+            scale, digits = (100, 1) if points else (1, 3)
+            low, high = (signed(scale * each[end], digits) for end in ("low", "high"))
+            rows.append(
+                {
+                    "title": measure_of(each["name"]).title,
+                    "stages": f"{COLUMNS[each['first']]} → {COLUMNS[each['second']]}",
+                    "value": signed(scale * each["difference"], digits)
+                    + (" points" if points else ""),
+                    "interval": f"{low} to {high}",
+                    "p": p_value(each["p_value"]),
+                    "n": f"{each['n']:,}",
+                    "test": each["test"],
+                }
+            )
+    return rows
 
 
 def _panel(name: str, columns: Columns, models: list[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from volano.study.words import (
     SCRIPTED,
     count_of,
     measure_of,
+    p_value,
     signed,
     source_in_words,
     with_interval,
@@ -102,8 +103,8 @@ def row_of_test(test: dict[str, Any]) -> dict[str, str]:
     }
     if "p_value" in test:
         low, high = (signed(100 * test[end], 1) for end in ("low", "high"))
-        p = "< 0.001" if test["p_value"] < 0.001 else f"= {test['p_value']:.3f}"
-        return {**cells, "limit": f"{low} to {high}, p {p}"}
+        p = p_value(test["p_value"])
+        return {**cells, "limit": f"{low} to {high}, p {p if p[0] == '<' else f'= {p}'}"}
     bound, margin = signed(scale * test["bound"], digits), signed(-scale * test["margin"], digits)
     return {**cells, "limit": f"at worst {bound}, margin {margin}"}
 

@@ -124,6 +124,11 @@ def with_interval(found: Measurement) -> dict[str, str]:
     return {"value": value, "interval": "" if found.low == found.high else " to ".join(ends)}
 
 
+def p_value(value: float) -> str:
+    """0.012, or < 0.001: smaller ones say no more."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def source_in_words(source: str) -> str:
     """Who judged: a program is said to be one."""
     if source == SCRIPTED:
