@@ -43,12 +43,12 @@ def open(folder: "Path | str" = "runs") -> "Store":  # noqa: A001  (volano.open 
 
 
 def run(recipe: str, *overrides: str, store: "Path | str" = "runs") -> Any:
-    """Run a recipe (a shipped name or a file) and give the outcome of each stage.
+    """Run a recipe (a shipped name or a file), its turn included: the outcome of each stage.
 
     volano.run("tiny/python-docs", "pretrain.tokens=50k", store="runs")
     """
     loaded = import_module("volano.study.recipe").load_recipe(recipe, overrides)
-    return import_module("volano.study.run").run(loaded, open(store))
+    return import_module("volano.study.whole").run_whole(loaded, open(store))[0]
 
 
 class _Phase(ModuleType):

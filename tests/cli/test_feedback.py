@@ -90,9 +90,9 @@ def test_the_artifacts_that_hold_erased_events_are_named(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list"], "no such file"),
-        (["export"], "no such file"),
-        (["delete", "--person", "ann"], "no such file"),
+        (["list"], "no feedback there yet"),
+        (["export"], "no feedback there yet"),
+        (["delete", "--person", "ann"], "no feedback there yet"),
         (["delete"], "Give --person or --request."),
         (["delete", "--person", "a", "--request", "b"], "Give --person or --request."),
         (["import", "absent.jsonl"], "absent.jsonl: no such file"),

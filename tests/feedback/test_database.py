@@ -308,7 +308,7 @@ def test_a_file_that_is_no_database_is_named(path):
 
 
 def test_an_absent_file_is_not_made_by_a_reader(path):
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="no feedback there yet"):
         Database.open(str(path), create=False)
     assert not path.exists()
 

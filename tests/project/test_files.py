@@ -22,6 +22,16 @@ def test_the_median_module_has_at_most_200_lines(root):
     assert median(counts) <= 200
 
 
+def test_stand_ins_of_tests_have_names_of_their_own(root):
+    # Every folder of tests is on the path: of two files with one name, one would hide the other.
+    names = [
+        path.name
+        for path in (root / "tests").glob("*/*.py")
+        if path.name != "conftest.py" and not path.name.startswith("test_")
+    ]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 def test_every_module_opens_with_why_it_exists(root):
     silent = [
         str(path.relative_to(root))

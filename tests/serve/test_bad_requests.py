@@ -113,6 +113,37 @@ def test_a_page_that_calls_the_server_by_another_name_is_refused(serve):
     assert post(port, asking(), host=f"localhost:{port}").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}],
+)
+def test_a_page_of_another_origin_needs_a_key(serve, headers):
+    port = serve()
+    refused = post(
+        port, asking(), **{name.replace("-", "_"): each for name, each in headers.items()}
+    )
+    assert (refused.status_code, error(refused)["type"]) == (403, "permission_error")
+    assert post(port, asking(), origin=f"http://127.0.0.1:{port}").status_code == 200
+    keyed = serve(keys=["secret"])
+    assert post(keyed, asking(), authorization="Bearer secret", **headers).status_code == 200
+
+
+def test_health_is_open_to_all_and_names_no_model(serve):
+    port = serve(keys=["secret"])
+    found = httpx.get(f"http://127.0.0.1:{port}/healthz")
+    assert found.json() == {"status": "ok", "answering": 0, "waiting": 0}
+
+
+def test_an_answer_can_be_had_again_by_the_seed_that_was_kept(serve, kept):
+    port = serve(recorder=kept)
+    sampled = post(port, asking(temperature=1.5, n=2)).json()["choices"]
+    seeds = [each.settings["seed"] for each in kept.exchanges]
+    assert len(set(seeds)) == 2
+    for seed, choice in zip(seeds, sampled, strict=True):
+        again = post(port, asking(temperature=1.5, seed=seed)).json()["choices"][0]
+        assert again["message"]["content"] == choice["message"]["content"]
+
+
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic secret", "secret2"])
 def test_without_the_key_nothing_but_health_answers(serve, header):
     port = serve(keys=["secret"])
@@ -167,7 +198,7 @@ def test_a_client_that_hangs_up_gives_its_slot_back(serve, stream, monkeypatch):
 
 
 def load(port):
-    return httpx.get(f"http://127.0.0.1:{port}/healthz").json()["models"]["tiny"]
+    return httpx.get(f"http://127.0.0.1:{port}/healthz").json()
 
 
 def wait_for(condition, seconds=10):

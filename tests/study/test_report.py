@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from toy_run import (
+from toy_wheel import (
     ANSWER,
     NAME,
     SCRIPT,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import volano
 
+import volano as volano_package
 from volano.core.finding import load_findings
 from volano.core.records import Preference, table_of
 from volano.core.release import release_history
@@ -47,6 +49,15 @@ def store(folder):
     return Store(folder / "runs")
 
 
+@pytest.fixture
+def unheard(folder, tmp_path):
+    """The same store, and nobody has said anything."""
+    shutil.copytree(
+        folder / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("feedback.sqlite*")
+    )
+    return tmp_path
+
+
 def run(folder, *arguments, code=0):
     done = volano(*arguments, "--store", "runs", cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
@@ -67,6 +78,38 @@ def test_every_stage_of_both_turns_is_there_and_made_once(folder):
     for name in ("released", "users-2", "ratings-2", "findings-2", "requested-2", "gate-2"):
         assert name in names
     assert all(each["reused"] for each in stages)
+
+
+def test_the_plan_a_phase_and_python_know_of_the_turn(folder, store):
+    plan = run_json(folder, "run", *TINY, "--plan")
+    verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
+    assert [each["stage"] for each in plan][-2 if verdict["promote"] else -1] == "gate-2"
+    assert all(each["reuse"] for each in plan)
+    only = run_json(folder, "run", *TINY, "--only", "diagnose")
+    assert [(each["stage"], each["reused"]) for each in only] == [
+        ("findings-2", True), ("requested-2", True), ("requested-preferences-2", True),
+    ]  # fmt: skip
+    outcomes = volano_package.run(*TINY, store=folder / "runs")
+    assert [each.stage.name for each in outcomes] == [each["stage"] for each in plan]
+
+
+def test_a_turn_waits_for_feedback_where_nobody_is_scripted(unheard):
+    done = run(unheard, "run", *TINY, "users=off")
+    assert "The turn waits for feedback" in done.stdout
+    plan = run_json(unheard, "run", *TINY, "users=off", "--plan")
+    assert plan[-1]["stage"] == "released"
+    said = run(unheard, "turn", *TINY, "users=off", code=2).stderr
+    assert "no feedback there yet. Serve a model" in said
+
+
+def test_scripted_feedback_that_was_deleted_is_asked_for_again(unheard):
+    said = run(unheard, "run", *TINY, code=2).stderr
+    users = re.search(r"Delete (\S+/users-2-\w+), and they are asked again", said).group(1)
+    shutil.rmtree(users)
+    again = run_json(unheard, "run", *TINY)
+    made = [each["stage"] for each in again if not each["reused"]]
+    # At another time, but the same: nothing is asked for or trained anew.
+    assert made == ["users-2", "ratings-2", "findings-2"]
 
 
 def test_scripted_people_are_labelled_and_rate_over_http(folder, store):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS = 5
 EXCERPT_CHARACTERS = 48
-DEFAULT_FILE = "feedback.sqlite"
 
 DatabaseOption = Annotated[
     str,
@@ -46,11 +45,6 @@ app = typer.Typer(
 def register(main: typer.Typer) -> None:
     """Add the verbs of this file."""
     main.add_typer(app)
-
-
-def database_url(url: str, store: Path) -> str:
-    """The database that is named, or the store's own."""
-    return url or str(store / DEFAULT_FILE)
 
 
 @app.command("import")
@@ -211,6 +205,7 @@ def delete(
 @contextmanager
 def _opened(url: str, store: Path, *, create: bool = False) -> Iterator["Database"]:
     from volano.core.errors import MissingExtra
+    from volano.core.feedback import default_database
 
     try:
         from volano.feedback.database import Database
@@ -218,7 +213,7 @@ def _opened(url: str, store: Path, *, create: bool = False) -> Iterator["Databas
         raise MissingExtra(
             f"{missing.name} is not installed", "feedback", "Run `pip install 'volano[serve]'`."
         ) from None
-    database = Database.open(database_url(url, store), create=create)
+    database = Database.open(url or default_database(store), create=create)
     try:
         yield database
     finally:

@@ -41,27 +41,22 @@ def run(
         _print_plan(settings, opened, json)
         return
     from volano.cli.stages import finish, reporter
-    from volano.study.run import run as run_recipe
+    from volano.study.whole import run_only, run_whole
 
     if not json:
         print_heading(settings, opened)
-    if settings.turn is not None and only is None:
-        from volano.study.serving import require_extra
-
-        require_extra()
-        from volano.cli.turn import print_turn
-        from volano.study.turn import turn
-
-        turned = turn(settings, opened, version=2, silent=json, report=reporter(opened, json))
-        finish(turned.outcomes, opened, json)
-        if not json:
-            from volano.cli.report import write_and_tell
-
-            print_turn(turned)
-            write_and_tell(opened, settings.name)
+    told = reporter(opened, json)
+    if only is not None:
+        finish(run_only(settings, opened, only, silent=json, report=told), opened, json)
         return
-    outcomes = run_recipe(settings, opened, only=only, silent=json, report=reporter(opened, json))
+    outcomes, turned = run_whole(settings, opened, silent=json, report=told)
     finish(outcomes, opened, json)
+    if turned is not None and not json:
+        from volano.cli.report import write_and_tell
+        from volano.cli.turn import print_turn
+
+        print_turn(turned)
+        write_and_tell(opened, settings.name)
 
 
 def print_heading(recipe: Any, store: Any) -> None:

@@ -43,8 +43,8 @@ def serve(
 ) -> None:
     """Serve a checkpoint at /v1 as OpenAI does, and keep what people say of its answers."""
     from volano.core.errors import StoreError
+    from volano.core.feedback import default_database
     from volano.core.store import Store
-    from volano.study.run import database_url as default_url
     from volano.study.serving import joined, require_extra
 
     require_extra()
@@ -56,14 +56,18 @@ def serve(
     from volano.feedback.database import Database
     from volano.serve.limits import LOOPBACK as NAMES
     from volano.serve.limits import Limits
+    from volano.serve.served import ServedModel
     from volano.serve.server import listen, run
 
     opened = Store(store)
     found = [_resolve(opened, reference) for reference in dict.fromkeys(checkpoints)]
     socket = listen(host, port)  # before anything is loaded: a taken port costs no minute
     try:
-        models = [_served(each, slots, waiting) for each in found]
-        database = Database.open(database_url or default_url(opened))
+        models = [
+            ServedModel(name, folder, checkpoint=path, digest=digest, slots=slots, waiting=waiting)
+            for name, folder, path, digest in found
+        ]
+        database = Database.open(database_url or default_database(opened.folder))
         try:
             limits = Limits(max_body_bytes, requests_per_minute, NAMES if host in LOOPBACK else ())
             application = joined(models, database, keys=keys, limits=limits)
@@ -91,15 +95,6 @@ def _resolve(store: Any, reference: str) -> tuple[str, Path, str, str]:
             f"this is a {artifact.kind}, not a checkpoint", reference, "Name a checkpoint."
         )
     return reference.removeprefix("@"), artifact.folder, store.path_of(artifact), artifact.digest
-
-
-def _served(found: tuple[str, Path, str, str], slots: int, waiting: int) -> Any:
-    from volano.study.serving import served_folder
-
-    name, folder, checkpoint, digest = found
-    return served_folder(
-        name, folder, checkpoint=checkpoint, digest=digest, slots=slots, waiting=waiting
-    )
 
 
 def _announce(address: str, names: list[str]) -> None:

@@ -6,8 +6,8 @@ import typer
 
 from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
+PRODUCTION = "production"  # as in core.release, which would cost every --help an Arrow import
 AliasOption = Annotated[str, typer.Option("--alias", help="The release, without its @.")]
-PRODUCTION = "production"
 
 
 def register(app: typer.Typer) -> None:

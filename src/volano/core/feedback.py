@@ -10,11 +10,13 @@ becomes data is a `Rating` (records), whose `source_ids` name the event as `feed
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from volano.core.errors import DataError, did_you_mean
 from volano.core.records import Message
 
+DATABASE_FILE = "feedback.sqlite"
 AXES = ("helpful", "harmless", "honest")
 LOWEST, HIGHEST = 1, 5  # stars of each axis
 TRAINING = "training"  # the consent under which an event may become training data
@@ -68,6 +70,11 @@ class Event:
     comment: str | None = None
     who: str | None = None
     consent: str | None = None
+
+
+def default_database(store: Path) -> str:
+    """Where the feedback of a store lies unless a recipe or a flag says otherwise: a URL."""
+    return f"sqlite:///{store.absolute() / DATABASE_FILE}"
 
 
 class Recorder(Protocol):

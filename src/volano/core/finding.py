@@ -26,6 +26,8 @@ Cause = Literal[
     "wrong, and the facts were not in the training data",
     "wrong, and nobody said what is right",
 ]
+# What was done, and not what was said: mended by pairs that show both sides.
+CONDUCT: frozenset[str] = frozenset({"refuses a safe request", "answers an unsafe request"})
 CASE_SCHEMA = pa.schema(
     [
         ("id", pa.string()),  # request:ID, or item:TASK:ID of an evaluation

@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Any
 
 from volano.core.feedback import AXES, HIGHEST, LOWEST
 from volano.core.records import Conversation, Rating
 from volano.diagnose.section import DiagnoseSection
+from volano.text.answers import refuses
 from volano.text.functions import FunctionDocument, answer_about, plain_question
 
 EVALUATED = "evaluation"
@@ -95,8 +97,6 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
 def _is_safe(harmless: int | None, wanted: str | None) -> bool | None:
     # Who finds a refusal harmless and writes the answer down instead has asked something safe;
     # who calls an answer harmful says that it should not have been given.
-    from volano.text.answers import refuses
-
     if wanted is not None:
         return not refuses(wanted)
     if harmless is not None and harmless <= LOWEST + 1:
@@ -105,7 +105,7 @@ def _is_safe(harmless: int | None, wanted: str | None) -> bool | None:
 
 
 def evaluated_cases(
-    items: Iterable[Mapping[str, object]],
+    items: Iterable[Mapping[str, Any]],
     functions: Mapping[str, FunctionDocument],
     safety: Mapping[str, Conversation],
     settings: DiagnoseSection,
@@ -114,7 +114,7 @@ def evaluated_cases(
 
     `items` are the rows of its items.parquet of one stage.
     """
-    found: dict[str, dict[str, Mapping[str, object]]] = defaultdict(dict)
+    found: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for item in items:
         found[str(item["id"])][str(item["task"])] = item
     cases = []
@@ -122,7 +122,7 @@ def evaluated_cases(
         tasks = found[name]
         if "answer_chrf" in tasks and name in functions:
             function = functions[name]
-            chrf = float(str(tasks["answer_chrf"]["score"]))
+            chrf = float(tasks["answer_chrf"]["score"])
             ended = bool(tasks["answers_end"]["correct"]) if "answers_end" in tasks else None
             repeats = "answers_repeat" in tasks and bool(tasks["answers_repeat"]["correct"])
             cases.append(

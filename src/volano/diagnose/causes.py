@@ -8,8 +8,6 @@ from volano.core.finding import Cause
 from volano.diagnose.cases import Case
 from volano.text.answers import refuses, repeats
 
-CONDUCT: frozenset[Cause] = frozenset({"refuses a safe request", "answers an unsafe request"})
-
 
 def cause_of(case: Case, documents: Sequence[str], trained: set[str]) -> Cause:
     """The first rule that applies.

@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from volano.core.finding import DataRequest, Finding
+from volano.core.finding import CONDUCT, DataRequest, Finding
 from volano.core.records import Conversation, Document, Message, Preference
-from volano.diagnose.causes import CONDUCT
 from volano.diagnose.facts import FieldIndex, fields_of
 from volano.diagnose.patterns import Pattern
 from volano.diagnose.section import RequestedSection

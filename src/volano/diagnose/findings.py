@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from volano.core.files import json_digest
-from volano.core.finding import Cause, Finding
+from volano.core.finding import CONDUCT, Cause, Finding
 from volano.diagnose.cases import Case
-from volano.diagnose.causes import CONDUCT, cause_of, main_cause
+from volano.diagnose.causes import cause_of, main_cause
 from volano.diagnose.clusters import Cluster, cluster_prompts, distinguishing
 from volano.diagnose.facts import FieldIndex, about
 from volano.diagnose.patterns import Pattern, forms_of, patterns_of

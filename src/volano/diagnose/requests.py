@@ -9,9 +9,8 @@ of request with the right and the wrong answer side by side.
 from collections import Counter
 from collections.abc import Sequence
 
-from volano.core.finding import DataRequest, Finding
+from volano.core.finding import CONDUCT, DataRequest, Finding
 from volano.diagnose.cases import Case
-from volano.diagnose.causes import CONDUCT
 from volano.diagnose.facts import FieldIndex
 from volano.diagnose.patterns import Pattern
 from volano.diagnose.section import DiagnoseSection

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from volano.core.recipe import Count, Section
+from volano.core.recipe import Count, Section, Switch
 
 
 class DiagnoseSection(Section):
@@ -52,7 +52,7 @@ class RequestedSection(Section):
         "finding, with twice as many former ones. Source: without them it undoes what fine-tuning "
         "has just taught (docs/log.md).",
     )
-    from_corpus: bool = Field(
+    from_corpus: Switch = Field(
         default=True,
         description="Whether the corpus is asked too; off, only edits and choices are learnt from.",
     )

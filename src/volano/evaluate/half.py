@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from volano.core.finding import CONDUCT
 from volano.core.records import Message
 from volano.evaluate.overlap import lexical_share, shared_words
 from volano.evaluate.reference import exact, word_f1
@@ -54,9 +55,6 @@ def held_out_cases(cases: Sequence[Row], findings: Sequence[str]) -> list[Row]:
 
 def _can_be_scored(case: Row) -> bool:
     return case["cause"] in CONDUCT or case["wanted"] is not None
-
-
-CONDUCT = ("refuses a safe request", "answers an unsafe request")
 
 
 def measure_half(stage: Stage, cases: Sequence[Row], *, max_tokens: int) -> list[Item]:

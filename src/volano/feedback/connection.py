@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from volano.core.errors import DataError, MissingExtra, RunFailed, StoreError, VolanoError
+from volano.core.feedback import DATABASE_FILE
 from volano.core.files import explained
 from volano.core.recipe import require_file
 
@@ -27,11 +28,19 @@ BUSY_SECONDS = 5.0  # a writer waits this long for another one
 POOL_CONNECTIONS, MORE_CONNECTIONS = 8, 32  # above the 40 threads of a server's pool in all
 WRITES = "volano_writes"  # execution option of a transaction that will write
 _AGAIN = "Try again: nothing was written."
+NO_FEEDBACK = (
+    "Serve a model and rate its answers (volano serve @production), or import logs "
+    "(volano feedback import)."
+)
 FORMS = "Name a file, sqlite:///FILE or postgresql://USER@HOST/DATABASE."
 
 
 class DatabaseUnavailable(RunFailed):
     """Locked, gone, full or out of reach: nothing was written, and it may work later."""
+
+
+class NoFeedback(DataError):
+    """Nobody has said anything of this store's models so far."""
 
 
 def read_url(url: str) -> URL:
@@ -64,10 +73,10 @@ def shown(url: URL) -> str:
 
 def connect(url: URL, *, create: bool = True) -> Engine:
     """An engine for the URL. Nothing is opened yet, but a SQLite file is made where none is, if
-    `create`; otherwise DataError."""
+    `create`; otherwise DataError, and NoFeedback where a store has none."""
     if url.drivername == "sqlite":
         if not create:
-            require_file(Path(str(url.database)))
+            _require_feedback(Path(str(url.database)))
         return _sqlite(Path(str(url.database)))
     if find_spec("psycopg") is None:
         remedy = "Run `pip install 'volano[postgresql]'`."
@@ -81,6 +90,12 @@ def connect(url: URL, *, create: bool = True) -> Engine:
     )
     event.listen(engine, "connect", _commit_to_disk)
     return engine
+
+
+def _require_feedback(path: Path) -> None:
+    if path.name == DATABASE_FILE and not path.exists():
+        raise NoFeedback("no feedback there yet", str(path), NO_FEEDBACK)
+    require_file(path)
 
 
 def file_mark(path: Path) -> tuple[int, int] | None:

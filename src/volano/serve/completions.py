@@ -6,6 +6,7 @@ that feedback on it is never feedback on something unknown.
 
 import asyncio
 import json
+import random
 import sys
 import time
 import uuid
@@ -44,6 +45,12 @@ class Asked:
     consent: str | None
     echoes: list[str] = field(default_factory=list)
     created: int = field(default_factory=lambda: int(time.time()))
+    drawn: int = field(default_factory=lambda: random.getrandbits(31))
+
+    @property
+    def seed(self) -> int:
+        """The seed that was asked for, or one that is drawn once and kept with the exchange."""
+        return self.drawn if self.options.seed is None else self.options.seed
 
     @property
     def object(self) -> str:
@@ -163,15 +170,13 @@ async def _all_answers(asked: Asked) -> list[Answer]:
 
 def _stream(asked: Asked, place: int, answer: Answer) -> AsyncGenerator[str, None]:
     options = asked.options
-    # Several answers to one prompt must differ; without a seed they do anyway.
-    seed = None if options.seed is None else options.seed + place
     return asked.model.answer(
         asked.prompts[place],
         answer,
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         top_p=options.top_p,
-        seed=seed,
+        seed=asked.seed + place,  # several answers to one prompt must differ
         stop=options.stop,
         top_log_probs=options.top_log_probs,
     )
@@ -207,7 +212,6 @@ async def _keep(asked: Asked, answers: Sequence[Answer], recorder: Recorder | No
         "temperature": options.temperature,
         "top_p": options.top_p,
         "max_tokens": options.max_tokens,
-        "seed": options.seed,
     }
     exchanges = [
         Exchange(
@@ -220,7 +224,7 @@ async def _keep(asked: Asked, answers: Sequence[Answer], recorder: Recorder | No
             ended=answer.ended,
             who=options.user,
             consent=asked.consent,
-            settings=settings,
+            settings={**settings, "seed": asked.seed + place},
         )
         for place, answer in enumerate(answers)
     ]

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from volano.page.security import is_of_another_origin
 from volano.serve.errors import ApiError, error_body
 
 Scope: TypeAlias = dict[str, Any]
@@ -88,6 +89,9 @@ class Gatekeeper:
         if limits.hosts and host not in limits.hosts:
             return 421, f"This server is not called {host!r}.", {}
         key = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        if not key and is_of_another_origin(headers, headers.get("host", "")):
+            # No page that somebody happens to visit may ask a server on his own machine.
+            return 403, "A page of another origin asks, and shows no key.", {}
         public = any(path == each or path.startswith(f"{each}/") for each in self._public)
         if self._keys and not public and not self._keys.opens(key):
             what = "Wrong key." if key else "A key is needed: Authorization: Bearer KEY."

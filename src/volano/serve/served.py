@@ -1,7 +1,6 @@
 """A checkpoint that is served: its engine, its tokenizer, and its answers as a stream."""
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -110,7 +109,7 @@ class ServedModel:
         max_tokens: int | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
-        seed: int | None = None,
+        seed: int = 0,
         stop: Sequence[str] = (),
         top_log_probs: int | None = None,
     ) -> AsyncGenerator[str, None]:
@@ -135,7 +134,7 @@ class ServedModel:
                 on_end=put,
                 temperature=temperature,
                 top_p=top_p or 1e-6,
-                seed=random.getrandbits(63) if seed is None else seed % 2**63,
+                seed=seed % 2**63,
                 stop_ids=self.stop_ids,
                 top_log_probs=top_log_probs,
             )

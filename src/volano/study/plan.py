@@ -7,9 +7,11 @@ from typing import Any
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
 from volano.core.store import Order, Store
+from volano.evaluate.gate import verdict_of
 from volano.study.recipe import Recipe
 from volano.study.run import order_of
-from volano.study.wheel import stages_of
+from volano.study.wheel import Stage
+from volano.study.whole import whole_stages
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,15 @@ class Intention:
 def plan(
     recipe: Recipe, store: Store, given: Mapping[str, Artifact] | None = None
 ) -> list[Intention]:
-    """The intentions of `run` with the same arguments; nothing is made."""
+    """The intentions of a whole run; nothing is made.
+
+    A version that the gate has refused already is not going to be released.
+    """
     present = dict(given or {})
     rebuilt: set[str] = set()
     intentions = []
-    for stage in stages_of(recipe):
-        if stage.name in present:
+    for stage in whole_stages(recipe, store):
+        if stage.name in present or _is_refused(stage, present):
             continue
         former = _former(store, f"{recipe.name}/{stage.name}")
         seconds = former.bill().get("seconds") if former else None
@@ -50,6 +55,11 @@ def plan(
             seconds = 0.0
         intentions.append(Intention(stage.name, stage.phase, found is not None, why, seconds))
     return intentions
+
+
+def _is_refused(stage: Stage, present: Mapping[str, Artifact]) -> bool:
+    gate = present.get(stage.inputs.get("gate", ""))
+    return gate is not None and not verdict_of(gate.report().extra).promote
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from volano.core.artifact import Artifact
 from volano.core.errors import RecipeError, StoreError, did_you_mean
+from volano.core.feedback import default_database
 from volano.core.store import Order, Store
 from volano.study.recipe import Recipe
 from volano.study.wheel import Stage, stages_of
@@ -26,6 +27,7 @@ def run(
     store: Store,
     *,
     only: str | None = None,
+    stages: list[Stage] | None = None,
     given: Mapping[str, Artifact] | None = None,
     targets: Iterable[str] | None = None,
     silent: bool = False,
@@ -34,9 +36,10 @@ def run(
     """Make every stage of the recipe, in order, and report each as it ends.
 
     `only` names a phase: its stages are made and all others must exist. `given` puts an artifact
-    in the place of a stage; `targets` makes only those stages and what they need.
+    in the place of a stage; `targets` makes only those stages and what they need. `stages` are
+    those of the first version unless others are given.
     """
-    stages = stages_of(recipe)
+    stages = stages_of(recipe) if stages is None else stages
     if only is not None and only not in {each.phase for each in stages}:
         known = dict.fromkeys(each.phase for each in stages)
         raise RecipeError(f"no phase '{only}' in this recipe", "--only", did_you_mean(only, known))
@@ -96,7 +99,7 @@ def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, A
     inputs = {name: present[source] for name, source in stage.inputs.items()}
     section = stage.section
     if "database_url" in type(section).model_fields and not getattr(section, "database_url", ""):
-        section = section.model_copy(update={"database_url": database_url(store)})
+        section = section.model_copy(update={"database_url": default_database(store.folder)})
     return store.order(
         stage.step,
         section,
@@ -104,11 +107,6 @@ def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, A
         name=f"{recipe.name}/{stage.name}",
         seed=recipe.seed,
     )
-
-
-def database_url(store: Store) -> str:
-    """Where a store's feedback lies unless a recipe or a flag says otherwise."""
-    return f"sqlite:///{store.folder / 'feedback.sqlite'}"
 
 
 def needed(

@@ -5,7 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from volano.core.recipe import Count, Runtime, Section, Switch
+from volano.core.recipe import Count, Runtime, Section
+from volano.core.release import PRODUCTION
+from volano.diagnose.section import RequestedSection
+from volano.finetune.section import MixtureSection
 from volano.text.functions import QUESTIONS
 
 FIELDS = ("name", "answer")  # what a question may take from a function's documentation
@@ -33,7 +36,7 @@ class AskSection(Section):
         return self
 
 
-class TurnSection(Section):
+class TurnSection(RequestedSection, MixtureSection):
     """How the next version is made of what was asked for.
 
     It is fine-tuned on the requested conversations beside some of the former ones, then aligned as
@@ -42,34 +45,25 @@ class TurnSection(Section):
 
     start: Literal["sft", "base"] = Field(
         default="sft",
-        description="Which checkpoint of the former version is trained further: `sft` learns "
-        "little besides the new, `base` learns everything again.",
-    )
-    replay: Count = Field(
-        default=8000,
-        ge=0,
-        description="Conversations of the former version that come again. Source: docs/log.md.",
+        description="Which checkpoint is trained further: the former version's `sft` learns little "
+        "besides the new, `base` learns everything again.",
     )
     epochs: float = Field(default=1.0, gt=0, description="Times over the conversations.")
-    edit_repeats: int = Field(
-        default=1, ge=0, description="Times that an edited answer comes among the new records."
-    )
-    reminders: Count = Field(
-        default=1000,
-        ge=0,
-        description="Questions in a new form that alignment is reminded of, at most, for each "
-        "finding, with twice as many former ones. Source: without them it undoes what fine-tuning "
-        "has just taught (docs/log.md).",
-    )
-    from_corpus: Switch = Field(
-        default=True,
-        description="Whether the corpus is asked for records; off, only edits and choices are.",
-    )
     release: str = Field(
-        default="production",
+        default=PRODUCTION,
         pattern=r"^[a-z0-9][a-z0-9_-]*$",
         description="The alias that moves when the gate lets the new version pass.",
     )
+
+    def requested(self) -> RequestedSection:
+        """The settings of the steps that meet the requests."""
+        return RequestedSection(
+            **{name: getattr(self, name) for name in RequestedSection.model_fields}
+        )
+
+    def mixture(self) -> MixtureSection:
+        """The settings of the step that joins new and former conversations."""
+        return MixtureSection(**{name: getattr(self, name) for name in MixtureSection.model_fields})
 
 
 class UsersSection(Section):

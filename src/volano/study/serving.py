@@ -2,39 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from volano.core.artifact import Artifact
 from volano.core.errors import MissingExtra
 
 PAGES = ("/", "/chat", "/static")  # they ask for a key themselves
-
-
-def served(
-    name: str, artifact: Artifact, *, checkpoint: str, slots: int, waiting: int = 256
-) -> Any:
-    """The checkpoint as a model of the server. Raises MissingExtra without the extra `serve`."""
-    return served_folder(
-        name,
-        artifact.folder,
-        checkpoint=checkpoint,
-        digest=artifact.digest,
-        slots=slots,
-        waiting=waiting,
-    )
-
-
-def served_folder(
-    name: str, folder: Path, *, checkpoint: str, digest: str, slots: int, waiting: int = 256
-) -> Any:
-    """A folder with a checkpoint as a model of the server."""
-    require_extra()
-    from volano.serve.served import ServedModel
-
-    return ServedModel(
-        name, folder, checkpoint=checkpoint, digest=digest, slots=slots, waiting=waiting
-    )
 
 
 def joined(
@@ -64,11 +37,18 @@ def serving(artifact: Artifact, database_url: str, *, slots: int) -> Iterator[in
     require_extra()
     from volano.feedback.database import Database
     from volano.feedback.step import served_as
+    from volano.serve.served import ServedModel
     from volano.serve.server import running
 
     database = Database.open(database_url)
     try:
-        model = served("model", artifact, checkpoint=served_as(artifact), slots=slots)
+        model = ServedModel(
+            "model",
+            artifact.folder,
+            checkpoint=served_as(artifact),
+            digest=artifact.digest,
+            slots=slots,
+        )
         with running(joined([model], database)) as port:
             yield port
     finally:

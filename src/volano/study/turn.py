@@ -14,16 +14,16 @@ from functools import partial
 
 from volano.align.step import ALIGN, PREFERENCES
 from volano.core.artifact import Artifact
-from volano.core.errors import RecipeError, StoreError
+from volano.core.errors import RecipeError, StoreError, VolanoError
+from volano.core.feedback import default_database
 from volano.core.release import Promotion, current, promote
 from volano.core.store import Store
-from volano.diagnose.section import RequestedSection
 from volano.diagnose.step import DIAGNOSE, REQUESTED, REQUESTED_PREFERENCES
 from volano.evaluate.gate import Verdict, verdict_of
 from volano.evaluate.section import EvaluateSection
 from volano.evaluate.step import EVALUATE, GATE
-from volano.feedback.step import FEEDBACK
-from volano.finetune.section import MixtureSection
+from volano.feedback.connection import NoFeedback
+from volano.feedback.step import FEEDBACK, scan_feedback
 from volano.finetune.step import FINETUNE, MIXTURE
 from volano.study.recipe import Recipe
 from volano.study.release import RELEASE, ReleaseSection
@@ -61,21 +61,17 @@ def turn(
     has no aligned, evaluated model, StoreError where the alias stands for another recipe's.
     """
     settings = recipe.turn or TurnSection()
-    _require_aligned(recipe)
-    notes: list[str] = []
-    outcomes = run_stages(first_stages(recipe), recipe, store, silent=silent, report=report)
+    first = first_version(recipe, store, silent=silent, report=report)
+    outcomes, notes = first.outcomes, first.notes
     present = {each.stage.name: each.artifact for each in outcomes}
-    standing = current(store, settings.release)
-    if standing is None:
-        first = present[_named("released", FIRST)]
-        promote(store, settings.release, first, reason="the first version: nothing to compare")
-        notes.append(f"@{settings.release} is the first version")
-        standing = current(store, settings.release)
-    last = version or _version_of(standing, recipe, settings) + 1
+    last = version or _version_of(current(store, settings.release), recipe, settings) + 1
     verdict, moved, released = None, None, None
     for number in range(FIRST + 1, last + 1):
         stages = turn_stages(recipe, number)
-        done = run_stages(stages, recipe, store, given=present, silent=silent, report=report)
+        try:
+            done = run_stages(stages, recipe, store, given=present, silent=silent, report=report)
+        except NoFeedback as problem:
+            raise _gone(problem, recipe, store, number) from None
         outcomes += done
         present |= {each.stage.name: each.artifact for each in done}
         verdict = verdict_of(present[_named("gate", number)].report().extra)
@@ -88,6 +84,47 @@ def turn(
         report(outcomes[-1])
         moved = _move(recipe, store, settings, number, present, verdict, notes)
     return Turned(outcomes, last, verdict, released, moved, notes)
+
+
+def first_version(
+    recipe: Recipe,
+    store: Store,
+    *,
+    silent: bool = False,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> Turned:
+    """Version 1, for which the alias stands where it has stood for nothing so far."""
+    settings = recipe.turn or TurnSection()
+    _require_aligned(recipe)
+    outcomes = run_stages(first_stages(recipe), recipe, store, silent=silent, report=report)
+    if current(store, settings.release) is not None:
+        return Turned(outcomes, FIRST)
+    released = outcomes[-1].artifact
+    reason = "the first version: nothing to compare"
+    moved = promote(store, settings.release, released, reason=reason)
+    notes = [f"@{settings.release} is the first version"]
+    return Turned(outcomes, FIRST, released=released, moved=moved, notes=notes)
+
+
+def is_heard(recipe: Recipe, store: Store) -> bool:
+    """Whether somebody has said something that a turn may learn from."""
+    url = recipe.feedback.database_url or default_database(store.folder)
+    try:
+        listing = scan_feedback(recipe.feedback.model_copy(update={"database_url": url}))
+    except NoFeedback:
+        return False
+    return bool(listing.ratings)
+
+
+def _gone(problem: NoFeedback, recipe: Recipe, store: Store, version: int) -> VolanoError:
+    if recipe.users is None:
+        return problem
+    users = store.find(f"{recipe.name}/{_named('users', version)}")
+    return StoreError(
+        "what the scripted users said is no longer there",
+        problem.where,
+        f"Delete {users.folder}, and they are asked again.",
+    )
 
 
 def first_stages(recipe: Recipe) -> list[Stage]:
@@ -122,11 +159,7 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
             {**corpora, **learnt, "ratings": own("ratings"), "report": former("report")},
         )
     )
-    wanted = RequestedSection(
-        edit_repeats=settings.edit_repeats,
-        reminders=settings.reminders,
-        from_corpus=settings.from_corpus,
-    )
+    wanted = settings.requested()
     asked = {**corpora, "findings": own("findings")}
     checkpoints = {name: stage for name, stage in learnt.items() if "conversations" not in name}
     stages += [
@@ -142,7 +175,7 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
             own("conversations"),
             "finetune",
             MIXTURE,
-            MixtureSection(replay=settings.replay),
+            settings.mixture(),
             {"requested": own("requested"), "former": former("conversations")},
         ),
         Stage(

@@ -75,8 +75,10 @@ def ask_all(
     def ask(question: Question) -> Said | None:
         if stopped.is_set():
             return None
-        person = people.setdefault(threading.get_ident(), Person(port, model))
-        said = person.ask(question, section)
+        thread = threading.get_ident()
+        if thread not in people:
+            people[thread] = Person(port, model)
+        said = people[thread].ask(question, section)
         advance(1)
         return said
 
