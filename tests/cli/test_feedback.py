@@ -63,6 +63,15 @@ def test_a_log_is_imported_listed_and_exported_without_personal_data(capsys, tmp
     assert "alice.smith@gmail.com" in run(capsys, "export", "--raw")
 
 
+def test_a_long_list_shows_its_end_and_says_so(capsys):
+    run(capsys, "import", "log.jsonl")
+    table = run(capsys, "list", "--last", "1")
+    assert "2 events, the last 1 shown; all: --last 0" in table
+    (found,) = json.loads(run(capsys, "list", "--last", "1", "--json"))
+    assert found["request_id"] == json.loads(run(capsys, "list", "--json"))[-1]["request_id"]
+    assert len(json.loads(run(capsys, "list", "--last", "0", "--json"))) == 2
+
+
 def test_an_erased_person_is_gone_and_the_store_remembers_that_somebody_was(capsys, tmp_path):
     run(capsys, "import", "log.jsonl")
     erased = json.loads(run(capsys, "delete", "--person", "ann", "--json"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from volano.feedback.database import Database
 
 SHOWN_PROBLEMS = 5
+SHOWN_EVENTS = 100
 EXCERPT_CHARACTERS = 48
 
 DatabaseOption = Annotated[
@@ -58,10 +59,16 @@ def import_(
     from dataclasses import asdict
 
     from volano.cli.output import print_json, print_line
-    from volano.feedback.logs import import_logs
+    from volano.core.progress import progress
 
-    with _opened(database, store, create=True) as opened:
-        result = import_logs(opened, logs)
+    _require()
+    from volano.feedback.logs import count_lines, import_logs
+
+    with (
+        _opened(database, store, create=True) as opened,
+        progress("import", count_lines(logs), "lines", silent=json) as bar,
+    ):
+        result = import_logs(opened, logs, bar.advance)
     if json:
         print_json(asdict(result))
         return
@@ -93,6 +100,9 @@ def export(
     import sys
 
     from volano.core.files import atomic_path
+    from volano.core.progress import progress
+
+    _require()
     from volano.feedback.export import export_lines
     from volano.feedback.selection import Selection
 
@@ -105,8 +115,14 @@ def export(
         if out is None:
             sys.stdout.writelines(lines)
             return
-        with atomic_path(out) as unfinished, unfinished.open("w", encoding="utf-8") as stream:
-            stream.writelines(lines)
+        with (
+            atomic_path(out) as unfinished,
+            unfinished.open("w", encoding="utf-8") as stream,
+            progress("export", opened.count(selection), "exchanges") as bar,
+        ):
+            for line in lines:
+                stream.write(line)
+                bar.advance()
 
 
 @app.command("list")
@@ -117,20 +133,33 @@ def list_(
     checkpoint: Checkpoint = None,
     since: Since = None,
     raw: Raw = False,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", min=0, help="Only so many; 0: all. A table has 100, JSON all."),
+    ] = None,
     database: DatabaseOption = "",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """List events, oldest first, personal data redacted."""
+    """List the last events, oldest first, personal data redacted."""
+    from collections import deque
+
     from volano.cli.output import print_json, print_line, print_table
+
+    _require()
     from volano.feedback.export import told
     from volano.feedback.selection import Selection
 
     selection = Selection(who, request, kind, checkpoint, since)
     with _opened(database, store) as opened:
+        most = last if last is not None else 0 if json else SHOWN_EVENTS
+        count, found = 0, deque[Any](maxlen=most or None)
+        for each in opened.events(selection):
+            count += 1
+            found.append(each)
         rows = [
             {**told(event, raw=raw), "exchange": told(exchange, raw=raw)}
-            for event, exchange, _ in opened.events(selection)
+            for event, exchange, _ in found
         ]
     if json:
         print_json(rows)
@@ -151,7 +180,8 @@ def list_(
             for row in rows
         ],
     )
-    print_line(f"{len(rows):,} event{'' if len(rows) == 1 else 's'}")
+    shown = f", the last {len(rows):,} shown; all: --last 0" if len(rows) < count else ""
+    print_line(f"{count:,} event{'' if count == 1 else 's'}{shown}")
 
 
 @app.command()
@@ -204,20 +234,21 @@ def delete(
 
 @contextmanager
 def _opened(url: str, store: Path, *, create: bool = False) -> Iterator["Database"]:
-    from volano.core.errors import MissingExtra
+    _require()
     from volano.core.feedback import default_database
+    from volano.feedback.database import Database
 
-    try:
-        from volano.feedback.database import Database
-    except ModuleNotFoundError as missing:
-        raise MissingExtra(
-            f"{missing.name} is not installed", "feedback", "Run `pip install 'volano[serve]'`."
-        ) from None
     database = Database.open(url or default_database(store), create=create)
     try:
         yield database
     finally:
         database.close()
+
+
+def _require() -> None:
+    from volano.study.serving import require_extra
+
+    require_extra()
 
 
 def _said(row: dict[str, Any]) -> str:

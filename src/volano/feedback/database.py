@@ -119,6 +119,12 @@ class Database:
             ).first()
         return None if found is None else rows.exchange_of_row(found)
 
+    def count(self, selection: Selection = EVERYTHING) -> int:
+        """How many exchanges are selected."""
+        query = select(func.count()).select_from(schema.exchanges)
+        with self._reading() as connection:
+            return int(connection.execute(query.where(*selection.of_exchanges())).scalar_one())
+
     def exchanges(
         self, selection: Selection = EVERYTHING
     ) -> Iterator[tuple[Exchange, list[Event]]]:

@@ -11,7 +11,7 @@ thumb, edit, comment; and who, consent, time. A line without an id is known by i
 a log that is read twice adds nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,9 +63,14 @@ class _Line:
     events: tuple[Event, ...]
 
 
-def import_logs(database: Database, patterns: Sequence[str]) -> Imported:
+def import_logs(
+    database: Database,
+    patterns: Sequence[str],
+    advance: Callable[[int], None] = lambda lines: None,
+) -> Imported:
     """Read the files that paths and globs name. A bad line is counted and named; DataError is
-    raised where a file is absent, or where not one line was good."""
+    raised where a file is absent, or where not one line was good. `advance` is told how many more
+    lines are on disk."""
     result = Imported()
     batch: list[_Line] = []
     comparisons: list[_Line] = []  # their other exchange may stand further down
@@ -76,8 +81,10 @@ def import_logs(database: Database, patterns: Sequence[str]) -> Imported:
             comparisons += later
             if len(batch) == BATCH_LINES:
                 _keep(database, batch, result)
+                advance(len(batch))
                 batch = []
     _keep(database, batch, result)
+    advance(len(batch))
     for start in range(0, len(comparisons), BATCH_LINES):
         _keep(database, comparisons[start : start + BATCH_LINES], result)
     if result.lines == len(result.problems):
@@ -85,6 +92,11 @@ def import_logs(database: Database, patterns: Sequence[str]) -> Imported:
         what = f"no line is an exchange{first}"
         raise DataError(what, ", ".join(patterns), "Give one JSON object per line.")
     return result
+
+
+def count_lines(patterns: Sequence[str]) -> int:
+    """How many lines the files have. Raises DataError where one is absent."""
+    return sum(1 for entry in list_files(patterns).entries for _ in read_lines(entry.path, ""))
 
 
 def line_of(value: dict[str, Any], source: str) -> tuple[Exchange, tuple[Event, ...]]:
