@@ -52,6 +52,12 @@ class Asked:
         """The seed that was asked for, or one that is drawn once and kept with the exchange."""
         return self.drawn if self.options.seed is None else self.options.seed
 
+    def kept_seed(self, place: int) -> int | None:
+        """What to write down. Greedy answers hang on none: asked again, they are the same."""
+        if self.options.seed is None and not self.options.temperature:
+            return None
+        return self.seed + place
+
     @property
     def object(self) -> str:
         """What OpenAI calls a whole answer of this kind."""
@@ -224,7 +230,7 @@ async def _keep(asked: Asked, answers: Sequence[Answer], recorder: Recorder | No
             ended=answer.ended,
             who=options.user,
             consent=asked.consent,
-            settings={**settings, "seed": asked.seed + place},
+            settings={**settings, "seed": asked.kept_seed(place)},
         )
         for place, answer in enumerate(answers)
     ]

@@ -7,6 +7,7 @@ the checkpoint and the question, so that a run taken up again asks nothing twice
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -24,6 +25,7 @@ from volano.study.section import UsersSection
 
 SOURCE = "scripted"
 TIMEOUT_SECONDS = 120.0
+TAKEN = 409
 TOO_LONG = 400  # the status of a question that leaves the context no room for an answer
 
 
@@ -88,6 +90,8 @@ def ask_all(
     finally:
         stopped.set()  # Ctrl-C: nobody begins another question
         pool.shutdown()
+        for person in people.values():
+            person.leave()
 
 
 class Person:
@@ -97,23 +101,17 @@ class Person:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
         self._model = model
 
+    def leave(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
     def ask(self, question: Question, section: UsersSection) -> Said:
         """Ask, then rate, and write the right answer down where this person does."""
         request_id = self._request_id(question)
-        status, body = self._post(
-            "/v1/chat/completions",
-            {
-                "messages": [{"role": "user", "content": question.prompt}],
-                "max_tokens": section.max_answer_tokens,
-                "temperature": 0,
-                "user": question.who,
-            },
-            {
-                "X-Request-Id": request_id,
-                "X-Volano-Source": SOURCE,
-                "X-Volano-Consent": TRAINING,
-            },
-        )
+        status, body = self._question(question, section, request_id)
+        if status == TAKEN:  # asked in an earlier attempt, and answered otherwise then
+            request_id += f"-{uuid.uuid4().hex[:8]}"
+            status, body = self._question(question, section, request_id)
         if status == TOO_LONG:
             return Said(question, None, 0)
         answer = str(self._checked(status, body)["choices"][0]["message"]["content"])
@@ -133,6 +131,24 @@ class Person:
             event |= common | {"id": f"{request_id}-{event['kind']}"}
         self._checked(*self._post("/v1/feedback", events, {}))
         return Said(question, answer, stars)
+
+    def _question(
+        self, question: Question, section: UsersSection, request_id: str
+    ) -> tuple[int, Any]:
+        return self._post(
+            "/v1/chat/completions",
+            {
+                "messages": [{"role": "user", "content": question.prompt}],
+                "max_tokens": section.max_answer_tokens,
+                "temperature": 0,
+                "user": question.who,
+            },
+            {
+                "X-Request-Id": request_id,
+                "X-Volano-Source": SOURCE,
+                "X-Volano-Consent": TRAINING,
+            },
+        )
 
     def _request_id(self, question: Question) -> str:
         name = f"{self._model.fingerprint}:{question.id}:{question.prompt}"
@@ -155,7 +171,8 @@ class Person:
     def _checked(status: int, body: Any) -> Any:
         if status != 200:
             what = str(body.get("error", {}).get("message", body)) if isinstance(body, dict) else ""
-            raise RunFailed(f"the server answered {status}: {what}", "chat and rate", "Run again.")
+            what = f"the server answered {status}: {what.rstrip('.')}"
+            raise RunFailed(what, "chat and rate", "Run again.")
         return body
 
 
