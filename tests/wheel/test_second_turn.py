@@ -58,6 +58,13 @@ def unheard(folder, tmp_path):
     return tmp_path
 
 
+def ratings(folder):
+    """The newest, by id."""
+    corpora = (folder / "runs" / "corpus" / NAME).glob("ratings-2-*/data/*.parquet")
+    newest = max(corpora, key=lambda path: path.stat().st_mtime)
+    return sorted(pq.read_table(newest).to_pylist(), key=lambda each: each["id"])
+
+
 def run(folder, *arguments, code=0):
     done = volano(*arguments, "--store", "runs", cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
@@ -102,14 +109,16 @@ def test_a_turn_waits_for_feedback_where_nobody_is_scripted(unheard):
     assert "no feedback there yet. Serve a model" in said
 
 
-def test_scripted_feedback_that_was_deleted_is_asked_for_again(unheard):
+def test_scripted_feedback_that_was_deleted_is_asked_for_again(folder, unheard):
     said = run(unheard, "run", *TINY, code=2).stderr
     users = re.search(r"Delete (\S+/users-2-\w+), and they are asked again", said).group(1)
     shutil.rmtree(users)
     again = run_json(unheard, "run", *TINY)
     made = [each["stage"] for each in again if not each["reused"]]
-    # At another time, but the same: nothing is asked for or trained anew.
-    assert made == ["users-2", "ratings-2", "findings-2"]
+    # At another time, but the same: nothing is asked for or trained anew. In another batch an answer
+    # may round otherwise, and only then is there another set of ratings to look at.
+    same = ratings(unheard) == ratings(folder)
+    assert made == (["users-2"] if same else ["users-2", "ratings-2", "findings-2"])
 
 
 def test_scripted_people_are_labelled_and_rate_over_http(folder, store):
