@@ -115,8 +115,8 @@ def test_scripted_feedback_that_was_deleted_is_asked_for_again(folder, unheard):
     shutil.rmtree(users)
     again = run_json(unheard, "run", *TINY)
     made = [each["stage"] for each in again if not each["reused"]]
-    # At another time, but the same: nothing is asked for or trained anew. In another batch an answer
-    # may round otherwise, and only then is there another set of ratings to look at.
+    # At another time, but the same: nothing is asked for or trained anew. In another batch an
+    # answer may round otherwise, and only then is there another set of ratings to look at.
     same = ratings(unheard) == ratings(folder)
     assert made == (["users-2"] if same else ["users-2", "ratings-2", "findings-2"])
 
