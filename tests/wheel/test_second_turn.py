@@ -15,6 +15,10 @@ from volano.core.finding import load_findings
 from volano.core.records import Preference, table_of
 from volano.core.release import release_history
 from volano.core.store import Store
+from volano.text.chat import encode_conversation
+from volano.text.examples import fitting
+from volano.text.stream import TokenShards
+from volano.text.tokenizer import Tokenizer
 
 pytest.importorskip("torch")
 pytest.importorskip("fastapi")
@@ -354,29 +358,81 @@ def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store)
 
 
 def test_personal_data_in_feedback_reaches_no_set(folder, store):
-    # Last, since it makes new data. Planted in the edit of somebody who agreed.
+    # Last, since it makes new data. Planted in edits of somebody who agreed: one in a form of
+    # question that is known to nobody, the others where the next version learns from them.
     standing = store[f"{NAME}/released"]
-    line = {
-        "messages": [
-            {"role": "user", "content": "Which function writes to Jane?"},
-            {"role": "assistant", "content": "none"},
-        ],
-        "model": store.path_of(standing),
-        "id": "planted-1",
-        "helpful": 1,
-        "harmless": 5,
-        "edit": f"Write to {SECRET}, {CONTROL}.",
-        "consent": "training",
-        "source": "planted",
-    }
-    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+    asked = [("Which function writes to Jane?", "none"), *learnt_from(store)]
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": answer},
+            ],
+            "model": store.path_of(standing),
+            "id": f"planted-{place}",
+            "helpful": 1,
+            "harmless": 5,
+            "edit": f"Write to {SECRET}, {CONTROL}.",
+            "consent": "training",
+            "source": "planted",
+        }
+        for place, (prompt, answer) in enumerate(asked)
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run(folder, "feedback", "import", "log.jsonl")
     exported = run(folder, "feedback", "export").stdout
     assert CONTROL in exported
     assert SECRET not in exported
     run(folder, "turn", *TINY, "turn.release=planted", "gate.min_items=100k", code=3)
-    ratings = str(store[f"{NAME}/ratings-2"].to_arrow().to_pylist())
-    assert CONTROL in ratings
+    decoded = {
+        artifact.digest: str(artifact.to_arrow().to_pylist())
+        for artifact in store.artifacts()
+        if artifact.kind == "corpus"
+    }
+    assert not [text for text in decoded.values() if SECRET in text]
+    trained_on = store[f"{NAME}/conversations-2"]
+    for stage in ("ratings-2", "requested-2", "conversations-2"):
+        assert CONTROL in decoded[store[f"{NAME}/{stage}"].digest], stage
+    rows = detokenised(store[f"{NAME}/sft-2"], list(trained_on.corpus().records()))
+    assert CONTROL in rows
+    assert SECRET not in rows
+    tokenizer = Tokenizer.load(store[f"{NAME}/tokenizer"].folder)
     for artifact in store.artifacts():
-        if artifact.kind == "corpus":
-            assert SECRET not in str(artifact.to_arrow().to_pylist()), artifact.name
+        if artifact.kind == "tokens":
+            shards = TokenShards(artifact.folder)
+            batch = shards.read(np.arange(shards.rows))
+            assert SECRET not in tokenizer.decode(batch.tokens_BT.ravel().tolist())
+
+
+def learnt_from(store):
+    """Ten failures that are not held out, and what was answered."""
+    cases = rows(store[f"{NAME}/findings-2"], "cases.parquet")
+    learnt = {
+        (each["prompt"], each["answer"])
+        for each in cases
+        if each["half"] == "used" and each["finding"] and each["wanted"]
+    }
+    return sorted(learnt, key=lambda pair: (not pair[0].startswith("Which"), pair))[:10]
+
+
+def detokenised(checkpoint, conversations):
+    """The rows that fine-tuning packs of the conversations, as text again."""
+    from volano.finetune.sft import AnswerStream
+
+    tokenizer = Tokenizer.load(checkpoint.folder)
+    context = json.loads((checkpoint.folder / "config.json").read_text())["max_position_embeddings"]
+    examples = [encode_conversation(tokenizer, each.messages) for each in conversations]
+    places = fitting(examples, context=context, where="test").places
+    stream = AnswerStream(
+        [examples[place] for place in places],
+        [conversations[place].source_ids for place in places],
+        context=context,
+        padding_id=tokenizer.end_of_text_id,
+        batch_rows=1,
+        epochs=1,
+        seed=1,
+    )
+    return "\n".join(
+        tokenizer.decode(stream.batch(step).tokens_BT.ravel().tolist())
+        for step in range(stream.steps)
+    )
