@@ -30,6 +30,14 @@ def test_held_out_half_is_never_used():
     assert safety_preferences([prompt("unsafe", split="test"), prompt("safe", split="test")]) == []
 
 
+def test_a_fraction_of_the_safe_prompts_is_drawn_and_every_unsafe_one_kept():
+    safety = [prompt(kind, str(number)) for number in range(100) for kind in ("unsafe", "safe")]
+    few, more, none = (safety_preferences(safety, (), share) for share in (0.07, 0.3, 0.0))
+    assert [sum(each.kind == "safe" for each in some) for some in (few, more, none)] == [7, 30, 0]
+    assert {sum(each.kind == "unsafe" for each in some) for some in (few, more, none)} == {100}
+    assert {each.id for each in few} < {each.id for each in more}
+
+
 def test_prompt_without_its_counterpart_is_refused_by_name():
     with pytest.raises(DataError, match="pair '7' has only"):
         safety_preferences([prompt("unsafe", "7")])

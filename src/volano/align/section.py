@@ -33,11 +33,13 @@ class PreferencesSection(Section):
         "`matched` set too cost twice the time and refuse no more (docs/log.md).",
     )
 
-    safety_kinds: list[Literal["unsafe", "safe"]] = Field(
-        default=["unsafe", "safe"],
-        min_length=1,
-        description="Which prompts of the set make pairs: `unsafe` ones teach to refuse, `safe` "
-        "ones to answer all the same. Only one of them makes an over-cautious or a careless model.",
+    safe_fraction: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Fraction of the set's safe prompts that make pairs: they teach to answer all "
+        "the same. A few beside all the unsafe ones make an over-cautious model, none one that "
+        "refuses everything (docs/log.md).",
     )
 
     safety_answers: Literal["own", "written"] = Field(

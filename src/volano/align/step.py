@@ -26,11 +26,9 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         documents = inputs["documents"].corpus().records()
         preferences += function_preferences(documents, section.function_pairs)
     if SAFETY in section.names:
-        safety = [
-            each
-            for each in safety_preferences(inputs["safety"].corpus().records(), section.safety_sets)
-            if each.kind in section.safety_kinds
-        ]
+        safety = safety_preferences(
+            inputs["safety"].corpus().records(), section.safety_sets, section.safe_fraction
+        )
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
     if "requested" in inputs:  # of a later version: what its diagnosis asked for
         asked = {(each.prompt, each.kind) for each in preferences}
