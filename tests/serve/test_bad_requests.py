@@ -107,6 +107,13 @@ def test_more_requests_a_minute_than_allowed_wait(serve):
     assert post(port, asking(), authorization="Bearer b").status_code == 200
 
 
+@pytest.mark.parametrize("keys", [[], ["a"]])
+def test_an_invented_key_is_no_other_client(serve, keys):
+    port = serve(limits=Limits(requests_per_minute=3), keys=keys)
+    statuses = [post(port, asking(), authorization=f"Bearer x{n}").status_code for n in range(5)]
+    assert statuses == [401 if keys else 200] * 3 + [429] * 2
+
+
 def test_a_page_that_calls_the_server_by_another_name_is_refused(serve):
     port = serve(limits=Limits(hosts=LOOPBACK))
     assert post(port, asking(), host="evil.example").status_code == 421

@@ -90,7 +90,7 @@ def read_exchange(given: Mapping[str, Any], where: str, *, source: str, time: st
     if not isinstance(settings, dict):
         raise BadField("not an object", f"{where}.settings", "Send names and values.")
     return Exchange(
-        request_id=str(given["request_id"]),
+        request_id=read_id(given, "request_id", where),
         checkpoint=read_text(given, "checkpoint", where),
         messages=read_messages(given["messages"], f"{where}.messages"),
         answer=read_text(given, "answer", where),

@@ -93,12 +93,14 @@ class Gatekeeper:
             # No page that somebody happens to visit may ask a server on his own machine.
             return 403, "A page of another origin asks, and shows no key.", {}
         public = any(path == each or path.startswith(f"{each}/") for each in self._public)
-        if self._keys and not public and not self._keys.opens(key):
-            what = "Wrong key." if key else "A key is needed: Authorization: Bearer KEY."
-            return 401, what, {"WWW-Authenticate": "Bearer"}
-        wait = self._wait_seconds(key or str((scope.get("client") or ("",))[0]))
+        opens = bool(self._keys) and self._keys.opens(key)
+        # A key that opens nothing is anybody's invention: another one each time is no other client.
+        wait = self._wait_seconds(key if opens else str((scope.get("client") or ("",))[0]))
         if wait > 0:
             return 429, "Too many requests a minute.", {"Retry-After": str(int(wait) + 1)}
+        if self._keys and not public and not opens:
+            what = "Wrong key." if key else "A key is needed: Authorization: Bearer KEY."
+            return 401, what, {"WWW-Authenticate": "Bearer"}
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > limits.body_bytes:
             return 413, f"The body is larger than {limits.body_bytes:,} bytes.", {}
