@@ -82,6 +82,18 @@ def test_an_erased_person_is_gone_and_the_store_remembers_that_somebody_was(caps
     assert "erased" in capsys.readouterr().out
 
 
+def test_a_person_is_found_by_what_a_list_shows_of_them(capsys):
+    run(capsys, "import", "log.jsonl")
+    shown = next(each["who"] for each in json.loads(run(capsys, "list", "--json")) if "who" in each)
+    assert shown != "ann"
+    (found,) = json.loads(run(capsys, "list", "--json", "--who", shown))
+    assert found["request_id"] == "r1"
+    assert '"r1"' in run(capsys, "export", "--who", shown)
+    assert json.loads(run(capsys, "delete", "--person", shown, "--json"))["exchanges"] == 1
+    assert json.loads(run(capsys, "list", "--json", "--who", "ann")) == []
+    assert "no feedback of person" in run(capsys, "delete", "--person", shown, code=2)
+
+
 def test_the_artifacts_that_hold_erased_events_are_named(capsys):
     from volano.core.store import Store
     from volano.feedback.section import FeedbackSection

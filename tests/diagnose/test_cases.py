@@ -53,6 +53,20 @@ def test_a_lost_comparison_knows_what_won():
     assert case.preferred == "Better."
 
 
+def test_of_two_answers_of_one_model_the_worse_has_failed_wherever_it_stood():
+    told = {"other_request_id": "r2", "other_checkpoint": "checkpoint/toy/aligned-1"}
+    told |= {"other_answer": "Worse.", "other_ended": False}
+    won = rating(1, "What?", "Better.", kind="choice", choice="this", metadata=told)
+    better, worse = judged_cases([won], SETTINGS)
+    assert (better.id, better.failed, better.preferred) == ("request:r1", False, None)
+    assert (worse.id, worse.failed, worse.preferred) == ("request:r2", True, "Better.")
+    assert (worse.prompt, worse.answer, worse.ended) == ("What?", "Worse.", False)
+    assert better.events == worse.events == ("feedback:e1-choice",)
+    another = {**told, "other_checkpoint": "checkpoint/another"}
+    won = rating(1, "What?", "Better.", kind="choice", choice="this", metadata=another)
+    assert not judged(won).failed, "what another model got wrong is no failure of this one"
+
+
 @pytest.mark.parametrize(
     "values, safe",
     [

@@ -7,13 +7,15 @@ from said import event, exchange
 
 from volano.core.deletion import add_deletions
 from volano.core.errors import DataError, RecipeError
+from volano.core.recipe import Section
 from volano.core.records import Message, Rating
+from volano.core.step import Step
 from volano.core.store import Store
 from volano.feedback.database import Database
 from volano.feedback.export import export_lines
 from volano.feedback.section import FeedbackSection
 from volano.feedback.selection import EVERYTHING
-from volano.feedback.step import FEEDBACK
+from volano.feedback.step import FEEDBACK, served_as
 
 PLANTED, CONTROL = "alice.smith@gmail.com", "zucchini-7"
 YES = {"consent": "training"}
@@ -109,7 +111,11 @@ def test_planted_personal_data_is_in_no_exported_set(store, database, url):
         (YES, {"consent": "none"}, {}, False),
         ({"consent": "none"}, YES, {}, True),  # the same person changed their mind
         ({"consent": "none", "who": "ann"}, {"who": "ben", **YES}, {}, False),
-        ({"who": "ann"}, {"who": "ben", **YES}, {}, True),
+        ({"who": "ann"}, {"who": "ben", **YES}, {}, False),  # nobody has asked her
+        ({"who": "ann", **YES}, {"who": "ben", **YES}, {}, True),
+        ({"who": "ann", **YES}, {"who": "ben"}, {}, False),  # hers is not his
+        ({}, {"who": "ben", **YES}, {}, True),
+        ({"consent": "none"}, {"who": "ben", **YES}, {}, False),
         ({"who": "ann", **YES}, {"who": "ann"}, {"ann": "none"}, False),
         ({"who": "ann", **YES}, {"who": "ben", **YES}, {"ann": "none"}, False),
         ({"who": "ann", **YES}, {"who": "ann"}, {"ann": "training"}, True),
@@ -197,3 +203,28 @@ def test_an_erased_event_is_traced_to_its_deletion_and_to_what_was_made_of_it(
     assert trace() == [("(erased)", "erased")]
     with pytest.raises(DataError, match="no artifact has met the document 'feedback:e9'"):
         store.trace("feedback:e9")
+
+
+@pytest.mark.parametrize(("choice", "told"), [("this", "other"), ("other", "this"), ("tie", "tie")])
+def test_a_comparison_is_told_of_the_checkpoint_that_the_turn_is_about(
+    tmp_path, sqlite_database, choice, told
+):
+    class Nothing(Section):
+        pass
+
+    def save(section, inputs, context):
+        (context.folder / "weights").write_text("w")
+
+    store = Store(tmp_path / "runs")
+    step = Step("save", "checkpoint", 1, Nothing, save)
+    mine = store.make(store.order(step, Nothing(), {}, name="mine")).artifact
+    shown = exchange("r2", answer="five", checkpoint=served_as(mine), ended=False)
+    compared = event("e1", "r1", "choice", choice=choice, other_request_id="r2", **YES)
+    sqlite_database.add([exchange(), shown], [compared, event("e2", **YES)])
+    section = FeedbackSection(database_url=sqlite_database.where)
+    (found,) = ratings(store.make(store.order(FEEDBACK, section, {"model": mine}, name="f")))
+    assert (found.id, found.request_id, found.choice) == ("e1", "r2", told)
+    assert (found.checkpoint, found.messages[-1].content) == (served_as(mine), "five")
+    metadata = json.loads(found.metadata)
+    assert (metadata["ended"], metadata["other_answer"]) == (False, "4")
+    assert metadata["other_checkpoint"] == "checkpoint/a-1"

@@ -131,7 +131,7 @@ def test_baselines_are_named_beside_and_unknown_measures_are_shown(page):
     assert "Something new" in page
 
 
-def test_comparisons_leave_ties_out_and_count_them(store):
+def test_comparisons_are_between_models_and_leave_ties_out_and_count_them(store):
     (turn,) = figures_of(find_stages(store, NAME))["ratings"]
     assert turn["comparisons"][0]["value"] == "66.7\u00a0%"  # two of three that were decided
     assert turn["comparisons"][0]["ties"] == "1"

@@ -184,10 +184,14 @@ def ratings(source):
         Rating(f"r{n}", f"request-{n}", "checkpoint/toy", messages, source, helpful=n)
         for n in range(1, 6)
     ]
+    others = ("y", "y", "y", "y", "x")  # the last compares a model with itself
     chosen = [
-        Rating(f"c{n}", f"request-{n}", "x", messages, "chat", choice=each, kind="choice")
-        for n, each in enumerate(("this", "this", "other", "tie"))
-    ]
+        Rating(
+            f"c{n}", f"request-{n}", "x", messages, "chat", choice=each, kind="choice",
+            metadata=json.dumps({"other_checkpoint": others[n]}),
+        )
+        for n, each in enumerate(("this", "this", "other", "tie", "other"))
+    ]  # fmt: skip
     return [*rated, *chosen]
 
 

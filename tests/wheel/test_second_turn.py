@@ -119,10 +119,9 @@ def test_scripted_feedback_that_was_deleted_is_asked_for_again(folder, unheard):
     shutil.rmtree(users)
     again = run_json(unheard, "run", *TINY)
     made = [each["stage"] for each in again if not each["reused"]]
-    # At another time, but the same: nothing is asked for or trained anew. In another batch an
-    # answer may round otherwise, and only then is there another set of ratings to look at.
+    # Where the answers are the same (in another batch one may round otherwise), nothing else is.
     same = ratings(unheard) == ratings(folder)
-    assert made == (["users-2"] if same else ["users-2", "ratings-2", "findings-2"])
+    assert made == ["users-2"] if same else made[:2] == ["users-2", "ratings-2"]
 
 
 def test_scripted_people_are_labelled_and_rate_over_http(folder, store):
@@ -333,17 +332,40 @@ def test_a_version_trained_on_swapped_labels_is_refused(store):
         safety=store[f"{NAME}/safety"],
         aligned=aligned,
     )
-    gate = make(
-        GATE,
-        GateSection(),
-        "swapped/gate",
-        findings=store[f"{NAME}/findings-2"],
-        former=store[f"{NAME}/aligned"],
-        candidate=aligned,
-        former_report=store[f"{NAME}/report"],
-        candidate_report=report,
-    )
-    assert not gate.report().extra["verdict"]["promote"]
+
+    def judged(name, candidate, candidate_report):
+        gate = make(
+            GATE,
+            GateSection(),
+            name,
+            findings=store[f"{NAME}/findings-2"],
+            former=store[f"{NAME}/aligned"],
+            candidate=candidate,
+            former_report=store[f"{NAME}/report"],
+            candidate_report=candidate_report,
+        )
+        return gate.report().extra["verdict"]
+
+    verdict = judged("swapped/gate", aligned, report)
+    assert not verdict["promote"]
+    assert not verdict["better"]
+    right = judged("right/gate", store[f"{NAME}/aligned-2"], store[f"{NAME}/report-2"])
+    assert right["better"], "with the labels as they were it is better"
+
+
+def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(folder, store):
+    # So small a model loses something everywhere; what is asked here is whether it moves.
+    lenient = ["turn", *TINY, "turn.release=wheel", "gate.protects=[answers_end]"]
+    assert "Promoted: version 2 is better on the held-out half" in run(folder, *lenient).stdout
+    assert store.find("@wheel").name == f"{NAME}/released-2"
+    run(folder, "rollback", "--alias", "wheel")
+    assert store.find("@wheel").name == f"{NAME}/released"
+    for verb in ("turn", "run"):
+        again = run(folder, verb, *lenient[1:]).stdout
+        assert "was version 2 once and was taken back: it stays" in again.replace("\n", " ")
+        assert store.find("@wheel").name == f"{NAME}/released"
+    run(folder, "promote", f"{NAME}/released-2", "--alias", "wheel")
+    assert store.find("@wheel").name == f"{NAME}/released-2"
 
 
 def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store):
@@ -393,9 +415,9 @@ def test_personal_data_in_feedback_reaches_no_set(folder, store):
     trained_on = store[f"{NAME}/conversations-2"]
     for stage in ("ratings-2", "requested-2", "conversations-2"):
         assert CONTROL in decoded[store[f"{NAME}/{stage}"].digest], stage
-    rows = detokenised(store[f"{NAME}/sft-2"], list(trained_on.corpus().records()))
-    assert CONTROL in rows
-    assert SECRET not in rows
+    trained = detokenised(store[f"{NAME}/sft-2"], list(trained_on.corpus().records()))
+    assert CONTROL in trained
+    assert SECRET not in trained
     tokenizer = Tokenizer.load(store[f"{NAME}/tokenizer"].folder)
     for artifact in store.artifacts():
         if artifact.kind == "tokens":

@@ -98,6 +98,7 @@ def export(
     """Write exchanges with their events as JSONL, personal data redacted."""
     import json
     import sys
+    from dataclasses import replace
 
     from volano.core.files import atomic_path
     from volano.core.progress import progress
@@ -108,6 +109,8 @@ def export(
 
     selection = Selection(who, request, kind, checkpoint, since)
     with _opened(database, store) as opened:
+        if who is not None:
+            selection = replace(selection, who=opened.person(who))
         lines = (
             f"{json.dumps(line, ensure_ascii=False)}\n"
             for line in export_lines(opened, selection, raw=raw)
@@ -143,6 +146,7 @@ def list_(
 ) -> None:
     """List the last events, oldest first, personal data redacted."""
     from collections import deque
+    from dataclasses import replace
 
     from volano.cli.output import print_json, print_line, print_table
 
@@ -152,6 +156,8 @@ def list_(
 
     selection = Selection(who, request, kind, checkpoint, since)
     with _opened(database, store) as opened:
+        if who is not None:
+            selection = replace(selection, who=opened.person(who))
         most = last if last is not None else 0 if json else SHOWN_EVENTS
         count, found = 0, deque[Any](maxlen=most or None)
         for each in opened.events(selection):
@@ -187,7 +193,8 @@ def list_(
 @app.command()
 def delete(
     person: Annotated[
-        str | None, typer.Option("--person", help="Erase all of this person (a pseudonym).")
+        str | None,
+        typer.Option("--person", help="Erase all of this person: the name, or what `list` shows."),
     ] = None,
     request: Annotated[
         str | None, typer.Option("--request", help="Erase this request and all events on it.")
@@ -211,7 +218,7 @@ def delete(
     artifacts = Store(store)
     with _opened(database, store) as opened:
         if person is not None:
-            deletion = opened.erase_person(person)
+            deletion = opened.erase_person(opened.person(person))
         else:
             deletion = opened.erase_request(str(request))
         # All of them: an earlier one may have been stopped between its erasing and this line.

@@ -8,13 +8,14 @@ Nothing here knows of a server or a database: serving writes through a `Recorder
 becomes data is a `Rating` (records), whose `source_ids` name the event as `feedback:EVENT`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from volano.core.errors import DataError, did_you_mean
-from volano.core.records import Message
+from volano.core.records import Message, Rating
 
 DATABASE_FILE = "feedback.sqlite"
 AXES = ("helpful", "harmless", "honest")
@@ -70,6 +71,32 @@ class Event:
     comment: str | None = None
     who: str | None = None
     consent: str | None = None
+
+
+def from_the_other_side(comparison: Rating) -> Rating | None:
+    """A comparison as a judgement of the other answer; None where the record does not hold one."""
+    metadata = json.loads(comparison.metadata)
+    if comparison.choice is None or metadata.get("other_request_id") is None:
+        return None
+    *asked, answer = comparison.messages
+    told = {"ended": metadata.get("other_ended")}  # the settings are the first answer's alone
+    told |= {
+        name: metadata[name] for name in ("kind", "comment", "shown_first") if name in metadata
+    }
+    told |= {
+        "other_request_id": comparison.request_id,
+        "other_checkpoint": comparison.checkpoint,
+        "other_answer": answer.content,
+        "other_ended": metadata.get("ended"),
+    }
+    return replace(
+        comparison,
+        request_id=metadata["other_request_id"],
+        checkpoint=metadata["other_checkpoint"],
+        messages=(*asked, Message(answer.role, metadata["other_answer"])),
+        choice={"this": "other", "other": "this"}.get(comparison.choice, comparison.choice),
+        metadata=json.dumps(told, sort_keys=True, ensure_ascii=False),
+    )
 
 
 def default_database(store: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from volano.core.feedback import AXES, HIGHEST, LOWEST
+from volano.core.feedback import AXES, HIGHEST, LOWEST, from_the_other_side
 from volano.core.records import Conversation, Rating
 from volano.diagnose.section import DiagnoseSection
 from volano.text.answers import refuses
@@ -46,10 +46,14 @@ class Case:
 
 
 def judged_cases(ratings: Iterable[Rating], settings: DiagnoseSection) -> list[Case]:
-    """One case per request that people judged, in the order of request ids."""
+    """One case per request that people judged, in the order of request ids. Of two answers of one
+    model that were compared, both are judged."""
     by_request: dict[str, list[Rating]] = defaultdict(list)
     for rating in ratings:
         by_request[rating.request_id].append(rating)
+        other = from_the_other_side(rating)
+        if other is not None and other.checkpoint == rating.checkpoint:
+            by_request[other.request_id].append(other)
     return [_judged(by_request[name], settings) for name in sorted(by_request)]
 
 

@@ -135,7 +135,7 @@ def _rows(found: Diagnosis) -> list[dict[str, Any]]:
 
 
 DIAGNOSE = Step(
-    name="diagnose", kind="report", version=1, section=DiagnoseSection, run=run_diagnose
+    name="diagnose", kind="report", version=2, section=DiagnoseSection, run=run_diagnose
 )
 REQUESTED = Step(
     name="requested", kind="corpus", version=1, section=RequestedSection, run=run_requested

@@ -28,6 +28,7 @@ from volano.feedback.connection import (
     read_url,
     shown,
 )
+from volano.feedback.redaction import pseudonym
 from volano.feedback.selection import EVERYTHING, Selection
 
 CHUNK_ROWS = 500  # SQLite takes a limited number of values in one statement
@@ -182,6 +183,18 @@ class Database:
                 select(table.c.who, table.c.consent).where(table.c.number.in_(last))
             )
             return {row.who: row.consent for row in found}
+
+    def person(self, name: str) -> str:
+        """Who is called so in here, where the name may be the pseudonym that lists and exports
+        show; the name itself where nobody is."""
+        known: set[str] = set()
+        with self._reading() as connection:
+            for table in (schema.exchanges, schema.events, schema.consents):
+                found = connection.execute(select(table.c.who).distinct()).scalars()
+                known.update(each for each in found if each is not None)
+        if name in known:
+            return name
+        return next((each for each in sorted(known) if pseudonym(each) == name), name)
 
     def erase_person(self, who: str) -> Deletion:
         """Erase a person's exchanges and events, and all events on those exchanges."""

@@ -1,8 +1,8 @@
 """From an event to a Rating: who agreed, what is told of it, and no personal data in any text.
 
-An event may become training data if its own consent says so, or that of its exchange where it has
-none. Two things stand above that: whoever has taken their consent back since, on either side, is
-left out whole; and where somebody else wrote the exchange and said no, no rater can say yes.
+An event may become training data if its own consent says so, or where it has none, that of an
+exchange of the same person. Two things stand above that: whoever has taken their consent back
+since, on either side, is left out whole; and no rater can say yes for who wrote the exchange.
 """
 
 import json
@@ -43,10 +43,14 @@ def may_train(judged: Judged, said: Mapping[str, str]) -> bool:
     """Whether the event may become training data; `said` is what each person said last."""
     event = judged.event
     exchanges = [each for each in (judged.exchange, judged.other) if each is not None]
-    if (event.consent or judged.exchange.consent) != TRAINING:
+    mine = event.who in {None, judged.exchange.who}
+    if (event.consent or (judged.exchange.consent if mine else None)) != TRAINING:
         return False
     for exchange in exchanges:
-        if exchange.who != event.who and exchange.consent not in {None, TRAINING}:
+        if exchange.who == event.who:
+            continue
+        # Where nobody is named there is nobody to ask: an application's log says it for its users.
+        if exchange.consent != TRAINING and (exchange.consent or exchange.who) is not None:
             return False
     people = [event.who, *(exchange.who for exchange in exchanges)]
     return all(said.get(who, TRAINING) == TRAINING for who in people if who is not None)

@@ -3,12 +3,14 @@
 What is scanned is what is written: events that arrive in between belong to the next artifact.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from volano.core.artifact import Artifact
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import RecipeError
+from volano.core.feedback import from_the_other_side
 from volano.core.files import json_digest
 from volano.core.records import Rating, table_of
 from volano.core.step import Context, Entry, Inputs, Listing, Step
@@ -53,18 +55,27 @@ def scan_feedback(section: FeedbackSection) -> FeedbackListing:
 def run_feedback(section: FeedbackSection, inputs: Inputs, context: Context) -> None:
     """Write one rating per event that may become training data, by id.
 
-    Where checkpoints are among the inputs, only feedback on them and on `section.models` counts.
+    Where checkpoints are among the inputs, only feedback on them and on `section.models` counts; a
+    comparison with another model is told of theirs.
     """
     listing = context.listing
     if not isinstance(listing, FeedbackListing):
         listing = scan_feedback(section)
     served = {served_as(each) for each in inputs.values() if each.kind == "checkpoint"}
     about = served | set(section.models)
-    ratings = [each for each in listing.ratings if not served or each.checkpoint in about]
+    told = (_told_of(about, each) if served else each for each in listing.ratings)
+    ratings = [each for each in told if each is not None]
     write_shard(shard_path(context.folder, "data", 0), table_of(ratings, Rating))
     finish_corpus(context.folder, "rating", {"redacted": listing.redacted})
     # Not in the manifest: feedback that may not be used must not change what is made of the rest.
     context.bill["events_without_consent"] = listing.without_consent
+
+
+def _told_of(checkpoints: Set[str], rating: Rating) -> Rating | None:
+    if rating.checkpoint in checkpoints:
+        return rating
+    other = from_the_other_side(rating)
+    return other if other is not None and other.checkpoint in checkpoints else None
 
 
 def served_as(checkpoint: Artifact) -> str:
@@ -75,7 +86,7 @@ def served_as(checkpoint: Artifact) -> str:
 FEEDBACK = Step(
     name="feedback",
     kind="corpus",
-    version=1,
+    version=2,
     section=FeedbackSection,
     run=run_feedback,
     scan=scan_feedback,

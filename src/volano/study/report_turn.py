@@ -124,7 +124,9 @@ def _reason(promoted: bool, tests: list[dict[str, str]]) -> str:
 def _ratings(version: int, ratings: Artifact, users: Artifact | None) -> dict[str, Any]:
     from volano.stats.intervals import wilson_interval
 
-    rows = ratings.to_arrow(["source", "kind", "helpful", "messages", "thumb", "choice"])
+    rows = ratings.to_arrow(
+        ["source", "kind", "checkpoint", "helpful", "messages", "thumb", "choice", "metadata"]
+    )
     said = rows.to_pylist()
     kinds = _kinds_of_question(users)
     stars: dict[str, list[int]] = {}
@@ -191,11 +193,13 @@ def _comparisons(said: list[dict[str, Any]]) -> list[dict[str, str]]:
     from volano.stats.intervals import wilson_interval
 
     found = []
-    for column, won, title in (
-        ("choice", "this", "preferred to the other answer, blind"),
-        ("thumb", "up", "thumbs up"),
+    # Of two answers of one model, the choice says only which place people like.
+    between = [row for row in said if row["choice"] and _other_model(row) is not None]
+    for rows, column, won, title in (
+        (between, "choice", "this", "preferred to another model's answer, blind"),
+        (said, "thumb", "up", "thumbs up"),
     ):
-        values = [row[column] for row in said if row[column] is not None]
+        values = [row[column] for row in rows if row[column] is not None]
         decided = [value for value in values if value != "tie"]
         if decided:
             interval = wilson_interval(decided.count(won), len(decided))
@@ -203,6 +207,11 @@ def _comparisons(said: list[dict[str, Any]]) -> list[dict[str, str]]:
             ties = len(values) - len(decided)
             found.append({"title": title, "n": f"{len(values):,}", "ties": f"{ties:,}", **cell})
     return found
+
+
+def _other_model(row: dict[str, Any]) -> str | None:
+    other = json.loads(row["metadata"]).get("other_checkpoint")
+    return other if other != row["checkpoint"] else None
 
 
 def _made(found: Found, version: int) -> tuple[dict[str, list[str]], dict[str, int]]:

@@ -16,7 +16,7 @@ from volano.align.step import ALIGN, PREFERENCES
 from volano.core.artifact import Artifact
 from volano.core.errors import RecipeError, StoreError, VolanoError
 from volano.core.feedback import default_database
-from volano.core.release import Promotion, current, promote
+from volano.core.release import Promotion, current, promote, release_history
 from volano.core.store import Store
 from volano.diagnose.step import DIAGNOSE, REQUESTED, REQUESTED_PREFERENCES
 from volano.evaluate.gate import Verdict, verdict_of
@@ -267,10 +267,15 @@ def _move(
     if standing.digest == released.digest:
         notes.append(f"{alias} is version {version} already")
         return None
+    remedy = f"To move it all the same: volano promote {store.path_of(released)}"
+    history = release_history(store, settings.release)
+    if any(each.action == "promote" and each.digest == released.digest for each in history):
+        notes.append(f"{alias} was version {version} once and was taken back: it stays. {remedy}")
+        return None
     if standing.digest != present[_named("released", version - 1)].digest:
         notes.append(
             f"{alias} stands for {standing.checkpoint}, which this version was not judged against, "
-            f"and stays. To move it all the same: volano promote {store.path_of(released)}"
+            f"and stays. {remedy}"
         )
         return None
     gate = present[_named("gate", version)]
