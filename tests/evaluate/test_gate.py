@@ -60,7 +60,13 @@ def test_a_half_that_is_not_better_or_too_small_is_refused(half, reason):
 
 @pytest.mark.parametrize(
     ("n", "candidate", "lost"),
-    [(300, 270, False), (300, 265, False), (300, 255, True), (300, 200, True), (199, 180, True)],
+    [
+        (300, 270, False),
+        (300, 261, False),  # -3 points, at worst -4.7: one-sided; two-sided it would be -5
+        (300, 257, True),  # -4.3 points are less than the margin, and at worst they are more
+        (300, 200, True),
+        (199, 199, True),  # nothing lost, on too few
+    ],
 )
 def test_a_loss_that_the_data_do_not_exclude_is_refused_by_name(n, candidate, lost):
     former = min(270, n)
