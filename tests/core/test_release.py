@@ -61,6 +61,14 @@ def test_a_release_of_a_deleted_checkpoint_says_so_and_what_to_do(store):
     assert released(store, "production").digest == one.digest
 
 
+def test_a_rollback_of_nothing_leaves_nothing_behind(tmp_path):
+    store = Store(tmp_path / "store")
+    with pytest.raises(StoreError, match="never promoted"):
+        rollback(store, "production")
+    assert not (store.folder / "releases").exists()
+    Store(store.folder)
+
+
 def test_what_a_release_stands_for_or_goes_back_to_is_never_cleaned_up(store):
     one, two, three = (checkpoint(store, seed) for seed in (1, 2, 3))
     for each in (one, two, three):

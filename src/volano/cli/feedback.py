@@ -25,7 +25,9 @@ DatabaseOption = Annotated[
         "store.",
     ),
 ]
-Who = Annotated[str | None, typer.Option("--who", help="Only of this person (a pseudonym).")]
+Who = Annotated[
+    str | None, typer.Option("--who", help="Only of this person: the name, or what `list` shows.")
+]
 Request = Annotated[str | None, typer.Option("--request", help="Only of this request id.")]
 Kind = Annotated[
     str | None, typer.Option("--kind", help="Only rating, thumb, edit, choice or flag.")

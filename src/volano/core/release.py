@@ -58,11 +58,12 @@ def promote(
 
 def rollback(store: "Store", alias: str) -> Promotion:
     """Let the alias stand for what it stood for before. Raises StoreError where that is nothing."""
+    if not release_history(store, alias):  # and no folder is made to say so
+        raise StoreError("never promoted", f"@{alias}", "See `volano show`.")
     with _editing(store, alias) as history:
         standing = _standing(history)
         if len(standing) < 2:
-            what = "nothing to go back to" if standing else "never promoted"
-            raise StoreError(what, f"@{alias}", "See `volano show`.")
+            raise StoreError("nothing to go back to", f"@{alias}", "See `volano show`.")
         former = standing[-2]
         reason = f"back from {standing[-1].checkpoint}"
         history.append(
