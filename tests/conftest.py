@@ -1,12 +1,17 @@
 """What every test may ask for, and what is left out where torch is not installed."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# `make test &` in a script is started deaf to Ctrl-C, and so would be the commands under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Stand-ins that several test files of a folder share (toy_steps.py, tiny_decoder.py …).
 sys.path += [str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir()]
