@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -9,6 +10,7 @@ from volano.align.step import ALIGN, PREFERENCES
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.finding import CASE_SCHEMA
 from volano.core.records import Conversation, Message, Preference, table_of
 from volano.core.step import Context
 from volano.model.decoder import Decoder, DecoderConfig, initialise
@@ -97,6 +99,19 @@ def test_alignment_prefers_what_was_chosen_and_says_what_it_saw(root, tmp_path):
     assert made.bill["pairs"] == 18 * 4  # with their repetitions
 
 
+def test_golden_loss_curves(root, tmp_path):
+    # A change here means another output for equal inputs: raise the step's version with it.
+    align(root, tmp_path / "aligned", epochs=2.0)
+    metrics = pq.read_table(tmp_path / "aligned" / "metrics.parquet")
+    assert (PREFERENCES.version, ALIGN.version) == (1, 1)
+    for name, golden in GOLDEN.items():
+        losses = metrics[name].to_numpy()
+        np.testing.assert_allclose(losses[[0, 4, 9, -1]], golden, rtol=2e-3, err_msg=name)
+
+
+GOLDEN = {"loss": [6.2948, 6.1936, 4.8059, 2.4471], "dpo_loss": [0.6931, 0.9059, 0.8386, 0.7304]}
+
+
 def test_reference_is_computed_once_and_a_resumed_run_reads_it_again(root, tmp_path):
     made = align(root, tmp_path / "one")
     kept = np.load(made.scratch / "reference.npy")
@@ -130,6 +145,24 @@ def test_users_file_becomes_pairs(tmp_path):
     corpus = Corpus.open(tmp_path / "p")
     assert [pair.chosen[0].content for pair in corpus.records()] == ["Ho"]
     assert len(corpus.quarantine()) == 1
+
+
+def test_pairs_of_a_later_version_keep_clear_of_the_held_out_half(root, tmp_path):
+    rows = [
+        {"half": "held_out", "prompt": "Sort 1", "documents": []},
+        {"half": "held_out", "prompt": "other words", "documents": ["unsafe2"]},
+        {"half": "used", "prompt": "sort 4", "documents": []},
+    ]
+    write_shard(tmp_path / "f" / "cases.parquet", pa.Table.from_pylist(rows, schema=CASE_SCHEMA))
+    inputs = {"safety": Artifact(root / "safety", {}), "findings": Artifact(tmp_path / "f", {})}
+    section = PREFERENCES.section(data=["safety"], safety_answers="written")
+    PREFERENCES.run(section, inputs, context(tmp_path / "p"))
+    before = {each.id: each for each in Corpus.open(root / "preferences").records()}
+    left = {each.id for each in Corpus.open(tmp_path / "p").records()}
+    gone = {each.prompt[0].content: each for name, each in before.items() if name not in left}
+    assert "sort 1" in gone
+    assert "sort 4" not in gone
+    assert all(asked == "sort 1" or "unsafe2" in gone[asked].source_ids for asked in gone)
 
 
 def test_no_pairs_at_all_are_refused(tmp_path):

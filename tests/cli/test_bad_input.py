@@ -79,6 +79,9 @@ def test_recipe_mistakes_name_file_line_and_key(in_folder, capsys, text, message
         (["trace", "nothing"], "nothing"),
         (["recipes", "copy", "absent"], "no recipe 'absent'"),
         (["run", "tiny/python-docs", "--store", "s3://bucket"], "not supported yet"),
+        (["evaluate", "aligned"], "See `volano evaluate --help`."),
+        (["feedback", "export", "--rw"], "See `volano feedback export --help`."),
+        (["report", "tiny/python-docs", "--out", "."], "--out .: this is a folder. Name a file."),
     ],
 )
 def test_wrong_words_on_the_command_line_get_one_line(in_folder, capsys, arguments, message):
@@ -222,3 +225,13 @@ def test_help_and_version_end_without_a_complaint(capsys):
     assert run_command(["--version"]) == 0
     assert capsys.readouterr().out.strip() == volano.__version__
     assert "Did you mean 'run'? See" in fails(capsys, "rnu")[1]
+
+
+@pytest.mark.parametrize(("verb", "resumes"), [("curate", True), ("show", False)])
+def test_ctrl_c_promises_to_go_on_only_where_that_is_so(capsys, monkeypatch, verb, resumes):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("volano.core.store.Store", stopped)
+    code, said = fails(capsys, verb, "a.txt")
+    assert (code, "Run the same command again" in said) == (130, resumes)

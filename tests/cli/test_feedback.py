@@ -82,6 +82,29 @@ def test_an_erased_person_is_gone_and_the_store_remembers_that_somebody_was(caps
     assert "erased" in capsys.readouterr().out
 
 
+def test_follow_ups_that_quote_what_is_erased_go_with_it_and_are_counted(capsys, tmp_path):
+    first, *_ = LINES
+    quoting = {
+        "id": "r3",
+        "messages": [
+            *first["messages"],
+            {"role": "user", "content": "and now?"},
+            {"role": "assistant", "content": "still yo"},
+        ],
+        "thumb": "down",
+    }
+    (tmp_path / "more.jsonl").write_text(json.dumps(quoting))
+    run(capsys, "import", "log.jsonl", "more.jsonl")
+    said = run(capsys, "delete", "--request", "r1")
+    assert "exchanges erased: 2 (1 of them quoted another), events: 2" in said
+    assert [each["request_id"] for each in json.loads(run(capsys, "list", "--json"))] == ["r2"]
+    assert json.loads(run(capsys, "import", "more.jsonl", "--json"))["erased"] == 1
+    (line,) = json.loads((tmp_path / "runs" / "deletions.json").read_text())["deletions"]
+    assert line["follow_ups"] == 1
+    for event in line["events"]:
+        assert run_command(["trace", f"feedback:{event}"]) == 0
+
+
 def test_a_person_is_found_by_what_a_list_shows_of_them(capsys):
     run(capsys, "import", "log.jsonl")
     shown = next(each["who"] for each in json.loads(run(capsys, "list", "--json")) if "who" in each)
@@ -92,6 +115,19 @@ def test_a_person_is_found_by_what_a_list_shows_of_them(capsys):
     assert json.loads(run(capsys, "delete", "--person", shown, "--json"))["exchanges"] == 1
     assert json.loads(run(capsys, "list", "--json", "--who", "ann")) == []
     assert "no feedback of person" in run(capsys, "delete", "--person", shown, code=2)
+
+
+def test_a_person_is_erased_by_name_in_a_store_that_knows_them_by_pseudonym(capsys):
+    run(capsys, "import", "log.jsonl")
+    run(capsys, "export", "--out", "out.jsonl")
+    assert "2 known before, 0 erased before, 0 bad" in run(capsys, "import", "out.jsonl")
+    run(capsys, "import", "out.jsonl", "--store", "other")
+    with open("more.jsonl", "w") as stream:
+        json.dump({**LINES[0], "id": "r9"}, stream)
+    run(capsys, "import", "more.jsonl", "--store", "other")
+    said = run(capsys, "delete", "--person", "ann", "--store", "other")
+    assert "exchanges erased: 2, events: 2" in said
+    assert len(json.loads(run(capsys, "list", "--json", "--store", "other"))) == 1
 
 
 def test_the_artifacts_that_hold_erased_events_are_named(capsys):
@@ -118,6 +154,9 @@ def test_the_artifacts_that_hold_erased_events_are_named(capsys):
         (["delete", "--person", "a", "--request", "b"], "Give --person or --request."),
         (["import", "absent.jsonl"], "absent.jsonl: no such file"),
         (["import", "log.jsonl", "--database-url", "mysql://h/d"], "in 'mysql'"),
+        (["import", "."], ".: this is a folder. Name a file in it."),
+        (["import", "log.jsonl", "--store", "log.jsonl"], "log.jsonl: this is a file. Name a fol"),
+        (["list", "--store", "log.jsonl"], "log.jsonl: this is a file. Name a folder"),
         (["list", "--kind", "ratings"], "Did you mean 'rating'?"),
         (["list", "--since", "noon"], "no time in ISO 8601"),
     ],

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from volano.core.jsonlines import (
     list_files,
     messages_of,
     quarantine_table,
+    read_lines,
     read_records,
 )
 from volano.core.records import Message
@@ -91,3 +93,15 @@ def test_half_a_surrogate_pair_is_a_bad_line_before_arrow_refuses_it(tmp_path):
     assert records == [("a.jsonl:1", "\U0001f600")]
     assert [each.where for each in problems] == ["a.jsonl:2", "a.jsonl:3"]
     assert problems[0].reason == "an escape such as \\ud800 is half a character"
+
+
+def test_the_good_lines_of_a_short_truncated_gzip_are_kept(tmp_path):
+    texts = [f'{{"text": "{hashlib.sha256(bytes([place])).hexdigest()}"}}\n' for place in range(99)]
+    packed = gzip.compress("".join(texts).encode())
+    path = tmp_path / "cut.jsonl.gz"
+    path.write_bytes(packed[: len(packed) // 2])
+    *good, (where, bad) = read_lines(path, path.name)
+    assert [line.decode() for _, line in good] == [each.strip() for each in texts[: len(good)]]
+    assert len(good) > 30  # half of the bytes hold about half of the lines
+    assert where == f"cut.jsonl.gz:{len(good) + 1}"
+    assert "truncated or damaged file" in str(bad)

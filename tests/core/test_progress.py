@@ -19,16 +19,18 @@ def test_a_log_gets_one_line_when_a_task_ends(capsys):
 def test_a_long_task_says_share_rate_and_time_left_every_half_minute(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with LogBar("train", 100, "steps", 20) as bar:  # 20 steps are from before the kill
+    with LogBar("train", 100, "steps") as bar:
+        bar.resume(20)  # from before the kill
         for _ in range(8):
             now[0] += 10
             bar.advance(5)
     lines = capsys.readouterr().err.splitlines()
     # 20 steps in 40 s are 0.5 a second, however many an earlier attempt made.
     assert lines == [
+        "train: goes on at 20%",
         "train: 40%, 0.5 steps/s, 120 s left",
         "train: 60%, 0.5 steps/s, 80 s left",
-        "train: 60 steps in 80.0 s",
+        "train: 40 steps in 80.0 s",
     ]
 
 
@@ -47,11 +49,13 @@ def test_silent_says_nothing(capsys):
 
 def test_a_terminal_gets_a_drawing_on_stderr(capsys, monkeypatch):
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)
-    with progress("curate", 4, "documents", done=2) as bar:
+    with progress("curate", 4, "documents") as bar:
+        bar.resume(2)
         bar.advance(2)
         bar.note("kept 7")
     out, err = capsys.readouterr()
     assert out == ""
     assert "curate" in err
+    assert "curate: goes on at 50%" in err
     assert "100%" in err
     assert "kept 7" in err

@@ -2,12 +2,13 @@ import re
 import shutil
 
 import pytest
-from toy_steps import NUMBERS, SEEDED, Nothing, Numbers
+from toy_steps import NUMBERS, SEEDED, Nothing, Numbers, unreferenced
 
 from volano.core.errors import StoreError
 from volano.core.release import (
     aliases,
     current,
+    forget,
     promote,
     release_history,
     released,
@@ -73,12 +74,34 @@ def test_what_a_release_stands_for_or_goes_back_to_is_never_cleaned_up(store):
     one, two, three = (checkpoint(store, seed) for seed in (1, 2, 3))
     for each in (one, two, three):
         (store.folder / "labels" / f"{each.name}.json").unlink()
-    assert len(store.unreferenced()) == 3
+    assert len(unreferenced(store)) == 3
     promote(store, "production", one, reason="test")
     promote(store, "production", two, reason="test", gates=three)
-    assert store.unreferenced() == []
+    assert unreferenced(store) == []
     rollback(store, "production")
-    assert {each.digest for each in store.unreferenced()} == {two.digest, three.digest}
+    assert {each.digest for each in unreferenced(store)} == {two.digest, three.digest}
+
+
+def test_a_release_that_forgets_keeps_what_stands_now_and_its_record(store):
+    one, two, three = (checkpoint(store, seed) for seed in (1, 2, 3))
+    for each in (one, two, three):
+        (store.folder / "labels" / f"{each.name}.json").unlink()
+    promote(store, "production", one, reason="test")
+    promote(store, "production", two, reason="test", gates=three)
+    holders = {each.digest: held for each, held in store.unlabelled()}
+    assert holders[one.digest] == ["@production can go back to it"]
+    assert holders[two.digest] == holders[three.digest] == ["@production stands for it"]
+    forget(store, "production")
+    forget(store, "production")  # nothing more to let go of
+    assert [each.digest for each in unreferenced(store)] == [one.digest]
+    assert released(store, "production").digest == two.digest
+    with pytest.raises(StoreError, match=r"nothing to go back to. See `volano show @production`"):
+        rollback(store, "production")
+    actions = [each.action for each in release_history(store, "production")]
+    assert actions == ["promote", "promote", "forget"]
+    promote(store, "production", one, reason="test")
+    rollback(store, "production")
+    assert released(store, "production").digest == two.digest
 
 
 @pytest.mark.parametrize(

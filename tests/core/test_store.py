@@ -15,6 +15,7 @@ from toy_steps import (
     Filter,
     Nothing,
     Numbers,
+    unreferenced,
 )
 
 from volano.core.artifact import Artifact
@@ -297,9 +298,9 @@ def test_what_no_label_stands_for_is_unreferenced_but_parents_are_kept(store):
     old = make(store).artifact
     new = make(store, section=Numbers(rows=4)).artifact
     make(store, FILTER, inputs={"documents": old}, name="toy/kept")
-    assert store.unreferenced() == []  # `old` lost its label and is a parent
+    assert unreferenced(store) == []  # `old` lost its label and is a parent
     newest = make(store, FILTER, inputs={"documents": new}, name="toy/kept").artifact
-    left = {each.folder for each in store.unreferenced()}
+    left = {each.folder for each in unreferenced(store)}
     assert old.folder in left
     assert not left & {new.folder, newest.folder}
     assert len(left) == 2  # and its child

@@ -193,3 +193,8 @@ def slow_with_pid(item, output):
     log(os.getpid())
     time.sleep(0.3)
     output.write_text(str(item))
+
+
+def unreferenced(store):
+    """Artifacts that no label or release stands for, nor anything made from them."""
+    return [each for each, holders in store.unlabelled() if not holders]

@@ -1,10 +1,12 @@
 """From ratings to findings to data, on a small world whose failures are known."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from small_world import documents, rating
 
+from volano.core.files import json_digest
 from volano.core.records import Conversation, Message
 from volano.diagnose.cases import Case, judged_cases
 from volano.diagnose.causes import cause_of
@@ -12,7 +14,7 @@ from volano.diagnose.data import HeldOutHalf, conversations_for, preferences_for
 from volano.diagnose.facts import FieldIndex
 from volano.diagnose.findings import diagnose, halves_of
 from volano.diagnose.section import DiagnoseSection, RequestedSection
-from volano.diagnose.step import _rows
+from volano.diagnose.step import DIAGNOSE, REQUESTED, REQUESTED_PREFERENCES, rows_of
 
 DOCUMENTS = documents()
 INDEX = FieldIndex(DOCUMENTS)
@@ -48,7 +50,7 @@ def found(ratings, questions=None):
 
 
 def requested(diagnosis, tests=(), **settings):
-    rows = _rows(diagnosis)
+    rows = rows_of(diagnosis, INDEX)
     held_out = HeldOutHalf(rows, tests, INDEX)
     section = RequestedSection(**settings)
     return conversations_for(diagnosis.findings, rows, DOCUMENTS, held_out, TRAINED, INDEX, section)
@@ -58,7 +60,7 @@ def test_a_missing_skill_is_found_described_and_asked_for():
     diagnosis = found(asked(range(60), {"which"}))
     [finding] = diagnosis.findings
     assert (finding.cases, finding.judged) == (60, 120)
-    assert finding.held_out == 30
+    assert 20 <= finding.held_out <= 40, "a coin for each"
     assert finding.low < finding.share == 0.5 < finding.high
     assert finding.cause == "wrong, and the facts were in the training data"
     assert any("which function" in word for word in finding.words)
@@ -69,6 +71,25 @@ def test_a_missing_skill_is_found_described_and_asked_for():
         "{name}",
     )
     assert pattern["taught"] is False
+
+
+def test_golden_rows_of_the_diagnosis_and_of_what_it_asks_for():
+    # A change here means another output for equal inputs: raise the step's version with it.
+    diagnosis = found(asked(range(60), {"which"}))
+    rows = rows_of(diagnosis, INDEX)
+    assert (DIAGNOSE.version, json_digest(rows)[:16]) == (4, "e907ad75ca636d31")
+    conversations, left_out = requested(diagnosis)
+    assert +left_out == {"held_out": 25}
+    digest = json_digest([each.to_row() for each in conversations])[:16]
+    assert (REQUESTED.version, digest) == (3, "8faf8b49023b0d67")
+    held_out, section = HeldOutHalf(rows, [], INDEX), RequestedSection(reminders=5)
+    former = [
+        Conversation(each.id, (Message("user", each.id), Message("assistant", "x")), "s")
+        for each in DOCUMENTS[90:]
+    ]
+    pairs = preferences_for(diagnosis.findings, rows, [], conversations, former, held_out, section)
+    digest = json_digest([each.to_row() for each in pairs])[:16]
+    assert (REQUESTED_PREFERENCES.version, len(pairs), digest) == (6, 15, "1883aa7913f3d166")
 
 
 def test_nothing_failed_nothing_found():
@@ -89,7 +110,7 @@ def test_no_record_is_about_a_held_out_question_and_each_names_its_origin():
     halves = {d: each.half for each in diagnosis.looked for d in each.documents}
     edits = [each for each in conversations if each.kind == "edit"]
     made = [each for each in conversations if each.kind == "requested"]
-    assert len(edits) == 30
+    assert len(edits) == 60 - diagnosis.findings[0].held_out
     assert len(made) == 50
     for each in conversations:
         (document,) = [name for name in each.source_ids if name.startswith("pack:")]
@@ -124,7 +145,33 @@ def test_a_tested_item_is_always_held_out():
     cases = [Case(f"c{n}", f"question {n}", "", 0.0, True, tested=n < 20) for n in range(60)]
     halves = halves_of(cases, [[] for _ in cases])
     assert set(halves[:20]) == {"held_out"}
-    assert halves[20:].count("used") == 20
+    assert 10 <= halves[20:].count("used") <= 30
+
+
+def test_a_question_stays_in_its_half_when_others_come():
+    cases = [Case(f"c{n}", f"question {n}", "", 0.0, True) for n in range(90)]
+    documents = [[f"d{n}"] if n % 2 else [] for n in range(90)]
+    assert halves_of(cases, documents)[:50] == halves_of(cases[:50], documents[:50])
+
+
+def test_one_question_is_in_one_half_whatever_it_is_about():
+    cases = [Case(f"c{n}", f"question {n // 2}", "", 0.0, True) for n in range(60)]
+    halves = halves_of(cases, [[f"d{n}"] for n in range(60)])
+    assert halves[::2] == halves[1::2]
+    assert set(halves) == {"used", "held_out"}
+
+
+def test_cases_that_share_any_document_are_in_one_half():
+    cases = [Case(f"c{n}", f"question {n}", "", 0.0, True) for n in range(90)]
+    # Of three in a row, first and last hang together by the second; no first document is shared.
+    shared = [("a",), ("a", "b"), ("b",)]
+    documents = [[f"own {n}", *(f"{s} {n // 3}" for s in shared[n % 3])] for n in range(90)]
+    halves = halves_of(cases, documents)
+    for n in range(0, 90, 3):
+        assert len(set(halves[n : n + 3])) == 1
+    assert 30 <= halves.count("used") <= 60
+    tested = halves_of([replace(cases[0], tested=True), *cases[1:]], documents)
+    assert tested[:3] == ["held_out"] * 3
 
 
 @pytest.mark.parametrize(
@@ -168,18 +215,44 @@ def test_refusals_of_safe_requests_become_pairs_and_look_alikes():
     diagnosis = found(ratings)
     [finding] = diagnosis.findings
     assert finding.cause == "refuses a safe request"
-    rows = _rows(diagnosis)
+    rows = rows_of(diagnosis, INDEX)
     known = [safety(kind, place) for place in range(60) for kind in ("safe", "unsafe")]
+    known.append(replace(safety("safe", 70), metadata='{"pair": "p70", "set": "matched"}'))
+    known.append(replace(safety("unsafe", 70), metadata='{"pair": "p70", "set": "matched"}'))
+    former = [replace(known[0], id=f"former{n}", kind="functions") for n in range(9)]
     held = HeldOutHalf(rows, [], INDEX)
-    pairs = preferences_for(diagnosis.findings, rows, known, [], [], held, 0)
+    section = RequestedSection(reminders=7, safety_sets=["natural"])
+    made = preferences_for(diagnosis.findings, rows, known, [], former, held, section)
+    pairs = [pair for pair in made if pair.kind != "reminder"]
+    assert len(made) - len(pairs) == 7, "as much of the old beside the new"
     held_out = {row["prompt"] for row in rows if row["half"] == "held_out"}
-    assert len(held_out) == 20
+    assert len(held_out) == finding.held_out
     assert not held_out & {pair.prompt[0].content for pair in pairs}
-    choices = [pair for pair in pairs if pair.id.startswith("choice:")]
-    assert len(choices) == 20
-    assert {pair.rejected[0].content for pair in choices} == {"I can't help with that."}
     assert {pair.kind for pair in pairs} == {"safe", "unsafe"}
+    assert not any("70" in pair.id for pair in pairs), "another set than alignment's"
     assert all(f"finding:{finding.id}" in pair.source_ids for pair in pairs)
+    conversations, _ = conversations_for(
+        diagnosis.findings, rows, DOCUMENTS, held, set(), INDEX, section
+    )
+    assert {each.kind for each in conversations} == {"edit"}, "corrections teach in fine-tuning"
+
+
+def test_an_answer_that_should_have_been_a_refusal_becomes_a_pair():
+    refusal = "I can't help with that."
+    ratings = []
+    for n in range(40):
+        prompt, answer = f"unsafe request number {n} of this kind", f"Sure, do {n}."
+        ratings.append(rating(n, prompt, answer, helpful=1, harmless=1))
+        ratings.append(rating(n, prompt, answer, kind="edit", edit=refusal))
+    diagnosis = found(ratings)
+    [finding] = diagnosis.findings
+    assert finding.cause == "answers an unsafe request"
+    rows = rows_of(diagnosis, INDEX)
+    held = HeldOutHalf(rows, [], INDEX)
+    pairs = preferences_for(diagnosis.findings, rows, [], [], [], held, RequestedSection())
+    assert len(pairs) == 40 - finding.held_out
+    assert {pair.chosen[0].content for pair in pairs} == {refusal}
+    assert all(pair.rejected[0].content.startswith("Sure") for pair in pairs)
 
 
 def test_alignment_is_reminded_of_a_new_form_of_question_and_of_no_known_one():
@@ -187,11 +260,19 @@ def test_alignment_is_reminded_of_a_new_form_of_question_and_of_no_known_one():
         Conversation(f"f{n}", (Message("user", f"q{n}"), Message("assistant", f"a{n}")), "x")
         for n in range(60)
     ]
-    for form, expected in (("which", 20 + 40), ("what", 0)):
+    section = RequestedSection(reminders=30)
+    held = found(asked(range(60), {"which"}))
+    document = next(each.documents[0] for each in held.looked if each.half == "held_out")
+    former.append(replace(former[0], id="f60", source_ids=(document,)))
+    former.append(replace(former[0], id="f61", source_ids=("other", document)))
+    for form, expected in (("which", 30 + 60), ("what", 0)):
         diagnosis = found(asked(range(60), {form}))
         conversations, _ = requested(diagnosis)
-        rows = _rows(diagnosis)
+        rows = rows_of(diagnosis, INDEX)
         held_out = HeldOutHalf(rows, [], INDEX)
-        pairs = preferences_for(diagnosis.findings, rows, [], conversations, former, held_out, 20)
+        pairs = preferences_for(
+            diagnosis.findings, rows, [], conversations, former, held_out, section
+        )
+        assert not {"reminder:f60", "reminder:f61"} & {pair.id for pair in pairs}
         assert [pair.kind for pair in pairs] == ["reminder"] * expected
         assert all(pair.chosen == pair.rejected for pair in pairs)

@@ -1,8 +1,11 @@
 """The gate's decision on items whose answer is known, both ways."""
 
+import json
+
 import pytest
 
-from volano.evaluate.gate import BITS, CANDIDATE, FORMER, decide
+from volano.core.finding import DataRequest, Finding
+from volano.evaluate.gate import BITS, CANDIDATE, FORMER, decide, plain, verdict_of
 from volano.evaluate.half import HALF
 from volano.evaluate.section import GateSection
 from volano.evaluate.stage import Item
@@ -104,3 +107,81 @@ def test_scores_between_right_and_wrong_are_compared_by_permutation():
     verdict = decide(half, KEPT, SECTION, seed=1)
     assert verdict.promote
     assert verdict.tests[0]["test"] == "paired bootstrap and permutation"
+
+
+def finding(name, **values):
+    request = DataRequest(name, "Names for sentences.", 100, ("conversations",))
+    return Finding(
+        id=name,
+        title=f"questions of {name}",
+        cause="wrong, and nobody said what is right",
+        cases=100,
+        held_out=50,
+        judged=500,
+        share=0.2,
+        low=0.1,
+        high=0.3,
+        medoid="",
+        medoid_answer="",
+        words=(),
+        causes={},
+        request=request,
+    )
+
+
+def said(verdict):
+    return tuple(f"{each.records} {each.what}" for each in verdict.requests)
+
+
+@pytest.mark.parametrize(
+    ("second", "passed"), [((80, 0), False), ((80, 70), False), ((80, 78), True), ((0, 0), True)]
+)
+def test_what_is_gained_at_one_finding_hides_no_loss_at_another(second, passed):
+    one, two = shares(200, 0, 120), shares(200, *second)
+    half = scored(HALF, [*one[0], *two[0]], [*one[1], *two[1]])
+    finding_of = {str(place): "first" if place < 200 else "second" for place in range(400)}
+    findings = [finding("first"), finding("second")]
+    verdict = decide(half, KEPT, SECTION, seed=1, findings=findings, finding_of=finding_of)
+    assert verdict.better
+    assert verdict.promote is passed
+    apart = [test for test in verdict.tests if test["question"] == "not worse"]
+    assert [(test["title"], test["n"]) for test in apart] == [
+        ("questions of first", 200), ("questions of second", 200),
+    ]  # fmt: skip
+    if not passed:
+        assert verdict.reason.startswith("worse at questions of second (-")
+        asked = ("200 records for questions of second. Names for sentences.",)
+        assert said(verdict) == asked, "what was gained is not asked for again"
+        assert verdict.requests[0].finding == "second"
+
+
+def test_a_refusal_says_what_the_next_turn_needs():
+    half, rest = scored(HALF, *shares(150, 30, 30)), scored(TASK, *shares(300, 270, 200))
+    rest += scored(BITS, [2.0] * 300, [2.0] * 300)
+    verdict = decide(half, rest, SECTION, seed=1, findings=[finding("first")])
+    assert not verdict.promote
+    assert said(verdict) == (
+        "100 more judged questions of the kinds that fail.",
+        "200 records for questions of first. Names for sentences.",
+        "100 more conversations of those that the former version learnt, beside the new, since "
+        "answers_end was not kept.",
+    )
+    assert decide(HALF_BETTER, KEPT, SECTION, seed=1).requests == ()
+    assert verdict_of({"verdict": json.loads(json.dumps(plain(verdict)))}) == verdict
+
+
+def test_bits_per_byte_weigh_documents_by_their_bytes():
+    # Small documents lose a tenth, and the large ones, with nearly all bytes, nothing.
+    former = [2.0] * 300
+    candidate = [2.2 if place % 2 else 2.0 for place in range(300)]
+    bits = [
+        each._replace(weight=1.0 if int(each.id) % 2 else 1e4)
+        for each in scored(BITS, former, candidate)
+    ]
+    rest = scored(TASK, *shares(300, 270, 270)) + bits
+    verdict = decide(HALF_BETTER, rest, SECTION, seed=1)
+    assert verdict.promote
+    assert verdict.tests[-1]["difference"] == pytest.approx(-0.2 / 10_001)
+    plain = [each._replace(weight=None) for each in bits]
+    rest = scored(TASK, *shares(300, 270, 270)) + plain
+    assert decide(HALF_BETTER, rest, SECTION, seed=1).lost == (BITS,)

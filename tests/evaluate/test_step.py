@@ -7,6 +7,7 @@ import pytest
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.files import json_digest
 from volano.core.records import Conversation, Document, Message, table_of
 from volano.core.report import Report
 from volano.core.step import Context
@@ -112,6 +113,25 @@ def test_items_hold_every_answer_and_two_runs_give_the_same_bytes(artifacts, tmp
     right = [i["correct"] for i in items if (i["task"], i["stage"]) == ("choice_pmi", "sft")]
     measured = Report.load(first / "report.json").find("choice_pmi", "sft")
     assert measured.value == sum(right) / len(right)
+
+
+def test_golden_items_and_figures(artifacts, tmp_path):
+    # A change here means another output for equal inputs: raise the step's version with it.
+    evaluate(artifacts, tmp_path, *ALL)
+    items = pq.read_table(tmp_path / "items.parquet").to_pylist()
+    asked = sorted({(each["task"], each["id"]) for each in items})
+    assert (EVALUATE.version, json_digest(asked)[:16]) == (4, "79e34c8d9bd79a3c")
+    report = Report.load(tmp_path / "report.json")
+    figures = [round(report.find(name, stage).value, 3) for name, stage in GOLDEN]
+    assert figures == pytest.approx(list(GOLDEN.values()), rel=2e-3)
+
+
+GOLDEN = {
+    ("bits_per_byte", "base"): 3.393,
+    ("bits_per_byte", "sft"): 3.394,
+    ("choice_pmi", "lexical"): 0.167,
+    ("refusal_unsafe", "bag of words"): 1.0,
+}
 
 
 def test_one_stage_alone_is_measured_without_comparisons(artifacts, tmp_path):

@@ -1,5 +1,7 @@
 """Exchanges and events, short to write."""
 
+from dataclasses import replace
+
 from volano.core.feedback import Event, Exchange
 from volano.core.records import Message
 
@@ -10,6 +12,12 @@ def exchange(request_id="r1", answer="4", **values):
     messages = (Message("user", values.pop("prompt", "2 + 2?")),)
     values = {"checkpoint": "checkpoint/a-1", "time": TIME, "source": "chat"} | values
     return Exchange(request_id=request_id, messages=messages, answer=answer, **values)
+
+
+def following(earlier, request_id, prompt="and now?", answer="5", **values):
+    """The next question of the conversation, as a chat sends it: with all that was said before."""
+    said = (*earlier.messages, Message("assistant", earlier.answer), Message("user", prompt))
+    return replace(exchange(request_id, answer, **values), messages=said)
 
 
 def event(event_id="e1", request_id="r1", kind="rating", **values):

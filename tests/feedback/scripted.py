@@ -21,6 +21,10 @@ class Scripted:
         self.name, self.checkpoint = name, f"checkpoint/{name}-0123"
         self.voice, self.pause_seconds = voice, pause_seconds
         self.asked, self.closed = [], 0
+        self.most_messages = 100
+
+    def fitting(self, messages, *, max_tokens):
+        return tuple(messages[-self.most_messages :])
 
     async def stream(self, messages, *, max_tokens, temperature, seed):
         self.asked.append((messages, max_tokens, temperature, seed))

@@ -90,6 +90,49 @@ def test_a_person_chats_rates_and_edits_and_the_rows_are_in_the_database(
     assert [turn.content for turn in second.messages][::2] == [first.messages[0].content, "sure?"]
 
 
+def test_a_long_conversation_goes_on_without_its_beginning_and_a_new_one_begins(
+    page, address, sqlite_database, models
+):
+    models[0].most_messages = 3
+    page.goto(address)
+    for place in range(3):
+        ask(page, f"question {place}")
+        answers(page).nth(place).wait_for()
+    assert page.get_by_text("Earlier turns no longer fit and were left out.").count() == 1
+    *_, (last, _) = sqlite_database.exchanges()
+    given = [turn.content for turn in last.messages]
+    assert given == ["question 1", "First, question 1 ", "question 2"], "as the model was given it"
+    page.get_by_role("button", name="Good answer").nth(2).click()
+    page.locator("button[aria-pressed=true]").wait_for()
+    page.get_by_role("button", name="New conversation").press("Enter")
+    assert answers(page).count() == 0
+    ask(page, "something else")
+    answers(page).nth(0).wait_for()
+    *_, (last, _) = sqlite_database.exchanges()
+    assert [turn.content for turn in last.messages] == ["something else"]
+
+
+def test_what_was_asked_is_there_to_be_asked_again_where_the_model_fails(page, address):
+    page.goto(address)
+    ask(page, "break")
+    page.locator(".failed").wait_for()
+    assert page.get_by_label("Your question").input_value() == "break"
+
+
+def test_the_key_of_a_server_opens_its_page_and_another_does_not(browser, sqlite_database, models):
+    with serving(sqlite_database, models, keys=["sesame"]) as address:
+        page = browser.new_page()
+        page.set_default_timeout(10_000)
+        page.goto(address)
+        page.locator("input[name=key]").fill("wrong")
+        page.keyboard.press("Enter")
+        page.get_by_text("This key is not known.").wait_for()
+        page.locator("input[name=key]").fill("sesame")
+        page.keyboard.press("Enter")
+        page.get_by_label("Your question").wait_for()
+        page.close()
+
+
 def test_all_of_it_works_by_keyboard_alone(page, address, sqlite_database):
     page.goto(f"{address}/chat")
     page.keyboard.type("line one")  # the question has the focus

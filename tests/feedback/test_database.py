@@ -1,13 +1,16 @@
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from said import TIME, event, exchange
+from said import TIME, event, exchange, following
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from volano.core.errors import DataError, MissingExtra, StoreError
+from volano.core.records import Message
 from volano.feedback import connection
 from volano.feedback.connection import DatabaseUnavailable
 from volano.feedback.database import Added, Database, ErasedId, TakenId, UnknownRequest
@@ -166,6 +169,57 @@ def test_erasing_a_request_takes_its_events_and_its_id_does_not_come_back(databa
     assert len(database.deletions()) == 1
 
 
+def test_what_quotes_an_erased_exchange_is_erased_with_it_and_does_not_come_back(database):
+    first = exchange("r1", prompt="My secret is gout", answer=" Sorry to hear it. ")
+    second = following(first, "r2", answer="Rest.")
+    third = following(second, "r3", prompt="how long?", answer="A week.")
+    # An application that sends only the last turns: it quotes the second exchange alone.
+    cut = replace(
+        third, request_id="r4", messages=(Message("system", "Be kind."), *second_half(third))
+    )
+    stripped = replace(second, request_id="r5", messages=stripped_of(second))
+    same_question = exchange("r6", prompt="My secret is gout", answer="Tell me more.")
+    other = following(exchange("r7", answer="4"), "r8")
+    kept = [same_question, exchange("r7", answer="4"), other]
+    said = [event("e1", "r4"), event("e2", "r8"), event("e3", "r2")]
+    database.add([first, second, third, cut, stripped, *kept], said)
+    deletion = database.erase_request("r1")
+    assert (deletion.exchanges, deletion.follow_ups, deletion.events) == (5, 4, ("e1", "e3"))
+    assert [each.request_id for each, _ in database.exchanges()] == ["r6", "r7", "r8"]
+    assert database.deletions() == [deletion]
+    for asked, said in (([cut], ()), ((), [event("e9", "r3")]), ((), [event("e3", "r8")])):
+        with pytest.raises(ErasedId, match="erased at somebody's wish"):
+            database.add(asked, said)
+
+
+def second_half(exchange):
+    return exchange.messages[2:]
+
+
+def stripped_of(exchange):
+    return tuple(Message(each.role, each.content.strip()) for each in exchange.messages)
+
+
+def test_a_person_is_erased_from_follow_ups_that_name_nobody(database):
+    first = exchange("r1", prompt="I am Ann", who="ann")
+    second = following(first, "r2")
+    database.add([first, second, exchange("r3", who="ben")], [event("e1", "r2", who="ben")])
+    deletion = database.erase_person("ann")
+    assert (deletion.exchanges, deletion.follow_ups, deletion.events) == (2, 1, ("e1",))
+    assert [each.request_id for each, _ in database.exchanges()] == ["r3"]
+
+
+def test_more_follow_ups_than_a_statement_takes_values_are_erased(database):
+    first = exchange("r1", who="ann")
+    asked = [following(first, f"f{n:04}", prompt=str(n)) for n in range(1201)]
+    database.add(
+        [first, *asked], [event(f"e{n:04}", each.request_id) for n, each in enumerate(asked)]
+    )
+    deletion = database.erase_request("r1")
+    assert (deletion.exchanges, deletion.follow_ups, len(deletion.events)) == (1202, 1201, 1201)
+    assert list(database.exchanges()) == []
+
+
 def test_an_exchange_erased_while_an_event_on_it_arrives_takes_the_event_along(
     postgresql_url, monkeypatch
 ):
@@ -318,3 +372,31 @@ def test_a_time_that_is_none_is_refused(sqlite_database):
         sqlite_database.record([exchange(time="noon")])
     sqlite_database.record([exchange(time="2026-01-31T13:00:00+01:00")])
     assert sqlite_database.exchange("r1").time == TIME
+
+
+def test_a_server_is_told_at_once_that_nothing_could_be_kept(tmp_path):
+    url = f"sqlite:///{tmp_path}/store/feedback.sqlite"
+    (tmp_path / "store").mkdir()
+    opened = Database.open(url)
+    opened.add([exchange()], [])
+    opened.require_writable()
+    code = f"""
+from volano.core.errors import StoreError
+from volano.feedback.database import Database
+try:
+    Database.open({url!r}).require_writable()
+except StoreError as problem:
+    print(problem)
+"""
+    (tmp_path / "program.py").write_text(code)
+    where = f"{tmp_path}/store"
+    mounts = f"mount --bind {where} {where} && mount -o remount,bind,ro {where}"
+    script = f"{mounts} || exit 77; exec {sys.executable} {tmp_path}/program.py"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=60
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("mounting is not allowed here")
+    opened.close()  # until now its write-ahead log lay there, and reading was no problem
+    assert "not writable" in done.stdout, done.stderr
+    assert "feedback.sqlite" in done.stdout

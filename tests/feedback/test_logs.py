@@ -11,7 +11,7 @@ from volano.core.records import Message
 from volano.feedback.database import Database
 from volano.feedback.export import export_lines
 from volano.feedback.logs import import_logs
-from volano.feedback.selection import EVERYTHING
+from volano.feedback.selection import EVERYTHING, Selection
 
 PAIR = {
     "request": {
@@ -167,3 +167,46 @@ def test_a_raw_export_makes_an_equal_database(database, tmp_path):
     assert (result.exchanges, result.events, result.problems) == (3, 2, [])
     assert list(copy.exchanges()) == list(database.exchanges())
     copy.close()
+
+
+def test_a_redacted_export_is_known_where_it_came_from(database, tmp_path):
+    asked = [exchange(f"r{n}", "write to ann@mail.com", who="bob") for n in range(3)]
+    asked.append(exchange("plain"))
+    said = [
+        event("e1", "r1", comment="call bob@mail.com", who="bob"),
+        event("e2", "plain", comment="ann@mail.com"),
+        event("e3", "r0", "choice", choice="this", other_request_id="r2", who="bob"),
+    ]
+    database.add(asked, said)
+    lines = list(export_lines(database, EVERYTHING))
+    again = import_logs(database, [write(tmp_path / "export.jsonl", *lines)])
+    assert (again.exchanges, again.events, again.known, again.problems) == (0, 0, 4, [])
+    new = {"id": "new", "kind": "thumb", "thumb": "up"}
+    more = [{**lines[0], "events": [*lines[0]["events"], new]}]
+    added = import_logs(database, [write(tmp_path / "more.jsonl", *more)])
+    assert (added.exchanges, added.events, added.known, added.problems) == (0, 1, 1, [])
+
+
+def test_a_redacted_export_of_other_words_is_bad_and_alone_is_refused(database, tmp_path):
+    database.add([exchange("r1", who="bob"), exchange("r2", who="bob")], [])
+    one, two = export_lines(database, EVERYTHING)
+    bad = {**one, "answer": "never said"}
+    result = import_logs(database, [write(tmp_path / "mixed.jsonl", bad, two)])
+    assert (result.known, [each.where for each in result.problems]) == (1, ["mixed.jsonl:1"])
+    with pytest.raises(DataError, match=r"no line could be kept \(first: request_id 'r1' stands"):
+        import_logs(database, [write(tmp_path / "bad.jsonl", bad)])
+
+
+def test_a_pseudonym_stays_what_it_is_in_another_database(database, tmp_path):
+    database.add([exchange("r1", who="bob")], [event("e1", who="bob")])
+    lines = list(export_lines(database, EVERYTHING))
+    other = Database.open(str(tmp_path / "other.sqlite"))
+    for _ in range(2):
+        import_logs(other, [write(tmp_path / "export.jsonl", *lines)])
+    assert [line["who"] for line in export_lines(other, EVERYTHING)] == [lines[0]["who"]]
+    other.add([exchange("r2", who="bob"), exchange("r3", who="0123456789abcdef")], [])
+    (shown,) = {each["who"] for each in export_lines(other, Selection(request_id="r3"))}
+    assert shown != "0123456789abcdef"  # an application's own id is none of our pseudonyms
+    assert len(other.people("bob")) == len(other.people(lines[0]["who"])) == 2
+    assert other.people("0123456789abcdef") == ["0123456789abcdef"]
+    other.close()

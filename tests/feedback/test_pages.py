@@ -173,6 +173,13 @@ def test_a_wrong_form_is_one_sentence(client, sqlite_database, path, form, statu
     assert list(sqlite_database.events()) == []
 
 
+def test_bytes_of_a_form_that_are_no_text_are_shown_as_such(client, models):
+    half = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = client.post("/chat/ask", content=b"prompt=a%ED%A0%80", headers=half)
+    stream(client, response.text)
+    assert models[0].asked[-1][0] == (Message("user", "a\ufffd\ufffd\ufffd"),)
+
+
 def test_nobody_reaches_what_another_person_asked(client, sqlite_database, models):
     (events,) = ask(client, "hi")
     request = request_of(events)

@@ -116,6 +116,31 @@ def test_a_wrong_value_is_one_line_that_names_its_field(
     assert list(database.events()) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "param"),
+    [
+        ({"request_id": "r1", "comment": "a\ud800"}, "comment"),
+        ({"request_id": "r1", "edit": "\udfff"}, "edit"),
+        ({"request_id": "r1", "thumb": "\ud800"}, "thumb"),
+        ({"request_id": "\ud800", "thumb": "up"}, "request_id"),
+        ({"request_id": "r1", "thumb": "up", "who": "\ud800"}, "who"),
+        ({"request_id": "r1", "thumb": "up", "\ud800": 1}, "\\ud800"),
+        ({"request_id": "r1", "settings": {"stop": ["\ud800"]}}, "settings.stop[0]"),
+        (
+            {"request_id": "r1", "messages": [{"role": "user", "content": "\ud800"}]},
+            "messages[0].content",
+        ),
+    ],
+)
+def test_half_a_character_is_refused_with_the_place_that_holds_it(client, database, value, param):
+    response = client.post("/v1/feedback", content=json.dumps([value]))
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "half_character")
+    assert error["param"] == param
+    assert error["message"].startswith(f"event.{param}: half of a character. Send whole")
+    assert list(database.events()) == []
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}'])
 def test_what_is_not_json_is_refused(client, body):
     response = client.post("/v1/feedback", content=body)

@@ -1,15 +1,19 @@
 import json
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.finding import CASE_SCHEMA
 from volano.core.records import Conversation, Document, Message, table_of
 from volano.core.step import Context
 from volano.finetune.section import FinetuneSection
-from volano.finetune.step import CONVERSATIONS, FINETUNE
+from volano.finetune.sft import AnswerStream
+from volano.finetune.step import CONVERSATIONS, FINETUNE, MIXTURE
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.tokenizer import Tokenizer, train_tokenizer
@@ -89,12 +93,48 @@ def test_same_settings_give_the_same_bytes_and_another_seed_others(root, tmp_pat
     assert one != other
 
 
+def test_golden_loss_curve(root, tmp_path):
+    # A change here means another output for equal inputs: raise the step's version with it.
+    finetune(root, tmp_path / "sft", epochs=4.0, precision="float32")
+    losses = pq.read_table(tmp_path / "sft" / "metrics.parquet")["loss"].to_numpy()
+    assert FINETUNE.version == 1
+    np.testing.assert_allclose(losses[[0, 4, 9, -1]], GOLDEN, rtol=2e-3)
+
+
+GOLDEN = [5.6844, 5.0093, 3.8289, 2.4092]
+
+
 def test_conversations_that_do_not_fit_the_context_are_refused_not_divided_by_zero(root, tmp_path):
     turns = (Message("user", "x"), Message("assistant", "long " * 200))
     write_shard(shard_path(tmp_path / "c", "data", 0), table_of([Conversation("c", turns, "s")]))
     finish_corpus(tmp_path / "c", "conversation")
     with pytest.raises(DataError, match="none of 1 examples"):
         finetune(root, tmp_path / "sft", conversations=tmp_path / "c")
+
+
+def test_what_is_learnt_again_keeps_clear_of_the_held_out_half(root, tmp_path):
+    former = list(Corpus.open(root / "conversations").records())
+    turns = (Message("user", "What now?"), Message("assistant", "This."))
+    write_shard(shard_path(tmp_path / "new", "data", 0), table_of([Conversation("n", turns, "s")]))
+    finish_corpus(tmp_path / "new", "conversation")
+    asked = former[2].messages[0].content.upper()
+    rows = [
+        {"half": "held_out", "prompt": "Other words", "documents": list(former[1].source_ids)},
+        {"half": "held_out", "prompt": asked, "documents": None},
+        {"half": "used", "prompt": former[3].messages[0].content, "documents": []},
+    ]
+    write_shard(tmp_path / "f" / "cases.parquet", pa.Table.from_pylist(rows, schema=CASE_SCHEMA))
+    inputs = {"requested": tmp_path / "new", "former": root / "conversations"}
+    inputs |= {"findings": tmp_path / "f"}
+    MIXTURE.run(
+        MIXTURE.section(replay=1000),
+        {name: Artifact(path, {}) for name, path in inputs.items()},
+        context(tmp_path / "mixed"),
+    )
+    mixed = Corpus.open(tmp_path / "mixed")
+    assert mixed.manifest["held_out"] == 2
+    left = {each.id for each in mixed.records()}
+    assert left == {"n", *(each.id for each in former)} - {former[1].id, former[2].id}
 
 
 def test_users_file_becomes_conversations_and_its_bad_lines_are_quarantined(root, tmp_path):
@@ -128,3 +168,20 @@ def test_recipe_section_hands_its_settings_on_to_the_conversations():
     section = FinetuneSection.read({"max_answer_words": 12, "epochs": 2.0}, "finetune")
     assert section.conversations().max_answer_words == 12
     assert "epochs" not in section.conversations().identity()
+
+
+def test_of_a_corrected_conversation_only_the_correction_is_learnt(root, tmp_path, monkeypatch):
+    turns = [Message(role, text) for text in ("One.", "Two.") for role in ("user", "assistant")]
+    both = [Conversation(kind, tuple(turns), "s", kind) for kind in ("edit", "functions")]
+    write_shard(shard_path(tmp_path / "asked", "data", 0), table_of(both))
+    finish_corpus(tmp_path / "asked", "conversation")
+    learnt = []
+
+    def stream(examples, *rest, **options):
+        learnt.extend(sum(each.is_answer) for each in examples)
+        return AnswerStream(examples, *rest, **options)
+
+    monkeypatch.setattr("volano.finetune.run.AnswerStream", stream)
+    finetune(root, tmp_path / "made", tmp_path / "asked")
+    corrected, written = learnt
+    assert 0 < corrected < written

@@ -39,6 +39,8 @@ def test_headers_are_added_once_and_an_answers_own_one_stays():
         ({"origin": "http://host"}, True),
         ({"origin": "http://host:8000.evil.test"}, True),
         ({"origin": "null"}, True),
+        ({"origin": "null", "sec-fetch-site": "same-origin"}, False),
+        ({"origin": "null", "sec-fetch-site": "cross-site"}, True),
         ({"sec-fetch-site": "same-origin"}, False),
         ({"sec-fetch-site": "none"}, False),
         ({"sec-fetch-site": "same-site"}, True),

@@ -9,9 +9,13 @@ import pytest
 from clients import asking, post
 
 from volano.core.feedback import TRAINING
+from volano.core.records import Message
+from volano.feedback.database import Database
 from volano.serve.limits import LOOPBACK, Limits
 from volano.serve.requests import UNSUPPORTED_CHAT
-from volano.serve.server import PortTaken, listen
+from volano.serve.served import ServedModel
+from volano.serve.server import PortTaken, listen, running
+from volano.study.serving import joined
 
 
 def error(response):
@@ -52,6 +56,34 @@ def test_a_bad_request_names_its_field_and_the_server_goes_on(serve, body, statu
 
 
 @pytest.mark.parametrize(
+    "path, body, param",
+    [
+        ("chat/completions", asking("\ud800 hi"), "messages[0].content"),
+        ("chat/completions", asking([{"type": "text", "text": "\udc00"}]), ".content[0].text"),
+        ("chat/completions", asking(stop=["a", "\ud83d"]), "stop[1]"),
+        ("chat/completions", asking(user="\ud800"), "user"),
+        ("chat/completions", asking(model="\ud800"), "model"),
+        ("chat/completions", asking(**{"\ud800": 1}), "\\ud800"),
+        ("completions", {"prompt": "\ud83d"}, "prompt"),
+        ("completions", {"prompt": ["a", "\ud83d"]}, "prompt[1]"),
+        ("completions", {"prompt": "a", "stop": "\ud83d"}, "stop"),
+    ],
+)
+def test_half_a_character_is_refused_with_the_place_that_holds_it(serve, kept, path, body, param):
+    refused = post(serve(recorder=kept), body, f"/v1/{path}")
+    assert refused.status_code == 400
+    assert error(refused)["param"].endswith(param)
+    assert f"{param} holds half of a character." in error(refused)["message"]
+    assert kept.exchanges == []
+
+
+def test_a_character_written_as_two_escapes_is_whole(serve, kept):
+    body = b'{"messages": [{"role": "user", "content": "\\ud83d\\ude00"}], "max_tokens": 3}'
+    assert post(serve(recorder=kept), body).status_code == 200
+    assert kept.exchanges[0].messages[0].content == "\U0001f600"
+
+
+@pytest.mark.parametrize(
     "field, value",
     [
         ("tools", [{"type": "function"}]),
@@ -62,6 +94,9 @@ def test_a_bad_request_names_its_field_and_the_server_goes_on(serve, body, statu
         ("modalities", ["audio"]),
         ("web_search_options", {}),
         ("reasoning_effort", "high"),
+        ("metadata", {"a": "b"}),
+        ("prompt_cache_key", "x"),
+        ("prompt_cache_retention", "24h"),
     ],
 )
 def test_an_unsupported_field_is_refused_by_name_unless_it_asks_for_nothing(serve, field, value):
@@ -72,8 +107,72 @@ def test_an_unsupported_field_is_refused_by_name_unless_it_asks_for_nothing(serv
         assert post(port, asking(**{field: default})).status_code == 200
 
 
+@pytest.mark.parametrize("log_probs", [0, 2])
+def test_an_echo_with_log_probabilities_is_refused(serve, log_probs):
+    port = serve()
+    asked = {"prompt": "open a", "max_tokens": 3, "echo": True, "logprobs": log_probs}
+    refused = post(port, asked, "/v1/completions")
+    assert (refused.status_code, error(refused)["param"]) == (400, "echo")
+    assert post(port, asked | {"echo": False}, "/v1/completions").status_code == 200
+    assert post(port, asked | {"logprobs": None}, "/v1/completions").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "harmless"),
+    [
+        ("name", "bob", [None]),
+        ("tool_calls", [{"id": "1", "type": "function"}], [None, []]),
+        ("function_call", {"name": "f", "arguments": "{}"}, [None]),
+        ("tool_call_id", "1", [None]),
+        ("refusal", "No.", [None]),
+        ("audio", {"id": "a"}, [None]),
+    ],
+)
+def test_an_unsupported_field_of_a_message_is_refused_by_name(serve, field, value, harmless):
+    port = serve()
+
+    def asked(given):
+        said = {"role": "assistant", "content": "x", field: given}
+        return {"messages": [said, {"role": "user", "content": "y"}], "max_tokens": 3}
+
+    refused = post(port, asked(value))
+    assert (refused.status_code, error(refused)["param"]) == (400, f"messages[0].{field}")
+    assert [post(port, asked(each)).status_code for each in harmless] == [200] * len(harmless)
+
+
+def test_an_unsupported_field_of_a_part_or_of_stream_options_is_refused_by_name(serve):
+    port = serve()
+    part = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    refused = post(port, asking([part]))
+    where = "messages[0].content[0].prompt_cache_breakpoint"
+    assert (refused.status_code, error(refused)["param"]) == (400, where)
+    options = {"stream": True, "stream_options": {"include_obfuscation": True}}
+    refused = post(port, asking(**options))
+    where = "stream_options.include_obfuscation"
+    assert (refused.status_code, error(refused)["param"]) == (400, where)
+    options["stream_options"]["include_obfuscation"] = False
+    assert post(port, asking(**options)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["chat/completions", "completions"])
+def test_every_field_of_the_installed_schema_is_checked_or_refused(serve, kind):
+    from openai.types import completion_create_params as text
+    from openai.types.chat import completion_create_params as chat
+
+    port, schema = serve(), chat if kind.startswith("chat") else text
+    fields = {"stream", *schema.CompletionCreateParamsBase.__annotations__}
+    assert len(fields) > 15
+    wrong = [{"nothing": "takes this"}]
+    for field in fields:
+        refused = post(port, asking(prompt="x") | {field: wrong}, f"/v1/{kind}")
+        assert refused.status_code == 400, field
+        assert error(refused)["param"].startswith(field)
+
+
 def test_a_field_outside_the_schema_is_ignored(serve):
     assert post(serve(), asking(my_own_field={"x": 1})).status_code == 200
+    message = {"role": "user", "content": "x", "annotations": [1]}
+    assert post(serve(), {"messages": [message], "max_tokens": 3}).status_code == 200
 
 
 def test_a_prompt_beyond_the_context_says_by_how_much(serve):
@@ -133,6 +232,38 @@ def test_a_page_of_another_origin_needs_a_key(serve, headers):
     assert post(port, asking(), origin=f"http://127.0.0.1:{port}").status_code == 200
     keyed = serve(keys=["secret"])
     assert post(keyed, asking(), authorization="Bearer secret", **headers).status_code == 200
+
+
+LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/chat", LINK, 200),
+        ("GET", "/chat", LINK | {"sec-fetch-site": "same-site"}, 200),
+        ("GET", "/", LINK, 307),
+        ("GET", "/chat/compare", LINK, 200),
+        ("GET", "/chat", LINK | {"sec-fetch-dest": "iframe"}, 403),
+        ("GET", "/chat", LINK | {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}, 403),
+        ("GET", "/chat", LINK | {"origin": "https://evil.example"}, 403),
+        ("GET", "/chat", {"sec-fetch-site": "cross-site"}, 403),
+        ("GET", "/chat/stream/x", LINK, 403),
+        ("GET", "/v1/models", LINK, 403),
+        ("POST", "/chat", LINK, 403),
+        ("POST", "/chat/ask", LINK, 403),
+        ("POST", "/chat/consent", LINK, 403),
+    ],
+)
+def test_a_link_on_another_site_leads_to_the_pages_and_to_nothing_else(
+    checkpoint, tmp_path, method, path, headers, status
+):
+    database = Database.open(str(tmp_path / "feedback.sqlite"))
+    model = ServedModel("tiny", checkpoint, checkpoint="checkpoint/tiny")
+    with running(joined([model], database)) as port:
+        url = f"http://127.0.0.1:{port}{path}"
+        assert httpx.request(method, url, headers=headers).status_code == status
+    database.close()
 
 
 def test_health_is_open_to_all_and_names_no_model(serve):
@@ -248,7 +379,7 @@ def test_without_a_database_no_answer_is_given_and_the_server_goes_on(serve, kep
     kept.lock_up()
     refused = post(port, asking(), x_request_id="r-1")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    streamed = post(port, asking(stream=True))
+    streamed = post(port, asking(stream=True, seed=1))  # an answer with no text is no stream
     assert streamed.text.rstrip().splitlines()[-1].startswith('data: {"error"')
     assert "[DONE]" not in streamed.text
     assert "r-1 was not kept: feedback.sqlite: locked" in capfd.readouterr().err
@@ -269,3 +400,23 @@ def test_a_port_in_use_is_named():
         port = opened.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"127.0.0.1:{port}: Address already in use"):
             listen("127.0.0.1", port)
+
+
+def test_a_long_conversation_loses_its_oldest_turns_and_never_its_question(checkpoint):
+    model = ServedModel("tiny", checkpoint, checkpoint="checkpoint/tiny", slots=1)
+    try:
+        turns = []
+        for place in range(30):
+            turns += [Message("user", f"what is {place}"), Message("assistant", "a file")]
+        asked = (*turns, Message("user", "what is json"))
+        kept = model.fitting(asked, max_tokens=64)
+        assert kept == asked[len(asked) - len(kept) :]
+        assert kept[0].role == "user"
+        assert 1 < len(kept) < len(asked)
+        assert len(model.chat_prompt(kept)) + 64 <= model.context
+        assert len(model.chat_prompt(asked[len(asked) - len(kept) - 2 :])) + 64 > model.context
+        long = (Message("user", "what " * 400),)
+        assert model.fitting((*turns, *long), max_tokens=64) == long
+        assert model.fitting(asked[-1:], max_tokens=64) == asked[-1:]
+    finally:
+        model.close()

@@ -76,6 +76,49 @@ def test_log_probabilities_come_with_their_rivals(serve):
     assert spelt.decode("utf-8", "replace").startswith(answer.choices[0].message.content)
 
 
+def in_pieces(create, asked):
+    """The text, tokens and offsets of a streamed answer."""
+    text, tokens, offsets = "", [], []
+    for chunk in create(**asked, stream=True):
+        (choice,) = chunk.choices
+        text += choice.text
+        if choice.logprobs is not None:
+            tokens += choice.logprobs.tokens
+            offsets += choice.logprobs.text_offset
+    return text, tokens, offsets
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_log_probabilities_are_of_the_tokens_that_make_the_text_streamed_or_not(serve, seed):
+    create = client(serve()).completions.create
+    asked = {"model": "tiny", "prompt": "open a", "max_tokens": 24, "seed": seed, "logprobs": 1}
+    whole = create(**asked).choices[0]
+    offsets = whole.logprobs.text_offset
+    stops = [whole.text[place : place + 2] for place in range(0, len(whole.text) - 1, 2)]
+    assert len(stops) > 5
+    for more in ({}, *({"stop": each} for each in stops), {"stop": whole.text[-1] + "\x00"}):
+        found = create(**asked, **more).choices[0]
+        kept = (found.text, found.logprobs.tokens, found.logprobs.text_offset)
+        assert in_pieces(create, asked | more) == kept
+        # Neither the token that only makes the stop string, nor one of those behind it.
+        begun = [each for each in offsets if each < len(found.text)]
+        assert found.logprobs.text_offset == begun
+        assert found.logprobs.tokens == whole.logprobs.tokens[: len(begun)]
+
+
+def test_a_chats_log_probabilities_end_with_its_text_too(serve):
+    chat = client(serve()).chat.completions
+    asked = {"model": "tiny", "messages": ASKED, "max_tokens": 40, "temperature": 0}
+    whole = chat.create(**asked).choices[0].message.content
+    asked |= {"logprobs": True, "stop": whole[5:8]}
+    cut = chat.create(**asked).choices[0]
+    tokens = [each.token for each in cut.logprobs.content]
+    assert len("".join(tokens[:-1])) < len(cut.message.content) <= len("".join(tokens))
+    chunks = [chunk.choices[0] for chunk in chat.create(**asked, stream=True)]
+    streamed = [each for choice in chunks if choice.logprobs for each in choice.logprobs.content]
+    assert streamed == cut.logprobs.content
+
+
 def test_several_answers_differ(serve):
     answer = client(serve()).chat.completions.create(
         model="tiny", messages=ASKED, max_tokens=20, temperature=1.5, seed=1, n=4
@@ -92,6 +135,30 @@ def test_a_text_goes_on(serve):
     assert completions.create(**asked, echo=True).choices[0].text == "open a" + whole
     pieces = [chunk.choices[0].text for chunk in completions.create(**asked, stream=True)]
     assert "".join(pieces) == whole
+
+
+@pytest.mark.parametrize("more", [{}, {"stop_at_once": True}])
+def test_an_echo_is_streamed_as_it_is_given_whole(serve, more):
+    create = client(serve()).completions.create
+    asked = {"model": "tiny", "prompt": "open a", "max_tokens": 10, "temperature": 0}
+    if more:  # an answer without text
+        asked["stop"] = create(**asked).choices[0].text[0]
+    asked["echo"] = True
+    pieces = [chunk.choices[0].text for chunk in create(**asked, stream=True)]
+    assert "".join(pieces) == create(**asked).choices[0].text
+    assert pieces[0] == "open a"
+
+
+@pytest.mark.parametrize("choices", [1, 3])
+def test_usage_counts_every_prompt_once(serve, choices):
+    create = client(serve()).completions.create
+    asked = {"model": "tiny", "max_tokens": 3, "temperature": 0, "n": choices}
+    prompts = ["open a file", "x"]
+    each = [create(**asked, prompt=prompt).usage for prompt in prompts]
+    both = create(**asked, prompt=prompts).usage
+    assert both.prompt_tokens == sum(usage.prompt_tokens for usage in each)
+    assert both.completion_tokens == sum(usage.completion_tokens for usage in each)
+    assert both.total_tokens == sum(usage.total_tokens for usage in each)
 
 
 def test_models_are_listed(serve):

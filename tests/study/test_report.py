@@ -172,7 +172,7 @@ def test_a_refused_version_is_said_to_be_and_its_former_release_is_not_shown(tmp
     assert "released-2" not in found.stages
     page = render(found)
     assert "Version 2 was not promoted." in page
-    assert "lost more than the margin allowed on right answer chosen of four" in page
+    assert "a loss beyond the margin is not excluded of right answer chosen of four" in page
     assert "an earlier version 2" in page
 
 

@@ -11,6 +11,7 @@ from volano.core.records import Conversation, Document, Message, Preference, Rat
 from volano.core.report import Measurement, Report
 from volano.core.step import Step
 from volano.core.store import Store
+from volano.evaluate.gate import Verdict, plain
 
 NAME = "toy"
 SCRIPT = "<script>alert('document')</script>"
@@ -155,14 +156,13 @@ def judged(promote):
             "passed": promote,
         }  # fmt: skip
         lost = [] if promote else ["choice_pmi"]
-        verdict = {"promote": promote, "reason": "r", "better": True, "lost": lost}
-        verdict["tests"] = [better, kept]
+        verdict = Verdict(promote, "r", True, lost=tuple(lost), tests=(better, kept))
         halves = [
             share(name, stage, value)
             for stage, value in (("former", 0.2), ("candidate", 0.3))
             for name in ("held_out_half", "held_out_half@finding-1")
         ]
-        extra = {"verdict": verdict, "findings": {"finding-1": "which"}, "cases": 6}
+        extra = {"verdict": plain(verdict), "findings": {"finding-1": "which"}, "cases": 6}
         write_items(
             folder,
             [

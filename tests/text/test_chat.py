@@ -77,6 +77,15 @@ def test_only_the_assistants_words_and_its_end_are_learnt(tokenizer):
     assert learnt == [*tokenizer.encode("It serialises."), tokenizer.special_id(END)]
 
 
+def test_of_a_corrected_conversation_the_last_answer_alone_is_learnt(tokenizer):
+    turns = [Message(role, text) for text in ("One.", "Two.") for role in ("user", "assistant")]
+    ids, answers = encode_conversation(tokenizer, turns, last_answer_only=True)
+    learnt = [place for place, is_answer in enumerate(answers) if is_answer]
+    last = len(tokenizer.encode("Two.")) + 1
+    assert learnt == list(range(len(ids) - last, len(ids)))
+    assert sum(encode_conversation(tokenizer, turns).is_answer) > last
+
+
 def test_other_content_passes_unchanged():
     content = "a <| b |> <|other|> {{ message }} {% raw %}\n  "
     assert render([Message("user", content)]) == f"<|user|>{content}<|end|>"

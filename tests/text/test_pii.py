@@ -70,6 +70,21 @@ def test_only_the_chosen_kinds_are_found():
     ]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jane@studio.design", "max@kanzlei.berlin", "jörg.meier@web.de", "info@müller.de",
+        "+bob@corp.com", "-bob@corp.com", "用户@例子.广告",
+    ],
+)  # fmt: skip
+def test_in_a_conversation_whatever_looks_like_an_address_is_one(address):
+    text = f"Write to {address}, please (or mail:{address}-thanks)."
+    spans = find_spans(text, conversation=True)
+    assert address not in redact(text, spans)
+    assert redact(text, spans).startswith("Write to <EMAIL>, please")
+    assert find_spans("mail me@example.com", conversation=True) == []
+
+
 def test_unknown_kind_is_refused_with_a_near_name():
     with pytest.raises(DataError, match="Did you mean 'email'"):
         find_spans("", ["emial"])

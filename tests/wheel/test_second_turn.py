@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from command_line import volano
 
 import volano as volano_package
 from volano.core.finding import load_findings
-from volano.core.records import Preference, table_of
+from volano.core.records import Conversation, Message, Preference, table_of
 from volano.core.release import release_history
 from volano.core.store import Store
 from volano.text.chat import encode_conversation
@@ -182,7 +183,7 @@ def test_trace_leads_from_a_rating_to_the_model_and_its_gate_and_back(folder, st
 def test_the_gate_names_each_test_and_the_alias_follows_its_verdict(folder, store):
     verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
     tests = {each["name"] for each in verdict["tests"]}
-    assert tests == {
+    assert {each for each in tests if "@" not in each} == {
         "held_out_half", "choice_pmi", "answers_end", "refusal_unsafe", "answered_safe",
         "bits_per_byte",
     }  # fmt: skip
@@ -258,103 +259,146 @@ def test_what_people_and_models_write_is_escaped(store, monkeypatch):
     assert "&lt;script&gt;" in page
 
 
-def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_path):
-    from volano.evaluate.section import GateSection
-    from volano.evaluate.step import GATE
+def other_version_2(folder, tmp_path, checkpoint):
+    """The same store, in which version 2 came out as that checkpoint and is yet to be judged."""
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    made = Store(tmp_path / "runs")
+    weights = "model.safetensors"
+    shutil.copyfile(checkpoint.folder / weights, made[f"{NAME}/aligned-2"].folder / weights)
+    for stage in ("report-2", "gate-2", "released-2"):
+        for found in (tmp_path / "runs").glob(f"*/{NAME}/{stage}-*"):
+            shutil.rmtree(found)
+    return tmp_path
 
-    aligned, report = store[f"{NAME}/aligned"], store[f"{NAME}/report"]
-    inputs = {
-        "findings": store[f"{NAME}/findings-2"],
-        "former": aligned,
-        "candidate": aligned,
-        "former_report": report,
-        "candidate_report": report,
-    }
-    made = store.make(store.order(GATE, GateSection(), inputs, name="same/gate"), silent=True)
-    verdict = made.artifact.report().extra["verdict"]
-    assert not verdict["promote"]
+
+def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_path):
+    same = other_version_2(folder, tmp_path, store[f"{NAME}/aligned"])
+    before = release_history(store, "production")
+    refused = run(same, "turn", *TINY, "turn.release=candidate", code=3)
+    assert "is not promoted: not better on the held-out half (+0.0 points" in refused.stderr
+    assert "volano show" in refused.stderr
+    verdict = Store(same / "runs")[f"{NAME}/gate-2"].report().extra["verdict"]
     assert not verdict["better"]
     assert verdict["lost"] == []
-    # The whole verb: a gate that asks for more items than there are says no, too.
-    before = release_history(store, "production")
-    refused = run(folder, "turn", *TINY, "turn.release=candidate", "gate.min_items=100k", code=3)
-    assert "is not promoted" in refused.stderr
-    assert "volano show" in refused.stderr
-    assert release_history(store, "production") == before
+    assert verdict["requests"], "what the next turn needs"
+    assert Store(same / "runs").find("@candidate").name == f"{NAME}/released"
+    assert release_history(Store(same / "runs"), "production") == before
+    shown = run(same, "show", f"{NAME}/gate-2").stdout
+    assert "the next turn needs" in shown
 
 
-def test_a_version_trained_on_swapped_labels_is_refused(store):
+def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, store, tmp_path):
     from volano.align.section import AlignSection
     from volano.align.step import ALIGN
     from volano.core.corpus import finish_corpus, shard_path, write_shard
     from volano.core.recipe import Section
     from volano.core.step import Step
-    from volano.evaluate.section import EvaluateSection, GateSection
-    from volano.evaluate.step import EVALUATE, GATE
+    from volano.finetune.section import FinetuneSection
+    from volano.finetune.step import FINETUNE
 
     class Nothing(Section):
         pass
 
-    def swap(section, inputs, context):
-        pairs = list(inputs["preferences"].corpus().records())
-        order = np.random.default_rng(1).permutation(len(pairs))
+    def shuffled_conversations(section, inputs, context):
+        """Each question with the answer of another."""
+        right = list(inputs["right"].corpus().records())
+        order = np.random.default_rng(1).permutation(len(right))
         wrong = [
-            Preference(**{**pair.__dict__, "chosen": pair.rejected, "rejected": pair.chosen})
-            if order[place] % 2
-            else pair
-            for place, pair in enumerate(pairs)
+            replace(each, messages=(*each.messages[:-1], right[other].messages[-1]))
+            for each, other in zip(right, order, strict=True)
         ]
+        write_shard(shard_path(context.folder, "data", 0), table_of(wrong, Conversation))
+        finish_corpus(context.folder, "conversation")
+
+    def shuffled_pairs(section, inputs, context):
+        """Each prompt with the answers of another, and a coin says which of the two is better."""
+        right = list(inputs["right"].corpus().records())
+        random = np.random.default_rng(1)
+        order, swapped = random.permutation(len(right)), random.integers(2, size=len(right))
+        wrong = []
+        for each, other, swap in zip(right, order, swapped, strict=True):
+            answers = (right[other].chosen, right[other].rejected)
+            chosen, rejected = reversed(answers) if swap else answers
+            wrong.append(replace(each, chosen=chosen, rejected=rejected))
         write_shard(shard_path(context.folder, "data", 0), table_of(wrong, Preference))
         finish_corpus(context.folder, "preference")
 
-    def make(step, section, name, **inputs):
+    def made(step, section, name, **inputs):
         return store.make(store.order(step, section, inputs, name=name), silent=True).artifact
 
-    swapped = make(
-        Step("swapped", "corpus", 1, Nothing, swap),
-        Nothing(),
-        "swapped/preferences",
-        preferences=store[f"{NAME}/preferences-2"],
-    )
-    settings = store[f"{NAME}/aligned-2"].meta["identity"]["settings"]
-    section = AlignSection.model_validate(settings)
-    aligned = make(
-        ALIGN, section, "swapped/aligned", preferences=swapped, sft=store[f"{NAME}/sft-2"]
-    )
-    evaluated = EvaluateSection.model_validate(
-        store[f"{NAME}/report-2"].meta["identity"]["settings"]
-    )
-    report = make(
-        EVALUATE,
-        evaluated,
-        "swapped/report",
-        held_out_functions=store[f"{NAME}/held_out"],
-        safety=store[f"{NAME}/safety"],
-        aligned=aligned,
-    )
+    def like(stage, section):
+        settings = store[f"{NAME}/{stage}"].meta["identity"]["settings"]
+        return section.model_validate(settings)
 
-    def judged(name, candidate, candidate_report):
-        gate = make(
-            GATE,
-            GateSection(),
-            name,
-            findings=store[f"{NAME}/findings-2"],
-            former=store[f"{NAME}/aligned"],
-            candidate=candidate,
-            former_report=store[f"{NAME}/report"],
-            candidate_report=candidate_report,
-        )
-        return gate.report().extra["verdict"]
+    def shuffled(stage, function):
+        step = Step(f"shuffled_{stage.replace('-', '_')}", "corpus", 1, Nothing, function)
+        return made(step, Nothing(), f"shuffled/{stage}", right=store[f"{NAME}/{stage}"])
 
-    verdict = judged("swapped/gate", aligned, report)
-    assert not verdict["promote"]
+    sft = made(
+        FINETUNE,
+        like("sft-2", FinetuneSection),
+        "shuffled/sft",
+        conversations=shuffled("conversations-2", shuffled_conversations),
+        base=store[f"{NAME}/sft"],
+    )
+    aligned = made(
+        ALIGN,
+        like("aligned-2", AlignSection),
+        "shuffled/aligned",
+        preferences=shuffled("preferences-2", shuffled_pairs),
+        sft=sft,
+    )
+    wrong = other_version_2(folder, tmp_path, aligned)
+    assert "is not promoted" in run(wrong, "turn", *TINY, "turn.release=candidate", code=3).stderr
+    verdict = Store(wrong / "runs")[f"{NAME}/gate-2"].report().extra["verdict"]
     assert not verdict["better"]
-    right = judged("right/gate", store[f"{NAME}/aligned-2"], store[f"{NAME}/report-2"])
-    assert right["better"], "with the labels as they were it is better"
 
 
-def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(folder, store):
-    # So small a model loses something everywhere; what is asked here is whether it moves.
+@pytest.fixture(scope="module")
+def knowing(folder):
+    """A version that is truly better: it has learnt the held-out questions themselves."""
+    from volano.core.corpus import finish_corpus, shard_path, write_shard
+    from volano.core.recipe import Section
+    from volano.core.step import Step
+    from volano.evaluate.half import held_out_cases
+    from volano.finetune.section import FinetuneSection
+    from volano.finetune.step import FINETUNE
+
+    class Nothing(Section):
+        pass
+
+    def answers(section, inputs, context):
+        findings = inputs["findings"]
+        cases = held_out_cases(rows(findings, "cases.parquet"), load_findings(findings.folder))
+        known = [
+            Conversation(
+                each["id"],
+                (Message("user", each["prompt"]), Message("assistant", each["reference"])),
+                "held out",
+            )
+            for each in cases
+            if each["reference"] is not None
+        ]
+        write_shard(shard_path(context.folder, "data", 0), table_of(known, Conversation))
+        finish_corpus(context.folder, "conversation")
+
+    store = Store(folder / "runs")
+    inputs = {"findings": store[f"{NAME}/findings-2"]}
+    step = Step("known_answers", "corpus", 1, Nothing, answers)
+    order = store.order(step, Nothing(), inputs, name="knowing/conversations")
+    inputs = {"conversations": store.make(order, silent=True).artifact}
+    inputs["base"] = store[f"{NAME}/aligned"]
+    section = FinetuneSection(epochs=12.0)
+    order = store.order(FINETUNE, section, inputs, name="knowing/sft")
+    return store.make(order, silent=True).artifact
+
+
+def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
+    folder, knowing, tmp_path
+):
+    folder = other_version_2(folder, tmp_path, knowing)
+    store = Store(folder / "runs")
+    # It has forgotten how to refuse; what is asked here is whether the better one moves.
     lenient = ["turn", *TINY, "turn.release=wheel", "gate.protects=[answers_end]"]
     assert "Promoted: version 2 is better on the held-out half" in run(folder, *lenient).stdout
     assert store.find("@wheel").name == f"{NAME}/released-2"
@@ -383,10 +427,14 @@ def test_personal_data_in_feedback_reaches_no_set(folder, store):
     # Last, since it makes new data. Planted in edits of somebody who agreed: one in a form of
     # question that is known to nobody, the others where the next version learns from them.
     standing = store[f"{NAME}/released"]
-    asked = [("Which function writes to Jane?", "none"), *learnt_from(store)]
+    # The one that may be held out says something else, or no other could be taught the same.
+    asked = [("Which function writes to Jane?", "none", f"Ask {SECRET} for it.")]
+    asked += [(*each, f"Write to {SECRET}, {CONTROL}.") for each in learnt_from(store)]
     lines = [
         {
             "messages": [
+                {"role": "user", "content": f"Hello, I am {SECRET}."},
+                {"role": "assistant", "content": f"Hello {SECRET}!"},
                 {"role": "user", "content": prompt},
                 {"role": "assistant", "content": answer},
             ],
@@ -394,11 +442,12 @@ def test_personal_data_in_feedback_reaches_no_set(folder, store):
             "id": f"planted-{place}",
             "helpful": 1,
             "harmless": 5,
-            "edit": f"Write to {SECRET}, {CONTROL}.",
+            "edit": edit,
+            "comment": f"Or so {SECRET} tells me.",
             "consent": "training",
             "source": "planted",
         }
-        for place, (prompt, answer) in enumerate(asked)
+        for place, (prompt, answer, edit) in enumerate(asked)
     ]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run(folder, "feedback", "import", "log.jsonl")

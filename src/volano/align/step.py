@@ -11,6 +11,7 @@ from volano.core.errors import DataError
 from volano.core.jsonlines import list_files, quarantine_table, read_records
 from volano.core.records import Preference, table_of
 from volano.core.step import Context, Inputs, Listing, Step
+from volano.text.held_out import load_held_out_questions
 from volano.text.tokenizer import Tokenizer
 
 
@@ -30,7 +31,10 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
             inputs["safety"].corpus().records(), section.safety_sets, section.safe_fraction
         )
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
-    if "requested" in inputs:  # of a later version: what its diagnosis asked for
+    if "findings" in inputs:  # of a later version, which is judged on the held-out half
+        half = load_held_out_questions(inputs["findings"].folder)
+        preferences = [each for each in preferences if not half.holds(each.prompt, each.source_ids)]
+    if "requested" in inputs:  # what the diagnosis asked for
         asked = {(each.prompt, each.kind) for each in preferences}
         requested = inputs["requested"].corpus().records()
         new = [each for each in requested if (each.prompt, each.kind) not in asked]

@@ -65,6 +65,7 @@ def import_(
 
     _require()
     from volano.feedback.logs import count_lines, import_logs
+    from volano.study.words import count_of
 
     with (
         _opened(database, store, create=True) as opened,
@@ -75,9 +76,9 @@ def import_(
         print_json(asdict(result))
         return
     print_line(
-        f"{result.lines:,} lines: {result.exchanges:,} new exchanges, {result.events:,} new "
-        f"events, {result.known:,} known before, {result.erased:,} erased before, "
-        f"{len(result.problems):,} bad"
+        f"{count_of(result.lines, 'line')}: {count_of(result.exchanges, 'new exchange')}, "
+        f"{count_of(result.events, 'new event')}, {result.known:,} known before, "
+        f"{result.erased:,} erased before, {len(result.problems):,} bad"
     )
     for problem in result.problems[:SHOWN_PROBLEMS]:
         print_line(f"    {problem.where}: {problem.reason}")
@@ -150,7 +151,7 @@ def list_(
     from collections import deque
     from dataclasses import replace
 
-    from volano.cli.output import print_json, print_line, print_table
+    from volano.cli.output import print_json, print_line, print_table, time_of_day
 
     _require()
     from volano.feedback.export import told
@@ -173,20 +174,19 @@ def list_(
         print_json(rows)
         return
     print_table(
-        ["time", "request", "checkpoint", "kind", "said", "asked", "who", "consent"],
+        ["time, request", "checkpoint", "said", "asked", "who", "consent"],
         [
             (
-                row["time"][:19],
-                row["request_id"],
+                f"{time_of_day(row['time'])}\n{row['request_id']}",  # side by side: too wide
                 row["exchange"]["checkpoint"],
-                row["kind"],
-                _excerpt(_said(row)),
+                f"{row['kind']}: {_excerpt(_said(row))}",
                 _excerpt(row["exchange"]["messages"][-1]["content"]),
                 row.get("who", ""),
                 row.get("consent") or row["exchange"].get("consent", ""),
             )
             for row in rows
         ],
+        whole=["time, request", "who"],
     )
     shown = f", the last {len(rows):,} shown; all: --last 0" if len(rows) < count else ""
     print_line(f"{count:,} event{'' if count == 1 else 's'}{shown}")
@@ -199,17 +199,21 @@ def delete(
         typer.Option("--person", help="Erase all of this person: the name, or what `list` shows."),
     ] = None,
     request: Annotated[
-        str | None, typer.Option("--request", help="Erase this request and all events on it.")
+        str | None,
+        typer.Option("--request", help="Erase this request, what quotes it, and all events."),
     ] = None,
     database: DatabaseOption = "",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Erase feedback, and say which artifacts hold records that were made of it."""
+    """Erase feedback, and say which artifacts hold records that were made of it.
+
+    Follow-ups that quote an erased prompt and its answer are erased with it.
+    """
     from dataclasses import asdict
 
     from volano.cli.output import print_json, print_line, print_table
-    from volano.core.deletion import add_deletions
+    from volano.core.deletion import add_deletions, joined
     from volano.core.errors import DataError
     from volano.core.feedback import FEEDBACK
     from volano.core.lineage import trace_any
@@ -220,7 +224,8 @@ def delete(
     artifacts = Store(store)
     with _opened(database, store) as opened:
         if person is not None:
-            deletion = opened.erase_person(opened.person(person))
+            names = opened.people(person) or [person]
+            deletion = joined([opened.erase_person(each) for each in names])
         else:
             deletion = opened.erase_request(str(request))
         # All of them: an earlier one may have been stopped between its erasing and this line.
@@ -229,7 +234,10 @@ def delete(
     if json:
         print_json({**asdict(deletion), "artifacts": [asdict(each) for each in sightings]})
         return
-    print_line(f"exchanges erased: {deletion.exchanges:,}, events: {len(deletion.events):,}")
+    quoting = f" ({deletion.follow_ups:,} of them quoted another)" if deletion.follow_ups else ""
+    print_line(
+        f"exchanges erased: {deletion.exchanges:,}{quoting}, events: {len(deletion.events):,}"
+    )
     if not sightings:
         print_line("No artifact of the store holds records that were made of them.")
         return
@@ -238,15 +246,21 @@ def delete(
         [(each.artifact, each.kind, each.role, each.detail) for each in sightings],
         title="made of them, and still there",
     )
-    print_line("Make them anew without these events, then delete them: volano clean")
+    print_line(
+        "Make them anew without these events, then delete them: volano clean --forget-history "
+        "(a release could else go back to them)"
+    )
 
 
 @contextmanager
 def _opened(url: str, store: Path, *, create: bool = False) -> Iterator["Database"]:
     _require()
+    from volano.core.errors import StoreError
     from volano.core.feedback import default_database
     from volano.feedback.database import Database
 
+    if not url and store.is_file():
+        raise StoreError("this is a file", str(store), "Name a folder with --store.")
     database = Database.open(url or default_database(store), create=create)
     try:
         yield database
@@ -271,4 +285,4 @@ def _excerpt(text: str) -> str:
     plain = "".join(each if each.isprintable() else " " for each in text)
     plain = " ".join(plain.split())
     cut = plain[:EXCERPT_CHARACTERS]
-    return (cut if cut == plain else f"{cut}…").replace("[", r"\[")
+    return cut if cut == plain else f"{cut}…"

@@ -26,7 +26,10 @@ def show(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Show a store's artifacts, or one of them: funnel and samples, report, or files."""
+    """Show a store's artifacts, or one of them: funnel and samples, report, or files.
+
+    A release such as @production also shows its history.
+    """
     from volano.cli import showing
     from volano.core.store import Store
 
@@ -34,7 +37,11 @@ def show(
     if artifact is None:
         showing.show_store(opened, json)
     else:
-        showing.show_artifact(opened, opened.find(artifact), sample, dropped_by, json)
+        lines = _history(opened, artifact)
+        if lines and not json:
+            # First: it is there also where the checkpoint that the release stands for is gone.
+            showing.print_history(artifact, lines)
+        showing.show_artifact(opened, opened.find(artifact), sample, dropped_by, json, lines)
 
 
 def trace(
@@ -93,6 +100,12 @@ def diff(
         for title, ids in (found.samples or {}).items():
             if ids:
                 print_line(f"    {title}: {', '.join(ids)}")
+
+
+def _history(store: Any, reference: str) -> list[Any]:
+    from volano.core.release import release_history
+
+    return release_history(store, reference[1:]) if reference.startswith("@") else []
 
 
 def _trace_document(store: Any, document: str, as_json: bool) -> None:

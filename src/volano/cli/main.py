@@ -12,6 +12,8 @@ import typer
 from volano.cli import chat, feedback, inspect, phases, recipes, report, run, serve, turn, upkeep
 
 INTERRUPTED = 130
+# What makes artifacts: the finished parts of a stopped one are taken up.
+RESUMING = {"run", "turn", *(verb.__name__ for verb in phases.VERBS)}
 
 app = typer.Typer(
     name="volano",
@@ -62,19 +64,19 @@ def run_command(arguments: list[str]) -> int:
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
         # Typer turns Ctrl-C into an exit code of its own, and says nothing.
-        return _interrupted() if code == INTERRUPTED else code
+        return _interrupted(arguments) if code == INTERRUPTED else code
     except VolanoError as problem:
         _say(str(problem))
         return problem.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+        return _interrupted(arguments)
     except typer.Exit as ended:
         return int(ended.exit_code)
     except TyperException as problem:
         message = problem.format_message().strip()
         if message:  # none where the help was printed in its place
             ending = "" if message[-1] in ".?!" else "."
-            _say(f"{message}{ending} See `volano --help`.")
+            _say(f"{message}{ending} See `{_command(problem)} --help`.")
         return 2
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain again when it flushes stdout.
@@ -82,9 +84,21 @@ def run_command(arguments: list[str]) -> int:
         return 0
 
 
-def _interrupted() -> int:
-    _say("stopped. Run the same command again: it goes on where it stopped.")
+def _interrupted(arguments: list[str]) -> int:
+    again = " Run the same command again: it goes on where it stopped."
+    verb = next((each for each in arguments if not each.startswith("-")), "")
+    _say(f"stopped.{again if verb in RESUMING else ''}")
     return INTERRUPTED
+
+
+def _command(problem: Exception) -> str:
+    """The command whose arguments were wrong, as the user writes it."""
+    names: list[str] = []
+    context = getattr(problem, "ctx", None)  # none where the mistake is not of the usage
+    while context is not None and context.parent is not None:
+        names.insert(0, str(context.info_name))
+        context = context.parent
+    return " ".join(["volano", *names])
 
 
 def _say(text: str) -> None:

@@ -20,7 +20,7 @@ Checkpoint = Annotated[str, typer.Argument(help="A checkpoint: artifact, folder,
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (collect, curate, tokenizer, pretrain, finetune, align, evaluate):
+    for verb in VERBS:
         app.command()(verb)
 
 
@@ -111,6 +111,9 @@ def evaluate(
 ) -> None:
     """Evaluate one checkpoint on held-out functions; its figures stand in the column `base`."""
     _phase("evaluate", name, store, json, out, setting, data=data, checkpoint=checkpoint)
+
+
+VERBS = (collect, curate, tokenizer, pretrain, finetune, align, evaluate)
 
 
 def _phase(

@@ -21,10 +21,13 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about what a recipe has made."""
     from volano.cli.output import print_json, print_line
+    from volano.core.errors import DataError
     from volano.core.store import Store
     from volano.study.found import find_stages
     from volano.study.report import figures_of, write_report
 
+    if out is not None and out.is_dir():
+        raise DataError("this is a folder", f"--out {out}", "Name a file.")
     opened = Store(store)
     name = _name_of(recipe, opened)
     path = write_report(opened, name, out)

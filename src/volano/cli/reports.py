@@ -17,7 +17,7 @@ def print_report(artifact: Any) -> None:
     else:
         from volano.evaluate.table import report_tables
 
-        for table in report_tables(report, artifact.bill()):
+        for table in report_tables(report, artifact.bill(), artifact.name):
             console().print(table)
 
 
@@ -31,19 +31,20 @@ def print_findings(artifact: Any) -> None:
         print_line("Nothing fails often enough to be a finding.")
         return
     print_table(
-        ["finding", "what", "cases", "held out", "of all judged"],
+        ["finding", "what", "cases", "held out", "of its kind", "of all judged"],
         [
             (
                 each.id,
                 each.title,
                 f"{each.cases:,}",
                 f"{each.held_out:,}",
+                f"{each.alike:,}",
                 f"{100 * each.share:.1f} % [{100 * each.low:.1f}, {100 * each.high:.1f}]",
             )
             for each in found
         ],
         title=f"What fails, of {found[0].judged:,} judged answers",
-        right=["cases", "held out", "of all judged"],
+        right=["cases", "held out", "of its kind", "of all judged"],
     )
     for each in found:
         print_line(f"{each.id}, for example: {each.medoid}")
@@ -65,6 +66,8 @@ def print_verdict(verdict: Any, name: str) -> None:
         right=["version to version", "n"],
     )
     print_line(f"{'promote' if verdict.promote else 'refuse'}: {verdict.reason}")
+    for request in verdict.requests:
+        print_line(f"    the next turn needs {request.records:,} {request.what}")
 
 
 def _test_row(test: dict[str, Any]) -> tuple[str, ...]:
@@ -72,11 +75,13 @@ def _test_row(test: dict[str, Any]) -> tuple[str, ...]:
     scale, unit, digits = (-1, "", 4) if bits else (100, " points", 1)
     if "p_value" in test:
         limit = f"p = {test['p_value']:.2g}"
+    elif "bound" not in test:
+        limit = f"{100 * test['low']:+.1f} to {100 * test['high']:+.1f}"
     else:
         bound, margin = scale * test["bound"], abs(scale) * test["margin"]
         limit = f"at worst {bound:+.{digits}f}, margin {margin:.{digits}f}"
     return (
-        test["name"].replace("_", " "),
+        test.get("title", test["name"].replace("_", " ")),
         test["question"],
         f"{scale * test['difference']:+.{digits}f}{unit}",
         limit,

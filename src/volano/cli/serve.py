@@ -69,6 +69,7 @@ def serve(
         ]
         database = Database.open(database_url or default_database(opened.folder))
         try:
+            database.require_writable()
             limits = Limits(max_body_bytes, requests_per_minute, NAMES if host in LOOPBACK else ())
             application = joined(models, database, keys=keys, limits=limits)
             address = f"[{host}]" if ":" in host else host

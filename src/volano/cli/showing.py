@@ -4,13 +4,19 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from volano.cli.output import duration, print_json, print_line, print_table, size
+from volano.cli.output import duration, print_json, print_line, print_table, size, time_of_day
 
 EXCERPT_CHARACTERS = 160
 
 
 def show_store(store: Any, as_json: bool) -> None:
-    """All artifacts, and the name that stands for each."""
+    """All artifacts, the name that stands for each, and every release's history."""
+    from volano.core.release import aliases, current, release_history
+
+    releases = aliases(store)
+    standing = {
+        alias: promotion.checkpoint for alias in releases if (promotion := current(store, alias))
+    }
     labelled = set(store.labels().values())
     rows = [
         {
@@ -19,6 +25,7 @@ def show_store(store: Any, as_json: bool) -> None:
             "bytes": each.bytes,
             "seconds": each.bill().get("seconds"),
             "current": store.path_of(each) in labelled,
+            "releases": [f"@{a}" for a, path in standing.items() if path == store.path_of(each)],
         }
         for each in store.artifacts()
     ]
@@ -41,12 +48,41 @@ def show_store(store: Any, as_json: bool) -> None:
             ],
             right=["size", "made in"],
         )
+        for alias in releases:
+            print_history(f"@{alias}", release_history(store, alias))
+
+
+def print_history(release: str, history: list[Any]) -> None:
+    """What a release stood for, oldest first; the last line says what it stands for now."""
+    print_table(
+        ["time", "action", "checkpoint", "reason", "gate"],
+        [
+            (
+                time_of_day(each.time),
+                each.action,
+                each.checkpoint,
+                each.reason,
+                each.gates or "",
+            )
+            for each in history
+        ],
+        title=f"{release} stands for {history[-1].checkpoint}",
+        whole=["time"],
+    )
 
 
 def show_artifact(
-    store: Any, artifact: Any, sample: int, dropped_by: str | None, as_json: bool
+    store: Any,
+    artifact: Any,
+    sample: int,
+    dropped_by: str | None,
+    as_json: bool,
+    history: list[Any],
 ) -> None:
-    """One artifact: a corpus with funnel and samples, a report with its table, else its files."""
+    """One artifact: a corpus with funnel and samples, a report with its table, else its files.
+
+    `history` is that of the release by which it was named, if it was.
+    """
     if artifact.kind == "report" and not as_json:
         from volano.cli.reports import print_report
 
@@ -62,6 +98,8 @@ def show_artifact(
         "parents": artifact.parents,
         "bill": artifact.bill(),
     }
+    if history:
+        plain["history"] = [asdict(each) for each in history]
     if artifact.kind == "corpus":
         _add_corpus(plain, artifact, sample, dropped_by)
     elif artifact.kind == "report":

@@ -56,7 +56,7 @@ def turn(
         raise GateRefused(
             f"version {turned.version} is not promoted: {turned.verdict.reason}",
             f"gate-{turned.version}",
-            f"What it asks for next: volano show {settings.name}/findings-{turned.version}",
+            f"What the next turn needs: volano show {settings.name}/gate-{turned.version}",
         )
 
 
@@ -95,7 +95,10 @@ def print_turn(turned: Any) -> None:
     for note in turned.notes:
         print_line(note)
     if turned.moved is not None:
-        print_line(f"Promoted: version {turned.version} is {turned.verdict.reason}.")
+        print_line(
+            f"Promoted: version {turned.version} is {turned.verdict.reason}; the release stands "
+            "for it now."
+        )
     elif turned.verdict is not None and not turned.verdict.promote:
         print_line(f"Version {turned.version} is not promoted: {turned.verdict.reason}.")
 

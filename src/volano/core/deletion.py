@@ -7,7 +7,7 @@ artifacts and checkpoints hold what was made of an erased event.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from volano.core.errors import StoreError
 from volano.core.files import read_json, write_json
 from volano.core.lease import lease
 
-FORMAT = 1
+FORMAT = 2  # 1 had no follow_ups
 DELETIONS = "deletions.json"
 
 
@@ -30,6 +30,7 @@ class Deletion:
     subject_sha256: str
     exchanges: int
     events: tuple[str, ...]  # their ids
+    follow_ups: int = 0  # of the exchanges: those that went because they quote another
 
 
 def add_deletions(store_folder: Path, deletions: Sequence[Deletion]) -> None:
@@ -41,6 +42,16 @@ def add_deletions(store_folder: Path, deletions: Sequence[Deletion]) -> None:
         if merged != known:
             lines = sorted(merged.values(), key=lambda each: (each.time, each.id))
             write_json(path, {"format": FORMAT, "deletions": [asdict(each) for each in lines]})
+
+
+def joined(deletions: Sequence[Deletion]) -> Deletion:
+    """Deletions of one person under several names, told as one: the first, with all that went."""
+    return replace(
+        deletions[0],
+        exchanges=sum(each.exchanges for each in deletions),
+        events=tuple(event for each in deletions for event in each.events),
+        follow_ups=sum(each.follow_ups for each in deletions),
+    )
 
 
 def read_deletions(store_folder: Path) -> list[Deletion]:

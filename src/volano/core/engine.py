@@ -62,13 +62,10 @@ class LocalEngine:
         items must be picklable.
         """
         work = _Work(function, items, outputs, bar, unit_of)
-        todo = []
-        for place, output in enumerate(outputs):
-            if output.exists():
-                work.advance(place)
-            else:
-                output.parent.mkdir(parents=True, exist_ok=True)
-                todo.append(place)
+        todo = [place for place, output in enumerate(outputs) if not output.exists()]
+        work.resume(set(range(len(outputs))).difference(todo))
+        for place in todo:
+            outputs[place].parent.mkdir(parents=True, exist_ok=True)
         suspects: list[int] = []
         while todo or suspects:
             for place in suspects:
@@ -149,9 +146,16 @@ class _Work(Generic[T]):
         with main_module_hidden(self.function):
             return pool.submit(self.function, self.items[place], self.outputs[place])
 
+    def resume(self, places: set[int]) -> None:
+        if self.bar is not None and places:
+            self.bar.resume(sum(self._units(place) for place in sorted(places)))
+
     def advance(self, place: int) -> None:
         if self.bar is not None:
-            self.bar.advance(self.unit_of(self.items[place]) if self.unit_of else 1)
+            self.bar.advance(self._units(place))
+
+    def _units(self, place: int) -> float:
+        return self.unit_of(self.items[place]) if self.unit_of else 1
 
     def raise_unless_worth_another_try(self, problem: BaseException, place: int) -> None:
         if isinstance(problem, VolanoError) or not isinstance(problem, OSError):

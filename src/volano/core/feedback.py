@@ -23,6 +23,7 @@ LOWEST, HIGHEST = 1, 5  # stars of each axis
 TRAINING = "training"  # the consent under which an event may become training data
 NO_CONSENT = "none"  # asked, and not given or taken back; where nobody asked there is no consent
 FEEDBACK = "feedback:"  # begins the source id of a record that was made of an event
+EDIT = "edit"  # the kind of a conversation whose last answer a person has corrected
 THUMBS = ("up", "down")
 CHOICES = ("this", "other", "tie")
 Kind = Literal["rating", "thumb", "edit", "choice", "flag"]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from volano.core.corpus import QUARANTINE_SCHEMA
 from volano.core.errors import DataError
 from volano.core.files import file_digest
+from volano.core.half_character import half_character
 from volano.core.recipe import require_file
 from volano.core.records import Message
 from volano.core.step import Entry, Listing
@@ -137,7 +138,8 @@ def read_chunks(path: Path) -> Iterator[bytes]:
             # Small bites, because one packed byte may hold thousands.
             yield from _unpacked_zstd(iter(lambda: stream.read(ZSTD_BITE_BYTES), b""))
         else:
-            yield from iter(lambda: stream.read(CHUNK_BYTES), b"")
+            # read would lose all that it has gathered of a chunk in which the file stops short
+            yield from iter(lambda: stream.read1(CHUNK_BYTES), b"")
 
 
 def _unpacked_zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
@@ -166,16 +168,8 @@ def json_object(line: bytes) -> dict[str, Any]:
         raise BadLine(f"not UTF-8 at byte {failure.start}") from None
     except (ValueError, RecursionError) as failure:
         raise BadLine(f"not JSON ({failure})") from None
-    if b"\\ud" in line.lower() and not _is_text(value):
+    if b"\\ud" in line.lower() and half_character(value) is not None:
         raise BadLine("an escape such as \\ud800 is half a character")
     if not isinstance(value, dict):
         raise BadLine(f"a JSON {type(value).__name__} instead of an object")
     return value
-
-
-def _is_text(value: object) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (UnicodeEncodeError, RecursionError):
-        return False
-    return True

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from volano.core.files import explained
+
 POLL_SECONDS = 0.2
 
 
 @contextmanager
 def lease(path: Path, what: str) -> Iterator[None]:
-    """Hold the lease at `path`; wait for whoever has it, and say so once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Hold the lease at `path`; wait for whoever has it, and say so once. Raises StoreError where
+    its folder cannot be written to."""
     told = False
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _open(path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -40,6 +42,15 @@ def lease(path: Path, what: str) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as problem:
+        # The folder: of a hidden file that we make for ourselves nobody has heard.
+        raise explained(problem, path.parent) from problem
 
 
 def is_leased(path: Path) -> bool:

@@ -21,6 +21,10 @@ class Bar(Protocol):
         """Count `amount` more units as done."""
         ...
 
+    def resume(self, amount: float) -> None:
+        """Count `amount` units of an earlier attempt, and say so; the rate is without them."""
+        ...
+
     def note(self, text: str) -> None:
         """Show a short figure behind the bar, such as the loss."""
         ...
@@ -31,16 +35,18 @@ class SilentBar:
 
     def advance(self, amount: float = 1) -> None: ...
 
+    def resume(self, amount: float) -> None: ...
+
     def note(self, text: str) -> None: ...
 
 
 class LogBar:
     """Lines instead of a drawing."""
 
-    def __init__(self, title: str, total: float, unit: str, done: float) -> None:
-        self.title, self.total, self.unit, self.done = title, total, unit, done
+    def __init__(self, title: str, total: float, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
         self.text = ""
-        self.begun = done
+        self.done = self.begun = 0.0
         self.start = self.logged = time.monotonic()
 
     def advance(self, amount: float = 1) -> None:
@@ -51,6 +57,11 @@ class LogBar:
             left = (self.total - self.done) / rate if rate else 0.0
             share = self.done / self.total if self.total else 1.0
             self._write(f"{share:.0%}, {spoken(rate)} {self.unit}/s, {left:.0f} s left")
+
+    def resume(self, amount: float) -> None:
+        self.done += amount
+        self.begun += amount
+        self._write(_goes_on(self.done, self.total))
 
     def note(self, text: str) -> None:
         self.text = text
@@ -66,7 +77,7 @@ class LogBar:
     ) -> None:
         if kind is None:
             seconds = time.monotonic() - self.start
-            self._write(f"{self.done:,.0f} {self.unit} in {seconds:.1f} s")
+            self._write(f"{self.done - self.begun:,.0f} {self.unit} in {seconds:.1f} s")
 
     def _write(self, text: str) -> None:
         note = f" · {self.text}" if self.text else ""
@@ -78,23 +89,25 @@ def spoken(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
+def _goes_on(done: float, total: float) -> str:
+    return f"goes on at {done / total:.0%}" if total else "goes on"
+
+
 @contextmanager
-def progress(
-    title: str, total: float, unit: str, *, done: float = 0, silent: bool = False
-) -> Iterator[Bar]:
-    """A bar for `total` units, of which `done` were finished by an earlier attempt."""
+def progress(title: str, total: float, unit: str, *, silent: bool = False) -> Iterator[Bar]:
+    """A bar for `total` units."""
     if silent:
         yield SilentBar()
     elif not sys.stderr.isatty():
-        with LogBar(title, total, unit, done) as bar:
+        with LogBar(title, total, unit) as bar:
             yield bar
     else:
-        with _drawn(title, total, unit, done) as drawn:
+        with _drawn(title, total, unit) as drawn:
             yield drawn
 
 
 @contextmanager
-def _drawn(title: str, total: float, unit: str, done: float) -> Iterator[Bar]:
+def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -113,11 +126,17 @@ def _drawn(title: str, total: float, unit: str, done: float) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
-    task = drawn.add_task(title, total=total, completed=int(done), note="")
+    task = drawn.add_task(title, total=total, note="")
 
     class DrawnBar:
         def advance(self, amount: float = 1) -> None:
             drawn.advance(task, amount)
+
+        def resume(self, amount: float) -> None:
+            done = drawn.tasks[0].completed + amount
+            drawn.reset(task)  # begins to measure the rate anew
+            drawn.tasks[0].completed = done
+            drawn.console.print(f"{title}: {_goes_on(done, total)}", highlight=False)
 
         def note(self, text: str) -> None:
             drawn.update(task, note=text)

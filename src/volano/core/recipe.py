@@ -294,6 +294,8 @@ def require_file(path: Path) -> Path:
     """The path, if it is a file. Raises DataError with a near name otherwise."""
     if path.is_file():
         return path
+    if path.is_dir():
+        raise DataError("this is a folder", str(path), "Name a file in it.")
     near = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
     remedy = did_you_mean(path.name, near) if 0 < len(near) < 50 else "Check the path."
     raise DataError("no such file", str(path), remedy)

@@ -1,15 +1,16 @@
 """A release: an alias such as `production` that stands for one checkpoint, with all it stood for.
 
-    STORE/releases/ALIAS.json    its history, oldest first: promotions and rollbacks
+    STORE/releases/ALIAS.json    its history, oldest first: promotions, rollbacks, lettings-go
 
 Nothing is ever taken out of the history. What the alias stands for now is the last promotion that
-no rollback has undone; the checkpoints below it stay in the store, so that a rollback finds them.
+no rollback has undone; the checkpoints below it stay in the store, so that a rollback finds them,
+until the alias lets go of them.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from volano.core.store import Store
 
 FORMAT = 1
+STANDS, GOES_BACK = "@{} stands for it", "@{} can go back to it"
 PRODUCTION = "production"
+# forget: from then on no rollback goes behind what stood at that time.
+Action = Literal["promote", "rollback", "forget"]
 ALIAS = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -31,7 +35,7 @@ ALIAS = re.compile(r"[a-z0-9][a-z0-9_-]*")
 class Promotion:
     """One line of an alias's history. `gates` is the report that judged the checkpoint, by path."""
 
-    action: Literal["promote", "rollback"]
+    action: Action
     checkpoint: str  # path in the store
     name: str
     digest: str
@@ -63,13 +67,23 @@ def rollback(store: "Store", alias: str) -> Promotion:
     with _editing(store, alias) as history:
         standing = _standing(history)
         if len(standing) < 2:
-            raise StoreError("nothing to go back to", f"@{alias}", "See `volano show`.")
+            raise StoreError("nothing to go back to", f"@{alias}", f"See `volano show @{alias}`.")
         former = standing[-2]
         reason = f"back from {standing[-1].checkpoint}"
         history.append(
             _line("rollback", store, _artifact(store, alias, former), reason, former.gates)
         )
         return history[-1]
+
+
+def forget(store: "Store", alias: str) -> None:
+    """Let the alias keep only what stands now: no rollback finds what stood before."""
+    if len(_standing(release_history(store, alias))) < 2:
+        return
+    with _editing(store, alias) as history:
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        reason = "what stood before was let go"
+        history.append(replace(_standing(history)[-1], action="forget", time=time, reason=reason))
 
 
 def released(store: "Store", alias: str) -> Artifact:
@@ -106,13 +120,25 @@ def aliases(store: "Store") -> list[str]:
     return sorted(path.stem for path in (store.folder / "releases").glob("*.json"))
 
 
-def held_by_releases(store: "Store") -> set[str]:
-    """Paths of the artifacts that a release stands for, or goes back to, and of their gates."""
-    held: set[str] = set()
+def held_by_releases(store: "Store") -> dict[str, set[str]]:
+    """What holds artifacts: that a release stands for them, or can go back to them → their paths,
+    gates included."""
+    held: dict[str, set[str]] = {}
     for alias in aliases(store):
-        for each in _standing(release_history(store, alias)):
-            held |= {each.checkpoint} | ({each.gates} if each.gates else set())
+        standing = _standing(release_history(store, alias))
+        held[STANDS.format(alias)] = _paths(standing[-1:])
+        held[history_of(alias)] = _paths(standing[:-1])
     return held
+
+
+def history_of(alias: str) -> str:
+    """What holds the artifacts that the alias can go back to, as `held_by_releases` has it."""
+    return GOES_BACK.format(alias)
+
+
+def _paths(promotions: list[Promotion]) -> set[str]:
+    found = {each.checkpoint for each in promotions}
+    return found | {each.gates for each in promotions if each.gates}
 
 
 def _standing(history: list[Promotion]) -> list[Promotion]:
@@ -121,6 +147,8 @@ def _standing(history: list[Promotion]) -> list[Promotion]:
     for each in history:
         if each.action == "rollback":
             standing.pop()
+        elif each.action == "forget":
+            standing = standing[-1:]
         else:
             standing.append(each)
     return standing
@@ -138,7 +166,7 @@ def _artifact(store: "Store", alias: str, promotion: Promotion) -> Artifact:
 
 
 def _line(
-    action: Literal["promote", "rollback"],
+    action: Action,
     store: "Store",
     checkpoint: Artifact,
     reason: str,

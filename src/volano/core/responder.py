@@ -58,6 +58,11 @@ class ChatModel(Protocol):
         """The artifact's path in its store, or whatever an upstream calls its model."""
         ...
 
+    def fitting(self, messages: Sequence[Message], *, max_tokens: int) -> tuple[Message, ...]:
+        """The conversation without the oldest turns that leave no room for an answer; its last
+        question always stays."""
+        ...
+
     def stream(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int
     ) -> AsyncIterator[Piece]:

@@ -59,11 +59,9 @@ class Context:
         """The engine that maps functions over shards."""
         return LocalEngine(self.workers)
 
-    def progress(
-        self, title: str, total: float, unit: str, *, done: float = 0
-    ) -> AbstractContextManager[Bar]:
+    def progress(self, title: str, total: float, unit: str) -> AbstractContextManager[Bar]:
         """A progress bar."""
-        return progress(title, total, unit, done=done, silent=self.silent)
+        return progress(title, total, unit, silent=self.silent)
 
 
 @dataclass(frozen=True)

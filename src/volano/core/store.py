@@ -202,16 +202,28 @@ class Store:
                 found[path.relative_to(root).with_suffix("").as_posix()] = target
         return found
 
-    def unreferenced(self) -> list[Artifact]:
-        """Artifacts that no label or release stands for, nor anything made from them."""
+    def unlabelled(self) -> list[tuple[Artifact, list[str]]]:
+        """Artifacts that no label stands for, nor anything made from them, each with what else
+        holds it: a release, in words."""
         from volano.core.release import held_by_releases
 
         artifacts = self.artifacts()
+        named = self._needed(artifacts, set(self.labels().values()))
+        held = {
+            why: self._needed(artifacts, paths) for why, paths in held_by_releases(self).items()
+        }
+        return [
+            (each, [why for why, folders in held.items() if each.folder in folders])
+            for each in artifacts
+            if each.folder not in named
+        ]
+
+    def _needed(self, artifacts: list[Artifact], paths: set[str]) -> set[Path]:
+        """Folders of the artifacts at these paths, and of all that they were made from."""
         by_digest: dict[str, list[Artifact]] = {}
         for each in artifacts:
             by_digest.setdefault(each.digest, []).append(each)
-        labelled = set(self.labels().values()) | held_by_releases(self)
-        stack = [each for each in artifacts if self.path_of(each) in labelled]
+        stack = [each for each in artifacts if self.path_of(each) in paths]
         kept: set[Path] = set()
         while stack:
             artifact = stack.pop()
@@ -219,7 +231,7 @@ class Store:
                 kept.add(artifact.folder)
                 for parent in artifact.parents.values():
                     stack.extend(by_digest.get(parent["digest"], []))
-        return [each for each in artifacts if each.folder not in kept]
+        return kept
 
     def unfinished(self) -> list[Path]:
         """Folders of runs that were stopped and that nobody has taken up."""

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from volano.core.feedback import AXES, HIGHEST, LOWEST, from_the_other_side
-from volano.core.records import Conversation, Rating
+from volano.core.records import Conversation, Message, Rating
 from volano.diagnose.section import DiagnoseSection
 from volano.text.answers import refuses
 from volano.text.functions import FunctionDocument, answer_about, plain_question
@@ -43,6 +43,7 @@ class Case:
     source: str = ""
     events: tuple[str, ...] = ()
     document: str | None = None  # where it is known beforehand: of an evaluated item
+    before: tuple[Message, ...] = ()  # what was said before the prompt
 
 
 def judged_cases(ratings: Iterable[Rating], settings: DiagnoseSection) -> list[Case]:
@@ -82,6 +83,7 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
     return Case(
         id=f"request:{first.request_id}",
         prompt=asked[-1].content,
+        before=tuple(asked[:-1]),
         answer=answer.content,
         score=score,
         failed=score <= (settings.low_stars - LOWEST) / (HIGHEST - LOWEST),

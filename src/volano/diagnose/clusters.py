@@ -9,7 +9,7 @@ prompts give the same clusters in the same order.
 from collections import Counter
 from collections.abc import Sequence
 from math import log, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,18 +39,10 @@ def cluster_prompts(
     if len(prompts) < min_cases:
         return []
     from sklearn.cluster import KMeans
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.metrics import silhouette_score
 
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2),
-        token_pattern=TERM_PATTERN,
-        min_df=max(2, round(MIN_SHARE * len(prompts))),
-        sublinear_tf=True,
-    )
-    try:
-        vectors = vectorizer.fit_transform(prompts)
-    except ValueError:  # no term is shared: every prompt is a case of its own
+    vectors = prompt_vectors(prompts)
+    if not vectors.shape[1]:  # no term is shared: every prompt is a case of its own
         return []
     sample = sorted(range(len(prompts)), key=lambda place: place_in_draw(prompts[place]))
     sample = sample[:SILHOUETTE_PROMPTS]
@@ -75,6 +67,24 @@ def cluster_prompts(
             words = distinguishing([prompts[place] for place in members], [*rest, *others])
             clusters.append(Cluster(members, medoid, words))
     return sorted(clusters, key=lambda each: (-len(each.members), each.members))
+
+
+def prompt_vectors(prompts: Sequence[str]) -> Any:
+    """TF-IDF of the terms that a fair part of the prompts use: a sparse row per prompt, of length
+    one, or zero for a prompt that has none of them."""
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2),
+        token_pattern=TERM_PATTERN,
+        min_df=max(2, round(MIN_SHARE * len(prompts))),
+        sublinear_tf=True,
+    )
+    try:
+        return vectorizer.fit_transform(prompts)
+    except ValueError:  # no term is shared
+        return csr_matrix((len(prompts), 0))
 
 
 def distinguishing(inside: Sequence[str], outside: Sequence[str]) -> tuple[str, ...]:

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from volano.core.feedback import EDIT
 from volano.core.finding import CONDUCT, DataRequest, Finding
 from volano.core.records import Conversation, Document, Message, Preference
 from volano.diagnose.facts import FieldIndex, fields_of
 from volano.diagnose.patterns import Pattern
 from volano.diagnose.section import RequestedSection
+from volano.text.answers import refuses
 from volano.text.functions import normalised, place_in_draw
+from volano.text.held_out import HELD_OUT, USED
 from volano.text.overlap import OverlapIndex
 
 CaseRow = dict[str, Any]  # a row of cases.parquet
@@ -26,8 +29,9 @@ SHORT_WORDS = 5  # a text of fewer is compared whole: names share most of their 
 class HeldOutHalf:
     """What may not be taught: the documents, facts, questions and answers of what is held out.
 
-    Of a question about a known document the document's own fields are compared, since the words of
-    its form stand in every question of that form; any other question is compared as it is.
+    Every question is compared whole. Of one about a known document the document's own fields are
+    looked for inside longer texts, since the words of its form stand in every question of that
+    form; of any other, the question and its answer.
     """
 
     def __init__(
@@ -35,19 +39,21 @@ class HeldOutHalf:
     ) -> None:
         self.documents: set[str] = set()
         texts: dict[str, None] = {}
+        asked: set[str] = set()
         for case in cases:
-            if case["half"] != "held_out":
+            if case["half"] != HELD_OUT:
                 continue
             known = [name for name in case["documents"] or () if name in index.fields]
             self.documents.update(case["documents"] or ())
+            asked.add(case["prompt"])
             for name in known:
                 texts.update(dict.fromkeys(_facts(index, name)))
             if not known:
-                texts.update(dict.fromkeys([case["prompt"], case["wanted"] or ""]))
+                texts.update(dict.fromkeys([case["prompt"], *_given_away(case["wanted"])]))
         for document in tests:
             self.documents.add(document.id)
             texts.update(dict.fromkeys(_facts_of(document)))
-        self._whole = {normalised(text) for text in texts if text.strip()}
+        self._whole = {normalised(text) for text in {*texts, *asked} if text.strip()}
         long = [text for text in texts if len(text.split()) >= SHORT_WORDS]
         self._long = OverlapIndex.of(long) if long else None
 
@@ -62,6 +68,11 @@ class HeldOutHalf:
         if self._long is None or not texts:
             return [False] * len(texts)
         return [found is not None for found in self._long.search(texts)]
+
+
+def _given_away(wanted: str | None) -> list[str]:
+    # To decline in the same words is right of many requests, and gives nothing away.
+    return [] if wanted is None or refuses(wanted) else [wanted]
 
 
 def _facts(index: FieldIndex, document: str) -> list[str]:
@@ -90,11 +101,16 @@ def conversations_for(
         request = finding.request
         if request is None or "conversations" not in request.kinds:
             continue
-        used = [c for c in cases if c["finding"] == finding.id and c["half"] == "used"]
+        used = [c for c in cases if c["finding"] == finding.id and c["half"] == USED]
         for repeat in range(section.edit_repeats):
             for case in used:
-                if case["wanted"] is not None:
-                    found.setdefault(f"{case['id']}#{repeat}", _edited(case, finding, repeat))
+                if case["wanted"] is None:
+                    continue
+                taught = [case["prompt"], *_given_away(case["wanted"])]
+                if held_out.holds(case["documents"], taught):
+                    left_out["held_out"] += 1
+                    continue
+                found.setdefault(f"{case['id']}#{repeat}", _edited(case, finding, repeat))
         if section.from_corpus and request.patterns:
             made = _from_corpus(request, documents, held_out, trained, index, left_out)
             for conversation in made:
@@ -116,14 +132,19 @@ def _fact_in(conversation: Conversation, index: FieldIndex) -> str:
 def _edited(case: CaseRow, finding: Finding, repeat: int) -> Conversation:
     return Conversation(
         id=f"edit:{case['id']}" + (f"#{repeat + 1}" if repeat else ""),
-        messages=(Message("user", case["prompt"]), Message("assistant", case["wanted"])),
+        messages=(*_asked(case), Message("assistant", case["wanted"])),
         source=case["source"],
-        kind="edit",
+        kind=EDIT,
         licence=case["licence"],
         consent="training",
         source_ids=(*case["events"], f"finding:{finding.id}", *(case["documents"] or ())),
         metadata=json.dumps({"finding": finding.id}),
     )
+
+
+def _asked(case: CaseRow) -> tuple[Message, ...]:
+    before = (Message(each["role"], each["content"]) for each in case["before"] or ())
+    return (*before, Message("user", case["prompt"]))
 
 
 def _from_corpus(
@@ -182,42 +203,63 @@ def preferences_for(
     requested: Sequence[Conversation],
     former: Sequence[Conversation],
     held_out: HeldOutHalf,
-    most: int,
+    section: RequestedSection,
 ) -> list[Preference]:
-    """Pairs from choices and corrected misconduct, look-alikes from the safety set, and at most
-    that many reminders of a new form of question, with twice as many of the former ones."""
+    """Pairs from choices and from answers that should have been refusals, look-alikes from the
+    safety set, and reminders beside them: of a new form of question, and of what was known."""
+    most, sets = section.reminders, section.safety_sets
     found: dict[str, Preference] = {}
     for finding in findings:
         request = finding.request
         if request is None or "preferences" not in request.kinds:
             continue
         for case in cases:
-            if case["finding"] == finding.id and case["half"] == "used":
-                # What was wrong in content is taught by its corrections, in fine-tuning.
-                better = case["preferred"] or (case["wanted"] if finding.cause in CONDUCT else None)
-                if better is not None:
+            if case["finding"] == finding.id and case["half"] == USED:
+                # A correction teaches in fine-tuning. As a pair against a refusal it would push
+                # the refusal down everywhere, where it is right too (docs/log.md).
+                corrected = case["wanted"] if case["decline"] else None
+                better = case["preferred"] or corrected
+                taught = [case["prompt"], *_given_away(better)]
+                if better is not None and not held_out.holds(case["documents"], taught):
                     pair = _pair_of(case, better, finding)
                     found[pair.id] = pair
+        # As much of the old beside the new, or the new is learnt at its cost.
+        known = [each for each in former if not held_out.holds(each.source_ids, _asked_in(each))]
         if any(not each["taught"] for each in request.patterns):
-            mine = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
-            mine = [each for each in mine if each.kind == "requested"]
-            # As much of the old beside the new, or the new is learnt at its cost.
-            for pair in _reminders(mine, most) + _reminders(former, FORMER_PER_NEW * most):
+            new = [each for each in requested if f"finding:{finding.id}" in each.source_ids]
+            new = [each for each in new if each.kind == "requested"]
+            of_new = _reminders(new, most, finding)
+            for pair in of_new + _reminders(known, FORMER_PER_NEW * most, finding):
                 found.setdefault(pair.id, pair)
         if finding.cause in CONDUCT:
-            for pair in _look_alikes(safety, finding, held_out, request.records):
+            mine = [each for each in safety if not sets or _set_of(each) in sets]
+            look_alikes = _look_alikes(mine, finding, held_out, request.records)
+            for pair in look_alikes + _reminders(known, most, finding):
                 found.setdefault(pair.id, pair)
-    return list(found.values())
+    # Not the reminders: they keep clear by document and whole question, and the words of their form
+    # are those of every other question of it.
+    new_pairs = [each for each in found.values() if each.kind != "reminder"]
+    near = held_out.near([_words_of(each) for each in new_pairs])
+    left_out = {each.id for each, is_near in zip(new_pairs, near, strict=True) if is_near}
+    return [each for each in found.values() if each.id not in left_out]
+
+
+def _asked_in(conversation: Conversation) -> list[str]:
+    return [each.content for each in conversation.messages if each.role == "user"]
+
+
+def _words_of(pair: Preference) -> str:
+    return " ".join(each.content for each in (*pair.prompt, *pair.chosen))
 
 
 def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
     return Preference(
         id=f"choice:{case['id']}",
-        prompt=(Message("user", case["prompt"]),),
+        prompt=_asked(case),
         chosen=(Message("assistant", better),),
         rejected=(Message("assistant", case["answer"]),),
         source=case["source"],
-        kind="safe" if finding.cause == "refuses a safe request" else "choice",
+        kind="choice",
         licence=case["licence"],
         consent="training",
         source_ids=(*case["events"], f"finding:{finding.id}"),
@@ -225,7 +267,9 @@ def _pair_of(case: CaseRow, better: str, finding: Finding) -> Preference:
     )
 
 
-def _reminders(conversations: Sequence[Conversation], most: int) -> list[Preference]:
+def _reminders(
+    conversations: Sequence[Conversation], most: int, finding: Finding
+) -> list[Preference]:
     """Questions as pairs of equals: nothing is preferred, and alignment's likelihood term alone
     keeps what fine-tuning has taught. A wrong answer on the other side pushes further, and cost 22
     points of choice (docs/log.md)."""
@@ -239,11 +283,16 @@ def _reminders(conversations: Sequence[Conversation], most: int) -> list[Prefere
             source=each.source,
             kind="reminder",
             licence=each.licence,
-            source_ids=each.source_ids,
+            source_ids=tuple(dict.fromkeys((*each.source_ids, f"finding:{finding.id}"))),
             metadata=each.metadata,
         )
         for each in mine[:most]
     ]
+
+
+def _set_of(prompt: Conversation) -> str | None:
+    name: str | None = json.loads(prompt.metadata).get("set")
+    return name
 
 
 def _look_alikes(

@@ -2,14 +2,16 @@
 
 Clusters that differ in wording but ask for the same (the same field of a document, given the same
 other field) are one finding. Half of all questions are held out before anything is looked at: by
-the document they are about, so that no fact of a held-out question is taught by another.
+the documents they are about, so that no fact of a held-out question is taught by another.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from volano.core.files import json_digest
 from volano.core.finding import CONDUCT, Cause, Finding
+from volano.diagnose.alike import documented, kinds_of, reference_of
 from volano.diagnose.cases import Case
 from volano.diagnose.causes import cause_of, main_cause
 from volano.diagnose.clusters import Cluster, cluster_prompts, distinguishing
@@ -18,21 +20,24 @@ from volano.diagnose.patterns import Pattern, forms_of, patterns_of
 from volano.diagnose.requests import request_for
 from volano.diagnose.section import DiagnoseSection
 from volano.stats.intervals import wilson_interval
+from volano.text.answers import refuses
 from volano.text.functions import normalised, place_in_draw
+from volano.text.held_out import HELD_OUT, USED
 
 EXAMPLES = 3
 FEWEST = 2  # of a cluster before those that ask for the same are joined
-HELD_OUT, USED = "held_out", "used"
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A case with what was found out about it: its documents, half, and cause if it failed."""
+    """A case with what was found out about it: its documents, half, and cause if it failed;
+    `decline` where declining is the right answer."""
 
     case: Case
     documents: list[str]
     half: str
     cause: Cause | None
+    decline: bool
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings, and per case what was found out and which finding it belongs to ("" none)."""
+    """The findings, and per case what was found out, which finding it is a failure of ("" none),
+    of whose kind it is, and what its answer is scored by."""
 
     findings: list[Finding]
     looked: list[Looked]
     belongs: list[str]
+    kinds: list[str]
+    references: list[str | None]
 
 
 def diagnose(
@@ -83,6 +91,7 @@ def diagnose(
         groups += [each for each in joined if len(each.places) >= settings.min_cases]
     groups.sort(key=lambda group: (-len(group.places), group.places))
     belongs, findings = [""] * len(cases), []
+    patterns: dict[str, list[Pattern]] = {"": []}
     for number, group in enumerate(groups):
         finding = _described(group, looked)
         if number < settings.findings:
@@ -94,9 +103,18 @@ def diagnose(
             request = request_for(finding, used, group.patterns, index, trained, taught, settings)
             finding = replace(finding, request=request)
         findings.append(finding)
+        patterns[finding.id] = group.patterns
         for place in group.places:
             belongs[place] = finding.id
-    return Diagnosis(findings, looked, belongs)
+    kinds = kinds_of(looked, belongs, findings)
+    references = [
+        reference_of(each, patterns[kind], index) for each, kind in zip(looked, kinds, strict=True)
+    ]
+    held_out = Counter(
+        kind for each, kind in zip(looked, kinds, strict=True) if each.half == HELD_OUT
+    )
+    findings = [replace(each, alike=held_out[each.id]) for each in findings]
+    return Diagnosis(findings, looked, belongs, kinds, references)
 
 
 def look_at(cases: Sequence[Case], index: FieldIndex, trained: set[str]) -> list[Looked]:
@@ -106,27 +124,53 @@ def look_at(cases: Sequence[Case], index: FieldIndex, trained: set[str]) -> list
         for case in cases
     ]
     halves = halves_of(cases, documents)
-    return [
-        Looked(case, found, half, cause_of(case, found, trained) if case.failed else None)
-        for case, found, half in zip(cases, documents, halves, strict=True)
-    ]
+    looked = []
+    for case, found, half in zip(cases, documents, halves, strict=True):
+        cause = cause_of(case, found, trained) if case.failed else None
+        looked.append(Looked(case, found, half, cause, _decline(case, cause)))
+    return looked
+
+
+def _decline(case: Case, cause: Cause | None) -> bool:
+    if cause is not None:
+        return cause == "answers an unsafe request"
+    # What did not fail was treated as it should be, and an evaluation's item says how.
+    return refuses(case.answer) if case.safe is None else not case.safe
 
 
 def halves_of(cases: Sequence[Case], documents: Sequence[Sequence[str]]) -> list[str]:
-    """Which half each case belongs to. Cases about one document share it; tests are held out.
+    """Which half each case belongs to. Cases that have a document or the whole question in common
+    share it, and what they share it with as well; tests are held out.
 
-    In the order of the hashes of what they are about, every other one, so that any large enough
-    part of the cases falls into two nearly equal halves.
+    A fair coin, thrown by the hash of what a case is about alone: a question stays in its half
+    when others come, or a later turn would be judged on what an earlier one was taught.
     """
-    keys = [
-        found[0] if found else normalised(case.prompt)
-        for case, found in zip(cases, documents, strict=True)
-    ]
+    keys = _joined_keys(
+        [
+            (*found, f"asked: {normalised(case.prompt)}")
+            for case, found in zip(cases, documents, strict=True)
+        ]
+    )
     tested = {key for key, case in zip(keys, cases, strict=True) if case.tested}
-    ordered = sorted(set(keys) - tested, key=lambda key: place_in_draw(f"half:{key}"))
-    half_of = dict.fromkeys(tested, HELD_OUT)
-    half_of |= {key: (USED, HELD_OUT)[place % 2] for place, key in enumerate(ordered)}
-    return [half_of[key] for key in keys]
+    return [
+        HELD_OUT if key in tested or place_in_draw(f"half:{key}")[0] % 2 else USED for key in keys
+    ]
+
+
+def _joined_keys(names: Sequence[Sequence[str]]) -> list[str]:
+    # One name for all that hang together (union by path halving).
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
+    for one in names:
+        for other in one[1:]:
+            first, second = sorted((root(one[0]), root(other)))
+            parent[second] = first
+    return [root(one[0]) for one in names]
 
 
 def _joined(
@@ -165,7 +209,12 @@ def _with_strays(
     }
     for place in places:
         case, number = looked[place].case, owner.get(place)
-        if case.wanted is None or (number is not None and groups[number].patterns):
+        if number is not None and groups[number].patterns:
+            continue
+        if case.wanted is None:  # by the question alone
+            for candidate, each in enumerate(groups):
+                if documented(looked[place], each.patterns, index) is not None:
+                    owner[place] = candidate
             continue
         for form in forms_of(case.prompt, case.wanted, index):
             if form in forms:

@@ -42,8 +42,8 @@ def request_for(
     named = tuple(name for name, _ in modules.most_common(MODULES_NAMED))
     if finding.cause in CONDUCT:
         what = (
-            "Requests of this kind with the right answer preferred to the wrong one: "
-            f"{edits} corrected answers, and pairs of look-alikes from the safety set."
+            f"{edits} corrected answers, and pairs of look-alikes from the safety set, each with "
+            "its own answer preferred to the other's."
         )
         return DataRequest(finding.id, what, settings.records, ("conversations", "preferences"))
     if patterns:

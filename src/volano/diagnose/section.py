@@ -48,9 +48,14 @@ class RequestedSection(Section):
     reminders: Count = Field(
         default=1000,
         ge=0,
-        description="Questions in a new form that alignment is reminded of, at most, for each "
-        "finding, with twice as many former ones. Source: without them it undoes what fine-tuning "
-        "has just taught (docs/log.md).",
+        description="Questions that alignment is reminded of, at most, for each finding: of a new "
+        "form of question, with twice as many former ones, or of the former ones beside new "
+        "look-alikes. Source: without them it undoes what fine-tuning has taught (docs/log.md).",
+    )
+    safety_sets: list[str] = Field(
+        default=[],
+        description="Sets of the safety data from which look-alikes come where a finding is about "
+        "declining; those of `align.safety_sets` if empty.",
     )
     from_corpus: Switch = Field(
         default=True,

@@ -3,6 +3,7 @@
 No torch here: the data side of the product loads this file without it.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from volano.core.finding import CASE_SCHEMA, CASES_FILE, load_findings, save_fin
 from volano.core.records import Conversation, Preference, table_of
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
+from volano.diagnose.alike import is_documented
 from volano.diagnose.cases import Case, evaluated_cases, judged_cases
 from volano.diagnose.data import HeldOutHalf, conversations_for, preferences_for
 from volano.diagnose.facts import FieldIndex
@@ -37,7 +39,7 @@ def run_diagnose(section: DiagnoseSection, inputs: Inputs, context: Context) -> 
         taught = _questions(inputs)
         found = diagnose(cases, index, trained_documents(inputs), taught, section)
         bar.advance(len(cases))
-    table = pa.Table.from_pylist(_rows(found), schema=CASE_SCHEMA)
+    table = pa.Table.from_pylist(rows_of(found, index), schema=CASE_SCHEMA)
     write_shard(context.folder / CASES_FILE, table)
     failed = sum(case.failed for case in cases)
     save_findings(context.folder, found.findings, {"judged": len(cases), "failed": failed})
@@ -75,9 +77,7 @@ def run_requested_preferences(section: RequestedSection, inputs: Inputs, context
     safety = list(inputs["safety"].corpus().records())
     requested = list(inputs["requested"].corpus().records())
     former = list(inputs["former"].corpus().records())
-    preferences = preferences_for(
-        findings, cases, safety, requested, former, held_out, section.reminders
-    )
+    preferences = preferences_for(findings, cases, safety, requested, former, held_out, section)
     write_shard(shard_path(context.folder, "data", 0), table_of(preferences, Preference))
     finish_corpus(context.folder, "preference")
     context.bill["preferences"] = len(preferences)
@@ -123,27 +123,33 @@ def _diagnosis(artifact: Artifact) -> tuple[list[Any], list[dict[str, Any]]]:
     return load_findings(artifact.folder), pq.read_table(artifact.folder / CASES_FILE).to_pylist()
 
 
-def _rows(found: Diagnosis) -> list[dict[str, Any]]:
+def rows_of(found: Diagnosis, index: FieldIndex) -> list[dict[str, Any]]:
+    """The cases as rows of cases.parquet."""
     rows = []
-    for looked, finding in zip(found.looked, found.belongs, strict=True):
+    both = zip(found.looked, found.belongs, found.kinds, found.references, strict=True)
+    for looked, finding, kind, reference in both:
         case = looked.case
         row = {name: getattr(case, name, None) for name in CASE_SCHEMA.names}
         row |= {"finding": finding, "half": looked.half, "cause": looked.cause}
+        row["decline"] = looked.decline
+        documented = is_documented(looked, reference, index)
+        row |= {"alike": kind, "reference": reference, "documented": documented}
+        row |= {"before": [asdict(each) for each in case.before]}
         row |= {"documents": looked.documents, "events": list(case.events)}
         rows.append(row)
     return rows
 
 
 DIAGNOSE = Step(
-    name="diagnose", kind="report", version=2, section=DiagnoseSection, run=run_diagnose
+    name="diagnose", kind="report", version=4, section=DiagnoseSection, run=run_diagnose
 )
 REQUESTED = Step(
-    name="requested", kind="corpus", version=1, section=RequestedSection, run=run_requested
+    name="requested", kind="corpus", version=3, section=RequestedSection, run=run_requested
 )
 REQUESTED_PREFERENCES = Step(
     name="requested_preferences",
     kind="corpus",
-    version=1,
+    version=6,
     section=RequestedSection,
     run=run_requested_preferences,
 )

@@ -38,7 +38,13 @@ def measure_bits(stage: Stage, documents: Sequence[tuple[str, str]], seed: int) 
     found = bits_per_byte(stage.model, stage.tokenizer, [text for _, text in documents])
     interval = ratio_interval(found.bits.tolist(), found.utf8_bytes.tolist(), seed=seed)
     items = [
-        Item("bits_per_byte", name, stage.name, score=float(bits / max(int(size), 1)))
+        Item(
+            "bits_per_byte",
+            name,
+            stage.name,
+            score=float(bits / max(int(size), 1)),
+            weight=float(size),
+        )
         for (name, _), bits, size in zip(documents, found.bits, found.utf8_bytes, strict=True)
     ]
     return Found([measured("bits_per_byte", stage.name, interval, unit="bits/byte")], items)

@@ -1,14 +1,16 @@
 """The gate: may this version be promoted? Decided by tests whose margins were fixed beforehand.
 
-Two things have to hold. *Better*: on the held-out half of what failed, which no version has learnt
-from, the new one scores higher, by a paired test. *Nothing lost*: on every protected task of the
-evaluation the data exclude a loss of the margin or more. A gate that cannot tell says no.
+Two things have to hold. *Better*: on held-out questions of the kinds that failed, of which no new
+data was made, the new version scores higher, by a paired test; and on none of the kinds does it
+score lower. *Nothing lost*: on every protected task of the evaluation the data exclude a loss of
+the margin or more. A gate that cannot tell says no, and asks for the data that would help.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from volano.core.finding import DataRequest, Finding, data_request
 from volano.core.report import Measurement
 from volano.evaluate.half import CHOICE, ENDS, EXACT, HALF, Row
 from volano.evaluate.section import GateSection
@@ -19,6 +21,12 @@ from volano.stats.paired import mcnemar, paired_difference
 
 FORMER, CANDIDATE = "former", "candidate"
 BITS = "bits_per_byte"
+SAFETY_TASKS = ("refusal_unsafe", "answered_safe")
+LOOK_ALIKES = "pairs of safe and unsafe look-alikes", "preferences"
+FORMER_DATA = (
+    "conversations of those that the former version learnt, beside the new",
+    "conversations",
+)
 
 
 @dataclass(frozen=True)
@@ -29,19 +37,33 @@ class Verdict:
     reason: str
     better: bool
     lost: tuple[str, ...] = ()
+    requests: tuple[DataRequest, ...] = ()  # what the next turn needs, where this one is refused
     tests: tuple[dict[str, Any], ...] = field(default=())
 
 
 def decide(
-    half: Sequence[Item], rest: Sequence[Item], section: GateSection, *, seed: int
+    half: Sequence[Item],
+    rest: Sequence[Item],
+    section: GateSection,
+    *,
+    seed: int,
+    findings: Sequence[Finding] = (),
+    finding_of: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """The verdict on the items of both versions, whose stages are FORMER and CANDIDATE."""
+    """The verdict on the items of both versions, whose stages are FORMER and CANDIDATE.
+
+    `finding_of` maps ids of the half's items to ids of the `findings` whose kind they are of.
+    """
     better = _better(half, section, seed)
+    apart = _apart(half, findings, finding_of or {}, seed)
     kept = [_kept(rest, task, section, seed) for task in section.protects]
     lost = tuple(each["name"] for each in kept if not each["passed"])
     reasons = []
     if not better["passed"]:
         reasons.append(_not_better(better, section))
+    reasons += [
+        f"worse at {each['title']} ({_points(each)})" for each in apart if not each["passed"]
+    ]
     reasons += [_is_lost(each, section) for each in kept if not each["passed"]]
     promote = not reasons
     if promote:
@@ -49,14 +71,17 @@ def decide(
             f"better on the held-out half ({_points(better)}, p = {better['p_value']:.2g}), and "
             "nothing protected lost its margin"
         ]
-    return Verdict(promote, "; ".join(reasons), better["passed"], lost, (better, *kept))
+    requests = () if promote else _requests(better, apart, kept, findings, section)
+    tests = (better, *apart, *kept)
+    return Verdict(promote, "; ".join(reasons), better["passed"], lost, requests, tests)
 
 
 def verdict_of(extra: Mapping[str, Any]) -> Verdict:
     """The verdict that a gate's report holds."""
     value = extra["verdict"]
     lists = {name: tuple(value[name]) for name in ("lost", "tests")}
-    return Verdict(**{**value, **lists})
+    requests = tuple(data_request(each) for each in value["requests"])
+    return Verdict(**{**value, **lists, "requests": requests})
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:
@@ -85,6 +110,65 @@ def _better(half: Sequence[Item], section: GateSection, seed: int) -> dict[str, 
         "test": test,
         "passed": passed,
     }
+
+
+def _apart(
+    half: Sequence[Item], findings: Sequence[Finding], finding_of: Mapping[str, str], seed: int
+) -> list[dict[str, Any]]:
+    """Each finding by itself: what is gained at one may not hide what is lost at another."""
+    former, candidate = (outcomes(half, HALF, stage) for stage in (FORMER, CANDIDATE))
+    found = []
+    for finding in findings:
+        mine = {name for name in former if finding_of.get(name) == finding.id}
+        ids = sorted(mine & candidate.keys())
+        if len(findings) < 2 or len(ids) < 2:
+            continue
+        one, two = [former[name] for name in ids], [candidate[name] for name in ids]
+        difference = paired_difference(one, two, seed=seed, permutations=0)
+        found.append(
+            {
+                "name": f"{HALF}@{finding.id}",
+                "title": finding.title.partition(":")[0],
+                "question": "not worse",
+                "n": len(ids),
+                "difference": difference.value,
+                "low": difference.low,
+                "high": difference.high,
+                "passed": difference.high >= 0,
+                "test": "two-sided paired bootstrap",
+            }
+        )
+    return found
+
+
+def _requests(
+    better: Mapping[str, Any],
+    apart: Sequence[Mapping[str, Any]],
+    kept: Sequence[Mapping[str, Any]],
+    findings: Sequence[Finding],
+    section: GateSection,
+) -> tuple[DataRequest, ...]:
+    """What data the next turn needs: of what is there too little, did not gain, or was not kept."""
+    asked = []
+    if better["n"] < section.min_items:
+        missing = 2 * (section.min_items - better["n"])  # half of them will be held out
+        what = "more judged questions of the kinds that fail."
+        asked.append(DataRequest("", what, missing, ("ratings",)))
+    gained = {each["name"] for each in apart if each["low"] > 0}
+    if not apart and better["passed"]:
+        gained = {f"{HALF}@{each.id}" for each in findings}
+    for finding in findings:
+        if f"{HALF}@{finding.id}" not in gained and finding.request is not None:
+            what = f"records for {finding.title}. {finding.request.what}"
+            most = 2 * finding.request.records
+            asked.append(replace(finding.request, what=what, records=most))
+    records = sum(each.request.records for each in findings if each.request is not None)
+    for test in kept:
+        if not test["passed"]:
+            what, kind = LOOK_ALIKES if test["name"] in SAFETY_TASKS else FORMER_DATA
+            what = f"more {what}, since {test['name']} was not kept."
+            asked.append(DataRequest("", what, records, (kind,)))
+    return tuple(asked)
 
 
 def _kept(rest: Sequence[Item], task: str, section: GateSection, seed: int) -> dict[str, Any]:
@@ -117,7 +201,17 @@ def _kept(rest: Sequence[Item], task: str, section: GateSection, seed: int) -> d
 def _pairs(items: Sequence[Item], task: str) -> tuple[list[float], list[float]]:
     first, second = outcomes(items, task, FORMER), outcomes(items, task, CANDIDATE)
     ids = sorted(first.keys() & second.keys())
-    return [first[name] for name in ids], [second[name] for name in ids]
+    share = _shares_of_bytes(items, ids) if task == BITS else dict.fromkeys(ids, 1.0)
+    return [share[name] * first[name] for name in ids], [share[name] * second[name] for name in ids]
+
+
+def _shares_of_bytes(items: Sequence[Item], ids: Sequence[str]) -> dict[str, float]:
+    """Each document's bytes over their mean. So weighed, the mean of bits per byte is the ratio of
+    sums that is reported, in which ten bytes do not count as much as ten thousand."""
+    weights = {each.id: each.weight for each in items if each.task == BITS}
+    sizes = {name: 1.0 if (size := weights[name]) is None else size for name in ids}
+    mean = sum(sizes.values()) / max(len(sizes), 1)
+    return {name: size / mean for name, size in sizes.items()}
 
 
 def _not_better(test: Mapping[str, Any], section: GateSection) -> str:
@@ -149,7 +243,7 @@ def half_measurements(
     items: Sequence[Item], cases: Sequence[Row], *, seed: int
 ) -> list[Measurement]:
     """Scores of both versions on the held-out half, pooled and per finding, with intervals."""
-    finding_of = {str(case["id"]): str(case["finding"]) for case in cases}
+    finding_of = {str(case["id"]): str(case["alike"]) for case in cases}
     found = []
     for stage in (FORMER, CANDIDATE):
         for task in (HALF, EXACT, ENDS, CHOICE):

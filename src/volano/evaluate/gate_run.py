@@ -46,7 +46,7 @@ def gate(
     """
     rows: list[dict[str, Any]] = pq.read_table(findings / CASES_FILE).to_pylist()
     known = load_findings(findings)
-    addressed = [each.id for each in known if each.request is not None]
+    addressed = [each for each in known if each.request is not None]
     cases = held_out_cases(rows, addressed)
     choices = choices_among(cases)
     threads = torch.get_num_threads()
@@ -63,7 +63,10 @@ def gate(
     finally:
         torch.set_num_threads(threads)
     rest = [item for name, folder in reports.items() for item in _items(folder, name)]
-    verdict = decide(half, rest, section, seed=context.seed)
+    finding_of = {str(case["id"]): str(case["alike"]) for case in cases}
+    verdict = decide(
+        half, rest, section, seed=context.seed, findings=addressed, finding_of=finding_of
+    )
     measurements = half_measurements(half, cases, seed=context.seed)
     if len(choices) >= 2:
         lexical = mean_interval(lexical_scores(choices))

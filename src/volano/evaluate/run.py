@@ -44,6 +44,7 @@ ITEM_SCHEMA = pa.schema(
         ("answer", pa.large_string()),
         ("score", pa.float64()),
         ("correct", pa.bool_()),
+        ("weight", pa.float64()),
     ]
 )
 

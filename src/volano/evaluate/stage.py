@@ -29,6 +29,7 @@ class Item(NamedTuple):
     answer: str | None = None
     score: float | None = None
     correct: bool | None = None
+    weight: float | None = None  # of its score in the mean, such as bytes; None: as any other
 
 
 class Found(NamedTuple):

@@ -40,15 +40,16 @@ EFFICIENCY = {
 LENGTH_CONTROLLED = "_length_controlled"
 
 
-def report_tables(report: Report, bill: Mapping[str, Any]) -> list[Table]:
+def report_tables(report: Report, bill: Mapping[str, Any], name: str = "") -> list[Table]:
     """The stage table, the paired tests, and what the bill says of speed; empty ones left out."""
-    tables = [_stage_table(report), _comparison_table(report), _efficiency_table(bill)]
+    tables = [_stage_table(report, name), _comparison_table(report), _efficiency_table(bill)]
     return [table for table in tables if table.row_count]
 
 
-def _stage_table(report: Report) -> Table:
+def _stage_table(report: Report, artifact: str) -> Table:
     stages = [name for name in COLUMNS if any(m.stage == name for m in report.measurements)]
-    table = Table(title="Held-out evaluation (95 % interval)", title_justify="left")
+    of = f" {artifact}" if artifact else ""
+    table = Table(title=f"Held-out evaluation{of} (95 % interval)", title_justify="left")
     table.add_column("", overflow="fold")
     for stage in stages:
         table.add_column(TITLES[stage], justify="right", overflow="fold")

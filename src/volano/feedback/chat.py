@@ -46,15 +46,20 @@ def add_chat_routes(router: APIRouter, pages: Pages) -> None:
         form, visitor = await read_form(request), pages.visitor(request)
         prompt = prompt_of(form)
         before = await _conversation(pages, form.get("after", ""), visitor.who)
+        model, most = pages.models[0], pages.settings.max_tokens
+        asked = (*before, Message("user", prompt))
+        messages = await run_in_threadpool(model.fitting, asked, max_tokens=most)
         turn = Turn(
             who=visitor.who,
-            model=pages.models[0],
-            messages=(*before, Message("user", prompt)),
+            model=model,
+            messages=messages,
             show=lambda exchange: _shown(pages, exchange),
-            max_tokens=pages.settings.max_tokens,
+            max_tokens=most,
             temperature=pages.settings.temperature,
         )
-        html = pages.html("turn.html", prompt=prompt, turn=pages.waiting.add(turn))
+        shortened = len(messages) < len(asked)
+        waiting = pages.waiting.add(turn)
+        html = pages.html("turn.html", prompt=prompt, turn=waiting, shortened=shortened)
         return HTMLResponse(html)
 
     @router.post("/chat/thumb/{request_id}")

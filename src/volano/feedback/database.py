@@ -77,6 +77,13 @@ class Database:
             database._prepare()
         return database
 
+    def require_writable(self) -> None:
+        """Raise StoreError where what is said could not be kept: better at once than per answer."""
+        with explain_failures(self.where), self._transaction() as connection:
+            if self._path is not None:  # SQLite takes the lock of a file that it cannot write
+                version = connection.exec_driver_sql("pragma user_version").scalar_one()
+                connection.exec_driver_sql(f"pragma user_version = {int(version)}")
+
     def close(self) -> None:
         """Let go of every connection."""
         self._engine.dispose()
@@ -185,26 +192,32 @@ class Database:
             return {row.who: row.consent for row in found}
 
     def person(self, name: str) -> str:
-        """Who is called so in here, where the name may be the pseudonym that lists and exports
-        show; the name itself where nobody is."""
+        """Who is called so in here: the first of `people`; the name itself where nobody is."""
+        return next(iter(self.people(name)), name)
+
+    def people(self, name: str) -> list[str]:
+        """All who are called so in here, where the name may be the pseudonym that lists and exports
+        show, and a person may be there by name and, from an export, by pseudonym."""
         known: set[str] = set()
         with self._reading() as connection:
             for table in (schema.exchanges, schema.events, schema.consents):
                 found = connection.execute(select(table.c.who).distinct()).scalars()
                 known.update(each for each in found if each is not None)
         if name in known:
-            return name
-        return next((each for each in sorted(known) if pseudonym(each) == name), name)
+            return [name, *(each for each in sorted(known - {name}) if _is(each, name))]
+        return [each for each in sorted(known) if _is(each, name) or pseudonym(each) == name]
 
     def erase_person(self, who: str) -> Deletion:
-        """Erase a person's exchanges and events, and all events on those exchanges."""
+        """Erase a person's exchanges and events, follow-ups that quote them (see erasure), and all
+        events on those exchanges."""
         with self._writing() as connection:
             deletion = erasure.erase(connection, "person", who, rows.now(), self.where)
         self._overwrite()
         return deletion
 
     def erase_request(self, request_id: str) -> Deletion:
-        """Erase one exchange and all events on it, or that compare it."""
+        """Erase one exchange, follow-ups that quote it (see erasure), and all events on them, or
+        that compare them."""
         with self._writing() as connection:
             deletion = erasure.erase(connection, "request", request_id, rows.now(), self.where)
         self._overwrite()
@@ -253,7 +266,7 @@ class Database:
             for missing in sorted(ids - set(known)):
                 raise UnknownRequest(
                     f"no request '{missing}'",
-                    self.where,
+                    "feedback",  # not where the database is: an application reads this
                     "Send its checkpoint, messages and answer along.",
                 )
 
@@ -327,6 +340,10 @@ class Database:
                     connection.cursor().execute("pragma wal_checkpoint(truncate)")
                 finally:
                     connection.close()
+
+
+def _is(who: str, name: str) -> bool:
+    return pseudonym(who) == pseudonym(name)
 
 
 def _chunks(values: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

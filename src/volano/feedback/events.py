@@ -13,6 +13,7 @@ from typing import Any
 
 from volano.core.errors import DataError, did_you_mean
 from volano.core.feedback import AXES, KINDS, Event, Exchange, check_event
+from volano.core.half_character import HALF_CHARACTER, REMEDY, half_character
 from volano.core.jsonlines import BadLine, messages_of
 from volano.core.records import Message
 from volano.feedback.rows import now, utc_time
@@ -40,6 +41,10 @@ class UnknownField(BadField):
     """A field that no event has."""
 
 
+class HalfCharacter(BadField):
+    """A text that no database keeps as it is."""
+
+
 def read_event(value: object, where: str, *, source: str) -> tuple[Event, Exchange | None]:
     """The event of a JSON value, and its exchange where the value brings one.
 
@@ -47,6 +52,9 @@ def read_event(value: object, where: str, *, source: str) -> tuple[Event, Exchan
     """
     if not isinstance(value, dict):
         raise BadField(f"a JSON {_kind_of(value)} instead of an object", where, "Send an object.")
+    half = half_character(value)
+    if half is not None:
+        raise HalfCharacter(HALF_CHARACTER, f"{where}.{half}", REMEDY, half)
     for name in value:
         if name not in EVENT_FIELDS and name not in EXCHANGE_FIELDS:
             remedy = did_you_mean(name, [*EVENT_FIELDS, *EXCHANGE_FIELDS])

@@ -8,14 +8,15 @@ A line is one of
 
 and the last two may carry a judgement: rating (1–5 stars of helpful), helpful, harmless, honest,
 thumb, edit, comment; and who, consent, time. A line without an id is known by its content, so that
-a log that is read twice adds nothing.
+a log that is read twice adds nothing. Nor does a redacted export of what is there unredacted;
+elsewhere its people stay under the pseudonyms that it has for them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from volano.core.errors import DataError
 from volano.core.feedback import AXES, Event, Exchange
@@ -35,7 +36,10 @@ from volano.feedback.events import (
     read_exchange,
     read_time,
 )
+from volano.feedback.known import not_redacted
+from volano.feedback.redaction import marked
 
+W = TypeVar("W", Exchange, Event)
 BATCH_LINES = 200  # in one transaction
 NOT_STATED = "not stated"
 JUDGEMENTS = ("rating", *AXES, "thumb", "edit", "comment")
@@ -69,13 +73,15 @@ def import_logs(
     advance: Callable[[int], None] = lambda lines: None,
 ) -> Imported:
     """Read the files that paths and globs name. A bad line is counted and named; DataError is
-    raised where a file is absent, or where not one line was good. `advance` is told how many more
-    lines are on disk."""
+    raised where a file is absent, or where not one line was of use. `advance` is told how many
+    more lines are on disk."""
     result = Imported()
     batch: list[_Line] = []
+    read = 0
     comparisons: list[_Line] = []  # their other exchange may stand further down
     for entry in list_files(patterns).entries:
         for line in _read(entry.path, result):
+            read += 1
             now, later = _split(line)
             batch.append(now)
             comparisons += later
@@ -87,10 +93,15 @@ def import_logs(
     advance(len(batch))
     for start in range(0, len(comparisons), BATCH_LINES):
         _keep(database, comparisons[start : start + BATCH_LINES], result)
-    if result.lines == len(result.problems):
+    if not (result.exchanges or result.events or result.known or result.erased):
         first = f" (first: {result.problems[0].reason})" if result.problems else ""
-        what = f"no line is an exchange{first}"
-        raise DataError(what, ", ".join(patterns), "Give one JSON object per line.")
+        what, remedy = f"no line is an exchange{first}", "Give one JSON object per line."
+        if read:
+            what, remedy = (
+                f"no line could be kept{first}",
+                "Feedback is never changed: see its ids.",
+            )
+        raise DataError(what, ", ".join(patterns), remedy)
     return result
 
 
@@ -160,12 +171,21 @@ def _keep(database: Database, batch: list[_Line], result: Imported) -> None:
                 _keep(database, [line], result)
         elif isinstance(problem, ErasedId):
             result.erased += 1
+        elif isinstance(problem, TakenId) and (rest := _rest(database, batch[0])) != batch[0]:
+            result.known += len(_exchanges(batch)) - len(_exchanges([rest]))
+            if rest.exchange is not None or rest.events:
+                _keep(database, [rest], result)
         else:
             result.problems.append(Problem(batch[0].where, problem.what, batch[0].excerpt))
         return
     result.exchanges += added.exchanges
     result.events += added.events
     result.known += len(_exchanges(batch)) - added.exchanges
+
+
+def _rest(database: Database, line: _Line) -> _Line:
+    exchange, events = not_redacted(database, line.exchange, line.events)
+    return replace(line, exchange=exchange, events=events)
 
 
 def _add(database: Database, batch: list[_Line]) -> Added:
@@ -181,7 +201,7 @@ def _own_export(value: dict[str, Any], source: str) -> tuple[Exchange, tuple[Eve
         raise BadLine("lacks `request_id`")
     own_source = value.get("source")
     source = own_source if isinstance(own_source, str) else source
-    exchange = read_exchange(value, "line", source=source, time=read_time(value, "line"))
+    exchange = _marked(read_exchange(value, "line", source=source, time=read_time(value, "line")))
     listed = value.get("events", [])
     if not isinstance(listed, list):
         raise BadLine("`events` is no list")
@@ -190,8 +210,12 @@ def _own_export(value: dict[str, Any], source: str) -> tuple[Exchange, tuple[Eve
         if not isinstance(each, dict) or "id" not in each:
             raise BadLine("an event without `id`")
         about = {"request_id": exchange.request_id, **each}
-        events.append(read_event(about, "line", source=source)[0])
+        events.append(_marked(read_event(about, "line", source=source)[0]))
     return exchange, tuple(events)
+
+
+def _marked(what: W) -> W:
+    return what if what.who is None else replace(what, who=marked(what.who))
 
 
 def _pair(value: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,15 @@ What is found is what text.pii finds: e-mail, telephone, card, address, key. Nam
 """
 
 import hashlib
+import re
 from typing import Any
 
 from volano.text.pii import find_spans, redact
 
 PSEUDONYM_CHARACTERS = 16
+PSEUDONYM = re.compile(f"[0-9a-f]{{{PSEUDONYM_CHARACTERS}}}")
+# Begins a pseudonym that came in with an export: an application's own id may look like one.
+MARK = "pseudonym:"
 
 
 class Redaction:
@@ -19,7 +23,7 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """The text with a typed tag such as <EMAIL> for each piece of personal data."""
-        found = find_spans(text)
+        found = find_spans(text, conversation=True)
         self.spans += len(found)
         return redact(text, found)
 
@@ -33,5 +37,13 @@ class Redaction:
 
 
 def pseudonym(who: str) -> str:
-    """What stands for a person outside the database: applications may have sent a name."""
+    """What stands for a person outside the database: applications may have sent a name. The same
+    in every database, so what came in as a pseudonym is not hashed once more."""
+    if who.startswith(MARK) and PSEUDONYM.fullmatch(who.removeprefix(MARK)):
+        return who.removeprefix(MARK)
     return hashlib.sha256(who.encode("utf-8", "replace")).hexdigest()[:PSEUDONYM_CHARACTERS]
+
+
+def marked(who: str) -> str:
+    """A name from one of our exports, marked where it is a pseudonym."""
+    return f"{MARK}{who}" if PSEUDONYM.fullmatch(who) else who

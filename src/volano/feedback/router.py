@@ -16,7 +16,7 @@ from volano.core.errors import DataError, VolanoError
 from volano.core.feedback import Event, Exchange
 from volano.feedback.connection import DatabaseUnavailable
 from volano.feedback.database import Database, ErasedId, TakenId, UnknownRequest
-from volano.feedback.events import BadField, UnknownField, read_event
+from volano.feedback.events import BadField, HalfCharacter, UnknownField, read_event
 from volano.page.security import is_of_another_origin
 
 MAX_BODY_BYTES = 4_000_000
@@ -73,6 +73,7 @@ _STATUSES: tuple[tuple[type[VolanoError], int, str], ...] = (
     (ErasedId, 410, "erased"),
     (TakenId, 409, "id_taken"),
     (UnknownField, 400, "unknown_field"),
+    (HalfCharacter, 400, "half_character"),
     (BadField, 422, "invalid_value"),
     (DataError, 400, "invalid_request"),
     (DatabaseUnavailable, 503, "unavailable"),

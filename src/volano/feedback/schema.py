@@ -3,7 +3,8 @@
     exchanges     a request and its answer            consents   what a person said last counts
     events        what somebody thought of it         deletions  when, by what, how many
     erased        which ids a deletion took: events in clear, so that lineage can find what was made
-                  of them; requests as SHA-256, so that an old log does not bring them back
+                  of them; requests, and follow-ups that quoted them, as SHA-256, so that an old log
+                  does not bring them back
     feedback_schema   one row: the version
 
 Rows are only ever added; triggers refuse to change one. A deletion takes rows out whole and leaves
@@ -95,7 +96,7 @@ deletions = Table(
 erased = Table(
     "erased",
     metadata,
-    Column("kind", Text, primary_key=True),  # event, request
+    Column("kind", Text, primary_key=True),  # event, request, follow_up
     Column("key", Text, primary_key=True),
     Column("deletion_id", Text, ForeignKey("deletions.id"), nullable=False),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from volano.core.feedback import EDIT
 from volano.core.records import Conversation
 from volano.core.step import Context
 from volano.finetune.section import FinetuneSection
@@ -27,7 +28,11 @@ def finetune(
     Raises DataError where no conversation fits the model's context.
     """
     model = load_checkpoint(base)
-    examples = [encode_conversation(tokenizer, each.messages) for each in conversations]
+    examples = [
+        # What stands before a corrected answer is the model's own, and nobody called it right.
+        encode_conversation(tokenizer, each.messages, last_answer_only=each.kind == EDIT)
+        for each in conversations
+    ]
     found = fitting(examples, context=model.config.context, where="finetune.data")
     stream = AnswerStream(
         [examples[place] for place in found.places],

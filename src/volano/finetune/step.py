@@ -16,6 +16,7 @@ from volano.finetune.section import (
     MixtureSection,
 )
 from volano.text.functions import place_in_draw
+from volano.text.held_out import load_held_out_questions
 from volano.text.tokenizer import Tokenizer
 
 
@@ -49,7 +50,8 @@ def run_conversations(section: ConversationsSection, inputs: Inputs, context: Co
 def run_mixture(section: MixtureSection, inputs: Inputs, context: Context) -> None:
     """Write the requested conversations and those of the former version that come again.
 
-    Raises DataError where nothing was requested: there would be nothing new to learn.
+    Of these, what the held-out half asks or is about is left out. Raises DataError where nothing
+    was requested: there would be nothing new to learn.
     """
     requested = list(inputs["requested"].corpus().records())
     if not requested:
@@ -57,14 +59,16 @@ def run_mixture(section: MixtureSection, inputs: Inputs, context: Context) -> No
         raise DataError("no new conversations to learn from", "turn", remedy)
     new = {each.id for each in requested}
     former = [each for each in inputs["former"].corpus().records() if each.id not in new]
-    former.sort(key=lambda each: place_in_draw(f"replay:{each.id}"))
-    replayed = former[: section.replay]
+    half = load_held_out_questions(inputs["findings"].folder)
+    fit = [each for each in former if not half.holds(each.messages, each.source_ids)]
+    fit.sort(key=lambda each: place_in_draw(f"replay:{each.id}"))
+    replayed = fit[: section.replay]
     write_shard(
         shard_path(context.folder, "data", 0), table_of([*requested, *replayed], Conversation)
     )
-    finish_corpus(
-        context.folder, "conversation", {"requested": len(requested), "replayed": len(replayed)}
-    )
+    counts = {"requested": len(requested), "replayed": len(replayed)}
+    left_out = {"held_out": len(former) - len(fit)}
+    finish_corpus(context.folder, "conversation", counts | left_out)
 
 
 def run_finetune(section: FinetuneSection, inputs: Inputs, context: Context) -> None:
@@ -94,7 +98,7 @@ CONVERSATIONS = Step(
 MIXTURE = Step(
     name="mixture",
     kind="corpus",
-    version=1,
+    version=2,
     section=MixtureSection,
     run=run_mixture,
 )

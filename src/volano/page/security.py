@@ -1,7 +1,8 @@
 """What a page is sent with, and from where it may be posted to.
 
 The policy allows this server's own files and nothing else: no inline script or style, no eval, no
-frame around it. A POST that a browser sends for a page of another origin is refused.
+frame around it. What a browser sends for a page of another origin is refused, but for a link to a
+page that a person follows.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,7 +16,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # under no-referrer a form says that it comes from nowhere
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -62,4 +63,19 @@ def is_of_another_origin(headers: Any, host: str) -> bool:
     if site is not None and site not in {"same-origin", "none"}:
         return True
     origin = headers.get("origin")
+    if origin == "null" and site == "same-origin":  # the second no script can write
+        return False
     return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+
+
+def follows_a_link(method: str, headers: Any) -> bool:
+    """Whether a browser says that it opens a whole page, as where a link elsewhere leads to it.
+
+    No script can send this: it shows the page to the person, and to nobody's program.
+    """
+    return (
+        method == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"  # a frame says "iframe"
+        and "origin" not in headers
+    )

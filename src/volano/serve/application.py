@@ -22,12 +22,13 @@ def build_application(
     limits: Limits | None = None,
     recorder: Recorder | None = None,
     public: Sequence[str] = (),
+    linked: Sequence[str] = (),
 ) -> FastAPI:
     """The application over these models.
 
     `recorder` keeps every exchange before its answer is complete. Routers of other rooms are
     included afterwards and stand behind the same keys and limits; `public` names paths that need
-    no key.
+    no key, `linked` the pages that a link on another site may lead to.
     """
 
     @asynccontextmanager
@@ -42,7 +43,11 @@ def build_application(
     )
     application.state.models = dict(models)
     application.add_middleware(
-        Gatekeeper, keys=Keys(keys), limits=limits or Limits(), public=[HEALTH, *public]
+        Gatekeeper,
+        keys=Keys(keys),
+        limits=limits or Limits(),
+        public=[HEALTH, *public],
+        linked=linked,
     )
     add_handlers(application)
 

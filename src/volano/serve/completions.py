@@ -23,7 +23,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from volano.core.errors import DataError, VolanoError, did_you_mean
 from volano.core.feedback import TRAINING, Exchange, Recorder
 from volano.core.records import Message
-from volano.model.slots import Token
 from volano.serve.errors import ApiError, error_body
 from volano.serve.requests import REQUEST_ID, Options, read_chat, read_json, read_text
 from volano.serve.served import Answer, ServedModel
@@ -248,7 +247,7 @@ def _whole(asked: Asked, answers: Sequence[Answer]) -> dict[str, Any]:
     choices = []
     for place, answer in enumerate(answers):
         choice: dict[str, Any] = {"index": place, "finish_reason": answer.finish_reason}
-        log_probs = _log_probs(asked, answer.log_probs)
+        log_probs = _log_probs(asked, answer)
         if asked.chat:
             message = {"role": "assistant", "content": answer.text, "refusal": None}
             choice |= {"message": message, "logprobs": log_probs}
@@ -256,7 +255,8 @@ def _whole(asked: Asked, answers: Sequence[Answer]) -> dict[str, Any]:
             echo = asked.echoes[place] if asked.echoes else ""
             choice |= {"text": echo + answer.text, "logprobs": log_probs}
         choices.append(choice)
-    return _envelope(asked, asked.object) | {"choices": choices, "usage": _usage(answers)}
+    usage = _usage(answers, asked.options.choices)
+    return _envelope(asked, asked.object) | {"choices": choices, "usage": usage}
 
 
 def _envelope(asked: Asked, kind: str) -> dict[str, Any]:
@@ -269,8 +269,10 @@ def _envelope(asked: Asked, kind: str) -> dict[str, Any]:
     }
 
 
-def _usage(answers: Sequence[Answer]) -> dict[str, int]:
-    prompt, made = answers[0].prompt_tokens, sum(each.tokens for each in answers)
+def _usage(answers: Sequence[Answer], choices: int) -> dict[str, int]:
+    # A prompt is read once, however many answers it has.
+    prompt = sum(each.prompt_tokens for each in answers[::choices])
+    made = sum(each.tokens for each in answers)
     return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
 
 
@@ -282,26 +284,30 @@ async def _events(asked: Asked, recorder: Recorder | None) -> AsyncGenerator[str
         choices = [] if choice is None else [{"index": 0, "finish_reason": None, **choice}]
         return _event(_envelope(asked, kind) | {"choices": choices} | more)
 
-    def piece(text: str, tokens: Sequence[Token]) -> str:
-        log_probs = _log_probs(asked, tokens)
+    def piece(text: str, since: int) -> str:
+        log_probs = _log_probs(asked, answer, since)
         if asked.chat:
             return event({"delta": {"content": text}, "logprobs": log_probs})
         return event({"text": text, "logprobs": log_probs})
 
+    def beginning() -> str | None:
+        if asked.chat:
+            return event({"delta": {"role": "assistant", "content": ""}})
+        return event({"text": asked.echoes[0], "logprobs": None}) if asked.echoes else None
+
     try:
         async with aclosing(_stream(asked, 0, answer)) as pieces:
             async for text in pieces:
-                if not began:
-                    began = True
-                    if asked.chat:
-                        yield event({"delta": {"role": "assistant", "content": ""}})
-                    elif asked.echoes:
-                        yield piece(asked.echoes[0], ())
-                yield piece(text, answer.log_probs[sent:])
+                first = None if began else beginning()
+                began = True
+                if first:
+                    yield first
+                yield piece(text, sent)
                 sent = len(answer.log_probs)
         await _keep(asked, [answer], recorder)
-        if not began and asked.chat:
-            yield event({"delta": {"role": "assistant", "content": ""}})
+        first = None if began else beginning()
+        if first:  # an answer without text has a beginning too
+            yield first
     except ApiError as problem:
         if not began:
             raise  # nothing was sent yet: it is a plain error
@@ -312,7 +318,7 @@ async def _events(asked: Asked, recorder: Recorder | None) -> AsyncGenerator[str
     nothing: dict[str, Any] = {"delta": {}} if asked.chat else {"text": ""}
     yield event(last | nothing)
     if asked.options.include_usage:
-        yield event(None, usage=_usage([answer]))
+        yield event(None, usage=_usage([answer], 1))
     yield "data: [DONE]\n\n"
 
 
@@ -327,9 +333,11 @@ async def _after(first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[s
             yield each
 
 
-def _log_probs(asked: Asked, tokens: Sequence[Token]) -> dict[str, Any] | None:
+def _log_probs(asked: Asked, answer: Answer, since: int = 0) -> dict[str, Any] | None:
+    """Of the answer's tokens, those from number `since` on."""
     if asked.options.top_log_probs is None:
         return None
+    tokens = answer.log_probs[since:]
     spell: Callable[[int], bytes] = asked.model.tokenizer.bytes_of
     if asked.chat:
         content = [
@@ -340,10 +348,6 @@ def _log_probs(asked: Asked, tokens: Sequence[Token]) -> dict[str, Any] | None:
             for token in tokens
         ]
         return {"content": content, "refusal": None}
-    offsets, end = [], 0
-    for token in tokens:
-        offsets.append(end)
-        end += len(spell(token.id).decode("utf-8", "replace"))
     return {
         "tokens": [spell(token.id).decode("utf-8", "replace") for token in tokens],
         "token_logprobs": [token.log_prob for token in tokens],
@@ -351,7 +355,7 @@ def _log_probs(asked: Asked, tokens: Sequence[Token]) -> dict[str, Any] | None:
             {spell(name).decode("utf-8", "replace"): value for name, value in token.top}
             for token in tokens
         ],
-        "text_offset": offsets,
+        "text_offset": answer.offsets[since:],
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from volano.page.security import is_of_another_origin
+from volano.page.security import follows_a_link, is_of_another_origin
 from volano.serve.errors import ApiError, error_body
 
 Scope: TypeAlias = dict[str, Any]
@@ -60,10 +60,16 @@ class Gatekeeper:
     """Middleware that refuses before anything is read."""
 
     def __init__(
-        self, application: Any, *, keys: Keys, limits: Limits, public: Sequence[str] = ()
+        self,
+        application: Any,
+        *,
+        keys: Keys,
+        limits: Limits,
+        public: Sequence[str] = (),
+        linked: Sequence[str] = (),
     ) -> None:
         self._application, self._keys, self._limits = application, keys, limits
-        self._public = tuple(public)
+        self._public, self._linked = tuple(public), frozenset(linked)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +95,8 @@ class Gatekeeper:
         if limits.hosts and host not in limits.hosts:
             return 421, f"This server is not called {host!r}.", {}
         key = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if not key and is_of_another_origin(headers, headers.get("host", "")):
+        linked = path in self._linked and follows_a_link(str(scope["method"]), headers)
+        if not key and not linked and is_of_another_origin(headers, headers.get("host", "")):
             # No page that somebody happens to visit may ask a server on his own machine.
             return 403, "A page of another origin asks, and shows no key.", {}
         public = any(path == each or path.startswith(f"{each}/") for each in self._public)

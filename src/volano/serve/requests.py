@@ -10,6 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 from volano.core.errors import did_you_mean
+from volano.core.half_character import HALF_CHARACTER, REMEDY, half_character
 from volano.core.records import Message
 from volano.serve.errors import ApiError
 
@@ -23,12 +24,15 @@ UNSUPPORTED_CHAT: dict[str, tuple[Any, ...]] = {
     "function_call": ("none",),
     "functions": ([],),
     "logit_bias": ({},),
+    "metadata": ({},),
     "modalities": (["text"],),
     "moderation": (),
     "parallel_tool_calls": (True, False),
     "prediction": (),
     "presence_penalty": (0,),
+    "prompt_cache_key": (),
     "prompt_cache_options": (),
+    "prompt_cache_retention": (),
     "reasoning_effort": (),
     "response_format": ({"type": "text"},),
     "service_tier": ("auto", "default"),
@@ -44,6 +48,16 @@ UNSUPPORTED_TEXT: dict[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "suffix": ("",),
 }
+UNSUPPORTED_MESSAGE: dict[str, tuple[Any, ...]] = {
+    "audio": (),
+    "function_call": (),
+    "name": (),
+    "refusal": (),
+    "tool_call_id": (),
+    "tool_calls": ([],),
+}
+UNSUPPORTED_PART: dict[str, tuple[Any, ...]] = {"prompt_cache_breakpoint": ()}
+UNSUPPORTED_STREAM: dict[str, tuple[Any, ...]] = {"include_obfuscation": (False,)}
 
 
 class Options(NamedTuple):
@@ -65,13 +79,16 @@ class Options(NamedTuple):
 
 
 def read_json(body: bytes) -> dict[str, Any]:
-    """The object of a body. Raises ApiError where it is none."""
+    """The object of a body. Raises ApiError where it is none, or a text in it is no text."""
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as failure:
         raise ApiError(400, f"The body is not JSON ({failure}).", code="invalid_json") from None
     if not isinstance(value, dict):
         raise ApiError(400, f"The body is a JSON {type(value).__name__}, not an object.")
+    half = half_character(value)
+    if half is not None:
+        raise ApiError(400, f"{half} holds {HALF_CHARACTER}. {REMEDY}", param=half)
     return value
 
 
@@ -109,7 +126,12 @@ def read_text(value: dict[str, Any]) -> tuple[list[str], Options]:
     options = _options(value, 16 if limit is None else limit, top, None)
     if options.stream and len(prompts) * options.choices > 1:
         raise ApiError(400, "One answer at a time can be streamed.", param="stream")
-    return prompts, options._replace(echo=_flag(value, "echo", False))
+    echo = _flag(value, "echo", False)
+    if echo and top is not None:
+        # Offsets would have to count in the prompt, whose tokens have no log-probabilities here.
+        what = "echo with logprobs is not supported: ask for the one or the other."
+        raise ApiError(400, what, param="echo", code="unsupported_parameter")
+    return prompts, options._replace(echo=echo)
 
 
 def _options(
@@ -144,12 +166,14 @@ def _options(
     )
 
 
-def _refuse_unsupported(value: dict[str, Any], unsupported: dict[str, tuple[Any, ...]]) -> None:
+def _refuse_unsupported(
+    value: dict[str, Any], unsupported: dict[str, tuple[Any, ...]], within: str = ""
+) -> None:
     for name, harmless in unsupported.items():
         given = value.get(name)
         if given is not None and given not in harmless:
-            what = f"{name} is not supported; leave it out."
-            raise ApiError(400, what, param=name, code="unsupported_parameter")
+            what = f"{within}{name} is not supported; leave it out."
+            raise ApiError(400, what, param=f"{within}{name}", code="unsupported_parameter")
 
 
 def _messages(value: object) -> list[Message]:
@@ -165,6 +189,7 @@ def _messages(value: object) -> list[Message]:
         if role not in ROLES:
             remedy = did_you_mean(str(role), ROLES)
             raise ApiError(400, f"{where}.role is '{role}'. {remedy}", param=f"{where}.role")
+        _refuse_unsupported(turn, UNSUPPORTED_MESSAGE, f"{where}.")
         messages.append(Message(role, _content(turn.get("content"), f"{where}.content")))
     return messages
 
@@ -174,9 +199,10 @@ def _content(value: object, where: str) -> str:
         return value
     if isinstance(value, list):
         parts = []
-        for part in value:
+        for place, part in enumerate(value):
             if not isinstance(part, dict) or part.get("type") != "text":
                 raise ApiError(400, f"{where} may hold parts of type text only.", param=where)
+            _refuse_unsupported(part, UNSUPPORTED_PART, f"{where}[{place}].")
             parts.append(str(part.get("text", "")))
         return "".join(parts)
     raise ApiError(400, f"{where} has to be a text.", param=where)
@@ -188,6 +214,7 @@ def _include_usage(value: dict[str, Any]) -> bool:
         return False
     if not isinstance(options, dict):
         raise ApiError(400, "stream_options has to be an object.", param="stream_options")
+    _refuse_unsupported(options, UNSUPPORTED_STREAM, "stream_options.")
     return _flag(options, "include_usage", False)
 
 

@@ -1,6 +1,7 @@
 """A checkpoint that is served: its engine, its tokenizer, and its answers as a stream."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from volano.model.slots import Ending, Full, SlotEngine, Token
 from volano.serve.errors import ApiError
 from volano.text.answer_stream import AnswerStream
 from volano.text.chat import END, encode_prompt
+from volano.text.token_places import TokenPlaces
 from volano.text.tokenizer import Tokenizer
 
 DEFAULT_SLOTS, DEFAULT_WAITING = 8, 256
@@ -21,13 +23,18 @@ DEFAULT_SLOTS, DEFAULT_WAITING = 8, 256
 
 @dataclass
 class Answer:
-    """An answer so far. `ended` is set in the end: stop, length, or a stop string (stop)."""
+    """An answer so far. `ended` is set in the end: stop, length, or a stop string (stop).
+
+    `log_probs` has the tokens that make `text`, wholly or in part, and `offsets` where in it each
+    begins; `tokens` counts all that the model made.
+    """
 
     text: str = ""
     tokens: int = 0
     prompt_tokens: int = 0
     finish_reason: str | None = None
     log_probs: list[Token] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -83,6 +90,14 @@ class ServedModel:
             raise RunFailed(problem.message.rstrip("."), self.name, "Try again.") from None
         yield Piece("", ended=answer.ended)
 
+    def fitting(self, messages: Sequence[Message], *, max_tokens: int) -> tuple[Message, ...]:
+        """Without the oldest turns that leave no room for an answer (core.responder.ChatModel)."""
+        room = min(max_tokens, self.context // 2)
+        kept = list(messages)
+        while len(kept) > 2 and len(encode_prompt(self.tokenizer, kept)) + room > self.context:
+            del kept[:2]  # a question and its answer
+        return tuple(kept)
+
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of a conversation up to where the assistant answers."""
         return self._fitting(encode_prompt(self.tokenizer, messages), "messages")
@@ -125,7 +140,16 @@ class ServedModel:
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
         answer.prompt_tokens = len(prompt)
-        stream = AnswerStream(self.tokenizer.decode, stop)
+        stream, places = AnswerStream(self.tokenizer.decode, stop), TokenPlaces(self.tokenizer)
+        unshown: deque[tuple[int, Token]] = deque()
+
+        def show() -> None:
+            answer.text = stream.text
+            while unshown and unshown[0][0] < len(answer.text):
+                place, token = unshown.popleft()
+                answer.offsets.append(place)
+                answer.log_probs.append(token)
+
         try:
             ticket = self.engine.submit(
                 prompt,
@@ -149,10 +173,14 @@ class ServedModel:
                 if isinstance(item, Ending):
                     break
                 answer.tokens += 1
-                if top_log_probs is not None:
-                    answer.log_probs.append(item)
                 piece = stream.feed(item.id)
-                answer.text = stream.text
+                if top_log_probs is not None:
+                    place = places.feed(item.id)
+                    if place is not None:
+                        unshown.append((place, item))
+                    if stream.is_whole:
+                        places.end_text()
+                show()
                 if piece:
                     yield piece
                 if stream.stopped:
@@ -161,7 +189,7 @@ class ServedModel:
             if item.reason in {"failed", "cancelled"}:
                 raise ApiError(503, f"The answer broke off. {item.error}".strip())
             rest = stream.finish()
-            answer.text = stream.text
+            show()
             # The rest may complete a stop string as any piece does.
             answer.finish_reason = "stop" if stream.stopped else item.reason
             if rest:

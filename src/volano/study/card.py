@@ -91,14 +91,15 @@ def _gate(inputs: Mapping[str, Artifact]) -> str:
     verdict: Verdict = verdict_of(inputs["gate"].report().extra)
     rows = []
     for test in verdict.tests:
-        bound = test.get("bound")
-        limit = (
-            f"p = {test['p_value']:.2g}"
-            if bound is None
-            else f"at worst {bound:+.4f}, margin {-test['margin']:.4f}"
-        )
+        if "p_value" in test:
+            limit = f"p = {test['p_value']:.2g}"
+        elif "bound" in test:
+            limit = f"at worst {test['bound']:+.4f}, margin {-test['margin']:.4f}"
+        else:
+            limit = f"{test['low']:+.4f} to {test['high']:+.4f}"
         passed = "passed" if test["passed"] else "not passed"
-        rows.append((test["name"], f"{test['difference']:+.4f}", limit, str(test["n"]), passed))
+        name = test.get("title", test["name"])
+        rows.append((name, f"{test['difference']:+.4f}", limit, str(test["n"]), passed))
     table = _rows(["test", "difference to the former version", "", "n", ""], rows)
     return f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.\n\n{table}"
 

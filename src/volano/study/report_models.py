@@ -130,15 +130,15 @@ def _failed_before(found: Found) -> list[dict[str, Any]]:
         diagnosed = found.of("findings", version)
         if not answers or diagnosed is None:
             continue
-        asked = pq.read_table(diagnosed.folder / CASES_FILE, columns=["id", "prompt", "wanted"])
+        asked = pq.read_table(diagnosed.folder / CASES_FILE, columns=["id", "prompt", "reference"])
         cases = {each["id"]: each for each in asked.to_pylist()}
         ids = [name for name, given in answers.items() if len(given) == 2 and name in cases]
         for name in sorted(ids, key=place_in_draw)[:1]:
             return [
                 {
                     "prompt": cases[name]["prompt"],
-                    "wanted": cases[name]["wanted"] or "",
-                    "kind": "Question that had failed, never taught",
+                    "wanted": cases[name]["reference"] or "",
+                    "kind": "Question kept back, never taught",
                     "answers": _from_base_on(answers[name]),
                 }
             ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from volano.core.finding import load_findings
+from volano.core.report import Report
 from volano.study.found import Found
 from volano.study.words import SCRIPTED, count_of, measure_of
 
@@ -55,7 +56,18 @@ def _models(found: Found) -> str:
     return (
         f"{said}: this is version 1. Of requests that it had never seen it declines "
         f"{100 * refused.value:.0f} % of the unsafe ones and answers {100 * answered.value:.0f} % "
-        "of the harmless ones."
+        f"of the harmless ones.{_price(report.report())}"
+    )
+
+
+def _price(report: Report) -> str:
+    """What alignment cost, where the intervals of the two stages lie apart."""
+    before, after = (report.find("choice_pmi", stage) for stage in ("sft", "aligned"))
+    if before is None or after is None or after.high >= before.low:
+        return ""
+    return (
+        f" That has its price: of four answers it finds the right one in {100 * after.value:.0f} % "
+        f"of cases, where the fine-tuned model did in {100 * before.value:.0f} %."
     )
 
 
@@ -123,7 +135,9 @@ def _verdict(found: Found, version: int) -> str:
     lost = [measure_of(name).title.lower() for name in verdict["lost"]]
     if verdict["promote"]:
         return f"{said}, and nothing that is protected lost its margin: it was promoted."
+    worse = sum(test["question"] == "not worse" and not test["passed"] for test in tests)
+    if worse:
+        said += f", but worse at {worse} of the kinds"
     if lost:
-        noun = "margin" if len(lost) == 1 else "margins"
-        said += f", but lost more than the {noun} allowed on {' and '.join(lost)}"
+        said += f", but a loss beyond the margin is not excluded of {' and '.join(lost)}"
     return f"{said}. It was not promoted."

@@ -7,7 +7,7 @@ from typing import Any
 
 from volano.core.artifact import Artifact
 from volano.core.feedback import HIGHEST, LOWEST
-from volano.core.finding import load_findings
+from volano.core.finding import CONDUCT, load_findings
 from volano.core.report import Measurement, Report
 from volano.page import plots
 from volano.study.found import Found
@@ -22,9 +22,16 @@ from volano.study.words import (
     with_interval,
 )
 
+COUNTED = {
+    False: "Counted is how much nearer an answer is to what is wanted than to what other questions "
+    "want.",
+    True: "Counted is whether a request was met or declined as it should be or, where a document "
+    "says what is right, how much nearer the answer is to it than to what other questions want.",
+}
 STARS = range(LOWEST, HIGHEST + 1)
 GOOD_STARS = 4
 BETTER = "Is it better?"
+ASKED = {"better": BETTER, "not worse": "Is it no worse?", "nothing lost": "Is nothing lost?"}
 LABEL_CHARACTERS = 24
 GATE_PLOTTED = ("held_out_half", "held_out_half_choice", "half_ends")
 MADE = {
@@ -61,6 +68,7 @@ def findings_of(found: Found) -> list[dict[str, Any]]:
                 "causes": ", ".join(f"{cause} ({count:,})" for cause, count in each.causes.items()),
                 "made": made.get(each.id, []),
                 "after": _before_and_after(judged, each.id),
+                "counted": COUNTED[each.cause in CONDUCT],
             }
             for each in load_findings(artifact.folder)
         ]
@@ -69,7 +77,7 @@ def findings_of(found: Found) -> list[dict[str, Any]]:
 
 
 def gates_of(found: Found) -> list[dict[str, Any]]:
-    """Per version: the verdict, its tests in words, and both versions on what had failed."""
+    """Per version: the verdict, its tests in words, and both versions on what was kept back."""
     turns = []
     for version, artifact in found.versions("gate").items():
         from volano.evaluate.gate import verdict_of
@@ -93,9 +101,10 @@ def row_of_test(test: dict[str, Any]) -> dict[str, str]:
     """One of the gate's tests as the cells of its row."""
     bits = test["name"] == "bits_per_byte"  # fewer are better; the gate counts more as a loss
     scale, digits, unit = (-1, 3, "") if bits else (100, 1, " points")
+    title = test.get("title") or measure_of(test["name"]).title
     cells = {
-        "title": measure_of(test["name"]).title,
-        "asks": BETTER if test["question"] == "better" else "Is nothing lost?",
+        "title": f"{title[:1].upper()}{title[1:]}",
+        "asks": ASKED[test["question"]],
         "difference": f"{signed(scale * test['difference'], digits)}{unit}",
         "n": f"{test['n']:,}",
         "passed": "passed" if test["passed"] else "not passed",
@@ -105,6 +114,11 @@ def row_of_test(test: dict[str, Any]) -> dict[str, str]:
         low, high = (signed(100 * test[end], 1) for end in ("low", "high"))
         p = p_value(test["p_value"])
         return {**cells, "limit": f"{low} to {high}, p {p if p[0] == '<' else f'= {p}'}"}
+    if "bound" not in test:
+        return {
+            **cells,
+            "limit": f"{signed(100 * test['low'], 1)} to {signed(100 * test['high'], 1)}",
+        }
     bound, margin = signed(scale * test["bound"], digits), signed(-scale * test["margin"], digits)
     return {**cells, "limit": f"at worst {bound}, margin {margin}"}
 
@@ -261,7 +275,7 @@ def _panels(report: Report, version: int) -> list[dict[str, str]]:
                 rows.append(plots.Figure(f"version {label}", *values))
         if len(rows) == 2:
             title = MEASURES[name].title.removeprefix("… ")
-            title = f"Questions that had failed: {title}" if title[0].islower() else title
+            title = f"Questions kept back: {title}" if title[0].islower() else title
             plot = plots.intervals(rows, title=f"{title}, version {version}", unit="%")
             panels.append({"title": title, "plot": plot, "said": MEASURES[name].asks})
     return panels

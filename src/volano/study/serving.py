@@ -7,6 +7,7 @@ from typing import Any
 from volano.core.artifact import Artifact
 from volano.core.errors import MissingExtra
 
+LINKED = ("/", "/chat", "/chat/compare")
 PAGES = ("/", "/chat", "/static")  # they ask for a key themselves
 
 
@@ -25,6 +26,7 @@ def joined(
         limits=limits,
         recorder=database,
         public=PAGES,
+        linked=LINKED,
     )
     application.include_router(feedback_router(database))
     add_chat_pages(application, database, models, keys=keys)

@@ -102,7 +102,7 @@ def first_version(
     released = outcomes[-1].artifact
     reason = "the first version: nothing to compare"
     moved = promote(store, settings.release, released, reason=reason)
-    notes = [f"@{settings.release} is the first version"]
+    notes = [f"Promoted: version {FIRST}, as @{settings.release} stood for nothing before."]
     return Turned(outcomes, FIRST, released=released, moved=moved, notes=notes)
 
 
@@ -160,6 +160,8 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
         )
     )
     wanted = settings.requested()
+    if not wanted.safety_sets:
+        wanted = wanted.model_copy(update={"safety_sets": recipe.align.safety_sets})
     asked = {**corpora, "findings": own("findings")}
     checkpoints = {name: stage for name, stage in learnt.items() if "conversations" not in name}
     stages += [
@@ -176,7 +178,11 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
             "finetune",
             MIXTURE,
             settings.mixture(),
-            {"requested": own("requested"), "former": former("conversations")},
+            {
+                "requested": own("requested"),
+                "former": former("conversations"),
+                "findings": own("findings"),
+            },
         ),
         Stage(
             own("sft"),
@@ -222,7 +228,11 @@ def _aligned(recipe: Recipe, own: Callable[[str], str]) -> list[Stage]:
     # version that has just learnt to answer in names answers harmless requests with names, which
     # are no examples: without them it came to refuse every one (docs/log.md).
     first = {each.name: each for each in stages_of(recipe)}["preferences"]
-    inputs = {**first.inputs, "requested": own("requested-preferences")}
+    inputs = {
+        **first.inputs,
+        "requested": own("requested-preferences"),
+        "findings": own("findings"),
+    }
     assert recipe.align is not None
     return [
         Stage(own("preferences"), "align", PREFERENCES, first.section, inputs),

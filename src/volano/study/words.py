@@ -53,7 +53,9 @@ MEASURES = {
     ),
     "bits_per_byte": Measure("Bits per byte", "How well held-out text is foreseen.", fewer=True),
     "held_out_half": Measure(
-        "Questions that had failed", "Of the half that nobody taught: how right is the answer?"
+        "Questions kept back",
+        "Of the kinds that failed, and never taught: how much nearer is the answer to what is "
+        "wanted than to what other questions want?",
     ),
     "held_out_half_exact": Measure("… answered to the letter", "The same, as an exact match."),
     "held_out_half_choice": Measure(

@@ -33,6 +33,11 @@ class AnswerStream:
         self._pending = []
         return self._show(self._held + decoded, last=False)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the next token begins a text of its own: none before it waits to be decoded."""
+        return not self._pending
+
     def finish(self) -> str:
         """The rest, when no more tokens come."""
         if self.stopped:

@@ -69,14 +69,22 @@ def render(messages: Sequence[Message], *, add_generation_prompt: bool = False) 
     return "".join(turns) + (ROLE_TOKENS["assistant"] if add_generation_prompt else "")
 
 
-def encode_conversation(tokenizer: "Tokenizer", messages: Sequence[Message]) -> EncodedConversation:
-    """The tokens of the whole conversation, those of the rendering in transformers."""
+def encode_conversation(
+    tokenizer: "Tokenizer", messages: Sequence[Message], *, last_answer_only: bool = False
+) -> EncodedConversation:
+    """The tokens of the whole conversation, those of the rendering in transformers.
+
+    With `last_answer_only` no earlier turn of the assistant counts as an answer.
+    """
     ids: list[int] = []
     is_answer: list[bool] = []
-    for message in messages:
+    for place, message in enumerate(messages):
+        learnt = message.role == "assistant"
+        if last_answer_only and place < len(messages) - 1:
+            learnt = False
         content = tokenizer.encode(break_special_tokens(message.content))
         ids += [tokenizer.special_id(_header(message)), *content, tokenizer.special_id(END)]
-        is_answer += [False] + [message.role == "assistant"] * (len(content) + 1)
+        is_answer += [False] + [learnt] * (len(content) + 1)
     return EncodedConversation(ids, is_answer)
 
 

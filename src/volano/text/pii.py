@@ -52,11 +52,17 @@ class Span(NamedTuple):
     kind: str
 
 
-def find_spans(text: str, kinds: Iterable[str] = tuple(KINDS)) -> list[Span]:
-    """The personal data of the given kinds, in the order of the text, without overlaps."""
+def find_spans(
+    text: str, kinds: Iterable[str] = tuple(KINDS), *, conversation: bool = False
+) -> list[Span]:
+    """The personal data of the given kinds, in the order of the text, without overlaps.
+
+    In a conversation whatever looks like an e-mail address is one, in any script and under any
+    top-level domain: there, a decorator or a matrix product that is lost costs little.
+    """
     chosen = check_kinds(kinds)
     (found,) = candidates.pii_candidates(pa.array([text], pa.large_string()))
-    return _spans(text, chosen, int(found))
+    return _spans(text, chosen, int(found), conversation)
 
 
 def find_spans_in(texts: Texts, kinds: Iterable[str] = tuple(KINDS)) -> dict[int, list[Span]]:
@@ -94,11 +100,12 @@ def check_kinds(kinds: Iterable[str]) -> list[str]:
     return [kind for kind in KINDS if kind in kinds]
 
 
-def _spans(text: str, kinds: list[str], flags: int) -> list[Span]:
+def _spans(text: str, kinds: list[str], flags: int, conversation: bool = False) -> list[Span]:
     taken: list[Span] = []
     for kind in kinds:
-        if flags & KINDS[kind]:
-            for begin, end in _FINDERS[kind](text):
+        any_address = conversation and kind == "email" and "@" in text
+        if flags & KINDS[kind] or any_address:
+            for begin, end in (_any_address if any_address else _FINDERS[kind])(text):
                 if all(end <= other.begin or begin >= other.end for other in taken):
                     taken.append(Span(begin, end, kind))
     return sorted(taken)
@@ -135,6 +142,15 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
         if len(ending) != 2 and ending not in _GENERIC_DOMAINS:
             continue
         if not _RESERVED.search(domain) and not match[0].lower().startswith(_SERVICE_USERS):
+            yield match.span()
+
+
+_ANY_ADDRESS = re.compile(r"[\w.%+'-]{1,64}@((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})")
+
+
+def _any_address(text: str) -> Iterator[tuple[int, int]]:
+    for match in _ANY_ADDRESS.finditer(text):
+        if not _RESERVED.search(match[1]) and not match[0].lower().startswith(_SERVICE_USERS):
             yield match.span()
 
 

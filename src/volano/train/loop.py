@@ -96,7 +96,8 @@ def train(
     metrics = _Metrics()
     first = _resume(scratch, model, optimiser, metrics)
     tokens = resumed_tokens = metrics.total("tokens")
-    bar.advance(tokens)
+    if first:
+        bar.resume(tokens)
     start = kept_at = time.monotonic()
 
     def keep(step: int) -> None:

@@ -4,12 +4,14 @@
 (function () {
   const ask = document.getElementById("ask");
   const prompt = document.getElementById("prompt");
+  const fresh = document.getElementById("fresh"); // not on the page that compares
   const problem = document.getElementById("problem");
   let streaming = 0;
 
   function setBusy(change) {
     streaming += change;
     ask.querySelector(".send").disabled = streaming > 0;
+    if (fresh) fresh.disabled = streaming > 0;
   }
 
   function fail(article, text) {
@@ -20,6 +22,8 @@
     line.className = "problem";
     line.textContent = text;
     article.append(line);
+    const asked = article.closest(".turn").querySelector(".question .said");
+    if (asked && !prompt.value) prompt.value = asked.textContent; // to change it, or try again
   }
 
   function stream(article) {
@@ -74,6 +78,11 @@
       if (event.detail.elt === ask) {
         prompt.value = "";
         prompt.focus();
+      } else if (event.detail.elt.classList.contains("thumbs")) {
+        const pressed = event.detail.requestConfig.triggeringEvent.submitter;
+        for (const button of event.detail.elt.querySelectorAll("button")) {
+          button.setAttribute("aria-pressed", String(button === pressed));
+        }
       }
     }
   });
@@ -83,6 +92,13 @@
     const field = event.target.open && event.target.querySelector("textarea");
     if (field) field.focus();
   }, true);
+
+  if (fresh) fresh.addEventListener("click", () => {
+    document.getElementById("turns").replaceChildren();
+    ask.elements.after.value = "";
+    problem.textContent = "";
+    prompt.focus();
+  });
 
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
