@@ -97,6 +97,10 @@ def test_the_plan_a_phase_and_python_know_of_the_turn(folder, store):
     verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
     assert [each["stage"] for each in plan][-2 if verdict["promote"] else -1] == "gate-2"
     assert all(each["reuse"] for each in plan)
+    turn = run_json(folder, "turn", *TINY, "--plan")
+    assert turn[: len(plan)] == plan
+    makes = [each["stage"] for each in turn if not each["reuse"]]
+    assert makes[:2] == (["users-3", "ratings-3"] if verdict["promote"] else [])
     only = run_json(folder, "run", *TINY, "--only", "diagnose")
     assert [(each["stage"], each["reused"]) for each in only] == [
         ("findings-2", True), ("requested-2", True), ("requested-preferences-2", True),

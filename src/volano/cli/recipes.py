@@ -27,7 +27,8 @@ def list_recipes(context: typer.Context, json: JsonOption = False) -> None:
     rows: list[dict[str, Any]] = []
     for name, recipe in found.items():
         pretrain = recipe.pretrain
-        parameters = pretrain.model.parameters if pretrain else 0
+        vocabulary = recipe.tokenizer.vocabulary
+        parameters = pretrain.model.shape(vocabulary).parameters if pretrain else 0
         tokens = pretrain.tokens if pretrain else 0
         rows.append(
             {

@@ -38,7 +38,9 @@ def run(
     settings = load_recipe(recipe, overrides or [])
     opened = Store(store)
     if plan:
-        _print_plan(settings, opened, json)
+        from volano.study.plan import plan as plan_recipe
+
+        print_plan(plan_recipe(settings, opened), json)
         return
     from volano.cli.stages import finish, reporter
     from volano.study.whole import run_only, run_whole
@@ -67,13 +69,12 @@ def print_heading(recipe: Any, store: Any) -> None:
     print_line(f"{recipe.name} into {store.folder}{minutes}")
 
 
-def _print_plan(recipe: Any, store: Any, as_json: bool) -> None:
+def print_plan(intentions: Any, as_json: bool) -> None:
+    """What would be reused and made, and why."""
     from dataclasses import asdict
 
     from volano.cli.output import duration, print_json, print_table
-    from volano.study.plan import plan as plan_recipe
 
-    intentions = plan_recipe(recipe, store)
     if as_json:
         print_json([asdict(each) for each in intentions])
         return

@@ -21,6 +21,9 @@ def turn(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings, such as turn.replay=4000.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what is reused or made, and why; make nothing.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -39,6 +42,13 @@ def turn(
     from volano.study.turn import turn as turn_wheel
 
     settings, opened = load_recipe(recipe, overrides or []), Store(store)
+    if plan:
+        from volano.cli.run import print_plan
+        from volano.study.plan import plan as plan_stages
+        from volano.study.turn import next_stages
+
+        print_plan(plan_stages(settings, opened, stages=next_stages(settings, opened)), json)
+        return
     if not json:
         print_heading(settings, opened)
     turned = turn_wheel(settings, opened, silent=json, report=reporter(opened, json))

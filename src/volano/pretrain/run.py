@@ -1,12 +1,11 @@
 """One pre-training run: packed tokens in, a checkpoint that transformers loads out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from volano.core.step import Context
 from volano.model.bits_per_byte import bits_per_byte
-from volano.model.decoder import Decoder, initialise, shape_for
+from volano.model.decoder import Decoder, initialise
 from volano.model.huggingface import save_checkpoint
 from volano.pretrain.bigrams import start_from_bigrams
 from volano.pretrain.objective import LanguageModelling
@@ -32,9 +31,7 @@ def pretrain(
         seed=context.seed,
         mixture=section.mixture,
     )
-    size = section.model
-    shape = shape_for(size.parameters, tokenizer.vocabulary, size.context)
-    model = Decoder(replace(shape, tied=size.tied))
+    model = Decoder(section.model.shape(tokenizer.vocabulary))
     initialise(model, context.seed)
     if section.start == "bigrams":
         start_from_bigrams(model, stream.shards, stream.rows)

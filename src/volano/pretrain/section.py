@@ -1,11 +1,13 @@
 """What a user may set of tokenizer, packing and pre-training."""
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Count, Runtime, Section, Switch
+from volano.model.shape import DecoderConfig, shape_for
 from volano.train.section import TrainSection
 
 
@@ -54,6 +56,11 @@ class ModelSection(Section):
         description="One matrix for embedding and head. Off adds vocabulary × width parameters and "
         "no work per token: better per token where the vocabulary is small (docs/log.md).",
     )
+
+    def shape(self, vocabulary: int) -> DecoderConfig:
+        """The shape that the model takes. Raises RecipeError where none fits."""
+        shape = shape_for(self.parameters, vocabulary, self.context)
+        return replace(shape, tied=self.tied)
 
 
 class PretrainSection(TrainSection):

@@ -1,6 +1,6 @@
 """What a run would do: per stage, whether it is reused, and if not, why it is made anew."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,16 +26,19 @@ class Intention:
 
 
 def plan(
-    recipe: Recipe, store: Store, given: Mapping[str, Artifact] | None = None
+    recipe: Recipe,
+    store: Store,
+    given: Mapping[str, Artifact] | None = None,
+    stages: Sequence[Stage] | None = None,
 ) -> list[Intention]:
-    """The intentions of a whole run; nothing is made.
+    """The intentions of a whole run, or of the stages given; nothing is made.
 
     A version that the gate has refused already is not going to be released.
     """
     present = dict(given or {})
     rebuilt: set[str] = set()
     intentions = []
-    for stage in whole_stages(recipe, store):
+    for stage in whole_stages(recipe, store) if stages is None else stages:
         if stage.name in present or _is_refused(stage, present):
             continue
         former = _former(store, f"{recipe.name}/{stage.name}")

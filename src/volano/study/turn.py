@@ -209,6 +209,18 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
     return stages
 
 
+def next_stages(recipe: Recipe, store: Store) -> list[Stage]:
+    """Every stage that `turn` may make without a number; the last one only if the gate lets it."""
+    _require_aligned(recipe)
+    settings = recipe.turn or TurnSection()
+    standing = current(store, settings.release)
+    last = (_version_of(standing, recipe, settings) if standing else FIRST) + 1
+    stages = first_stages(recipe)
+    for version in range(FIRST + 1, last + 1):
+        stages += [*turn_stages(recipe, version), release_stage(version)]
+    return stages
+
+
 def release_stage(version: int) -> Stage:
     """The version with its model card."""
     inputs = {
