@@ -77,6 +77,7 @@ def test_a_person_chats_rates_and_edits_and_the_rows_are_in_the_database(
     page.get_by_label("The answer as it should be").fill("Ten.\nIt is ten.")
     page.get_by_role("button", name="Save the edit").click()
     page.get_by_text("The edit is saved.").wait_for()
+    assert page.locator(".correction .said").inner_text() == "Ten.\nIt is ten."
     ask(page, "sure?")
     answers(page).nth(1).wait_for()
 

@@ -63,6 +63,24 @@
     };
   }
 
+  function showEdit(form) {
+    const article = form.closest(".answer");
+    let edit = article.querySelector(".correction");
+    if (!edit) {
+      edit = document.createElement("div");
+      edit.className = "correction";
+      const heading = document.createElement("h3");
+      heading.textContent = "Your edit";
+      const said = document.createElement("p");
+      said.className = "said";
+      edit.append(heading, said);
+      article.querySelector(".said").after(edit);
+    }
+    edit.querySelector(".said").textContent = form.elements.edit.value;
+    form.parentElement.open = false;
+    form.parentElement.querySelector("summary").focus();
+  }
+
   document.addEventListener("htmx:load", (event) => {
     for (const article of event.target.parentElement.querySelectorAll("[data-stream]")) {
       if (!article.dataset.started) stream(article);
@@ -83,6 +101,8 @@
         for (const button of event.detail.elt.querySelectorAll("button")) {
           button.setAttribute("aria-pressed", String(button === pressed));
         }
+      } else if (event.detail.elt.closest(".edit")) {
+        showEdit(event.detail.elt);
       }
     }
   });
