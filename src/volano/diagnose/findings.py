@@ -6,7 +6,7 @@ the documents they are about, so that no fact of a held-out question is taught b
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from volano.core.files import json_digest
@@ -226,6 +226,11 @@ def _with_strays(
     ]
 
 
+def _said_of(cause: Cause, counts: Mapping[str, int]) -> str:
+    share = counts[cause] / sum(counts.values())
+    return cause if share == 1 else f"mostly {cause}" if share > 0.5 else f"most often {cause}"
+
+
 def _described(group: Group, looked: Sequence[Looked]) -> Finding:
     inside = set(group.places)
     prompts = [looked[place].case.prompt for place in group.places]
@@ -235,11 +240,12 @@ def _described(group: Group, looked: Sequence[Looked]) -> Finding:
     cause, counts = main_cause(causes)
     share = wilson_interval(len(group.places), len(looked))
     shown = ", ".join(f"“{word}”" for word in words[:3])
+    kind = f"with {shown}" if shown else "of all kinds"
     drawn = sorted(group.places, key=lambda place: place_in_draw(looked[place].case.id))
     members = json_digest([looked[place].case.id for place in group.places])
     return Finding(
         id=f"finding-{members[:8]}",
-        title=f"questions with {shown}: {cause}" if shown else f"questions of all kinds: {cause}",
+        title=f"questions {kind}: {_said_of(cause, counts)}",
         cause=cause,
         cases=len(group.places),
         held_out=sum(looked[place].half == HELD_OUT for place in group.places),
