@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from volano.core.files import json_digest
 from volano.core.finding import DataRequest, Finding
 from volano.evaluate.gate import BITS, CANDIDATE, FORMER, decide, plain, verdict_of
 from volano.evaluate.half import HALF
 from volano.evaluate.section import GateSection
 from volano.evaluate.stage import Item
+from volano.evaluate.step import GATE
 
 TASK = "answers_end"
 SECTION = GateSection(protects=[TASK, BITS])
@@ -185,3 +187,18 @@ def test_bits_per_byte_weigh_documents_by_their_bytes():
     plain = [each._replace(weight=None) for each in bits]
     rest = scored(TASK, *shares(300, 270, 270)) + plain
     assert decide(HALF_BETTER, rest, SECTION, seed=1).lost == (BITS,)
+
+
+def test_golden_figures_of_a_verdict():
+    # A change here means another verdict for equal inputs: raise the step's version with it.
+    former = [place % 7 / 7 for place in range(240)]
+    half = scored(HALF, former, [value + place % 5 / 40 for place, value in enumerate(former)])
+    rest = scored(TASK, *shares(300, 270, 262)) + scored(BITS, [2.0] * 300, [2.01] * 300)
+    figures = [
+        {
+            name: round(value, 6) if isinstance(value, float) else value
+            for name, value in test.items()
+        }
+        for test in decide(half, rest, SECTION, seed=1).tests
+    ]
+    assert (GATE.version, json_digest(figures)[:16]) == (4, "2a73a65f827743e9")
