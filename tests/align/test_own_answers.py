@@ -1,16 +1,19 @@
 """Safety pairs in the model's own words: what it says takes the place of what was written."""
 
 import json
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from volano.align import own_answers
-from volano.align.own_answers import with_own_answers
+from volano.align.own_answers import reminders_of_answers, with_own_answers
 from volano.align.preferences import safety_preferences
 from volano.align.section import PreferencesSection
 from volano.align.step import PREFERENCES
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
+from volano.core.finding import CASE_SCHEMA
 from volano.core.records import Conversation, Message, table_of
 from volano.core.step import Context
 from volano.model.decoder import Decoder, DecoderConfig, initialise
@@ -67,6 +70,51 @@ def test_an_answer_that_is_no_example_makes_no_safe_pair(monkeypatch, tmp_path, 
     (only,) = said([answer, answer], monkeypatch, tmp_path)
     assert only.kind == "unsafe"
     assert only.rejected[0].content == (answer or "Use the written answer.")
+
+
+def test_what_the_former_version_met_comes_again_as_equal_pairs(monkeypatch, tmp_path):
+    said_before = ["Sorts the list.", "I can't sort.", "Yes.", "Sorts it by key."]
+    safe = [pair for pair in safety_preferences(safety(4)) if pair.kind == "safe"]
+    monkeypatch.setattr(own_answers, "_answers", lambda part, *_: said_before[: len(part)])
+    made = reminders_of_answers(safe, None, None, context(tmp_path / "x"))
+    assert [pair.prompt[0].content for pair in made] == ["sort 0", "sort 3"]
+    assert [pair.chosen[0].content for pair in made] == ["Sorts the list.", "Sorts it by key."]
+    assert all(pair.chosen == pair.rejected for pair in made)
+    assert {pair.kind for pair in made} == {"reminder"}
+    assert [pair.source_ids for pair in made] == [("safe0",), ("safe3",)]
+
+
+def test_a_later_version_asks_the_one_before_it_and_keeps_clear_of_the_held_out_half(
+    sft, monkeypatch, tmp_path
+):
+    held_out = [{"half": "held_out", "prompt": "Sort 1", "documents": []}]
+    write_shard(
+        tmp_path / "f" / "cases.parquet", pa.Table.from_pylist(held_out, schema=CASE_SCHEMA)
+    )
+    conversations = [
+        *safety(3),
+        *(replace(each, id=f"t{each.id}", split="test") for each in safety(6)),
+    ]
+    write_shard(shard_path(tmp_path / "safety", "data", 0), table_of(conversations))
+    finish_corpus(tmp_path / "safety", "conversation")
+    asked = []
+
+    def answers(pairs, model, tokenizer):
+        asked.append((model.config.width, [pair.prompt[0].content for pair in pairs]))
+        return ["Sorts the list."] * len(pairs)
+
+    monkeypatch.setattr(own_answers, "_answers", answers)
+    inputs = {"safety": tmp_path / "safety", "former": sft, "findings": tmp_path / "f"}
+    section = PREFERENCES.section(
+        data=["safety"], safety_answers="written", safety_sets=["natural"]
+    )
+    made = context(tmp_path / "preferences")
+    PREFERENCES.run(section, {name: Artifact(path, {}) for name, path in inputs.items()}, made)
+    assert asked == [(16, ["sort 0", "sort 1", "sort 2"])], "no prompt of the test"
+    pairs = list(Corpus.open(tmp_path / "preferences").records())
+    reminders = [pair.prompt[0].content for pair in pairs if pair.kind == "reminder"]
+    assert reminders == ["sort 0", "sort 2"]
+    assert made.bill["harmless_requests_not_met_before"] == 0
 
 
 def test_the_step_asks_the_fine_tuned_model(sft, tmp_path):

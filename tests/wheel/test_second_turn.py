@@ -165,6 +165,14 @@ def test_every_new_record_names_its_finding_and_where_it_came_from(store):
         assert len(each.source_ids) > 1
 
 
+def test_alignment_is_reminded_of_what_the_former_version_met_unless_told_not_to(folder, store):
+    preferences = store[f"{NAME}/preferences-2"]
+    assert preferences.parents["former"]["name"] == f"{NAME}/aligned"
+    assert "harmless_requests_not_met_before" in preferences.bill()
+    plan = run_json(folder, "run", *TINY, "turn.safe_reminders=off", "--plan")
+    assert next(each["stage"] for each in plan if not each["reuse"]) == "preferences-2"
+
+
 def test_trace_leads_from_a_rating_to_the_model_and_its_gate_and_back(folder, store):
     edits = [
         each

@@ -9,6 +9,10 @@ An answer that says nothing or loops is no example for anyone: a safe prompt tha
 pair. The rule is the one that evaluation counts answers by (text/answers.py); both halves of the
 set are judged by it, and no test prompt is asked here.
 
+A later version is also reminded of the harmless requests that the one before it answered: what it
+is asked to learn makes it answer these otherwise, and the pairs, in the first version's words, then
+teach it to refuse more of everything (docs/log.md).
+
 Source: on-policy pairs after Guo et al. 2024 (direct alignment from online AI feedback).
 """
 
@@ -38,6 +42,45 @@ def with_own_answers(
     Unsafe pairs keep the written answer where the model says nothing at all; safe ones are left
     out where its answer is no example.
     """
+    answers = _all_answers(pairs, model, tokenizer, context)
+    made = []
+    for pair, answer in zip(pairs, answers, strict=True):
+        own = (Message("assistant", answer),)
+        if pair.kind == "unsafe":
+            made.append(replace(pair, rejected=own) if answer else pair)
+        elif answers_the_question(answer):
+            made.append(replace(pair, chosen=own))
+    return made
+
+
+def reminders_of_answers(
+    prompts: Sequence[Preference], former: Decoder, tokenizer: Tokenizer, context: Context
+) -> list[Preference]:
+    """Equal pairs of the former version's greedy answers to harmless prompts, where it met them.
+
+    Nothing is preferred in them: alignment's likelihood term alone keeps what they say.
+    """
+    answers = _all_answers(prompts, former, tokenizer, context)
+    made = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        if answers_the_question(answer):
+            own = (Message("assistant", answer),)
+            made.append(
+                replace(
+                    prompt,
+                    id=f"reminder:{prompt.id}",
+                    chosen=own,
+                    rejected=own,
+                    kind="reminder",
+                    source_ids=prompt.source_ids[:1],
+                )
+            )
+    return made
+
+
+def _all_answers(
+    pairs: Sequence[Preference], model: Decoder, tokenizer: Tokenizer, context: Context
+) -> list[str]:
     threads = torch.get_num_threads()
     torch.set_num_threads(context.workers or available_cores())
     try:
@@ -49,14 +92,7 @@ def with_own_answers(
                 bar.advance(len(part))
     finally:
         torch.set_num_threads(threads)
-    made = []
-    for pair, answer in zip(pairs, answers, strict=True):
-        own = (Message("assistant", answer),)
-        if pair.kind == "unsafe":
-            made.append(replace(pair, rejected=own) if answer else pair)
-        elif answers_the_question(answer):
-            made.append(replace(pair, chosen=own))
-    return made
+    return answers
 
 
 def _answers(pairs: Sequence[Preference], model: Decoder, tokenizer: Tokenizer) -> list[str]:

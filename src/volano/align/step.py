@@ -31,6 +31,8 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
             inputs["safety"].corpus().records(), section.safety_sets, section.safe_fraction
         )
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
+    if "former" in inputs:  # the version before, which met harmless requests of any set
+        preferences += _reminders(inputs, context)
     if "findings" in inputs:  # of a later version, which is judged on the held-out half
         half = load_held_out_questions(inputs["findings"].folder)
         preferences = [each for each in preferences if not half.holds(each.prompt, each.source_ids)]
@@ -65,6 +67,22 @@ def _in_own_words(pairs: list[Preference], inputs: Inputs, context: Context) -> 
     own = with_own_answers(pairs, load_checkpoint(folder).eval(), Tokenizer.load(folder), context)
     context.bill["safe_prompts_without_own_answer"] = len(pairs) - len(own)
     return own
+
+
+def _reminders(inputs: Inputs, context: Context) -> list[Preference]:
+    from volano.align.own_answers import reminders_of_answers
+    from volano.model.huggingface import load_checkpoint
+
+    folder = inputs["former"].folder
+    safe = [
+        each
+        for each in safety_preferences(inputs["safety"].corpus().records())
+        if each.kind == "safe"
+    ]
+    model = load_checkpoint(folder).eval()
+    made = reminders_of_answers(safe, model, Tokenizer.load(folder), context)
+    context.bill["harmless_requests_not_met_before"] = len(safe) - len(made)
+    return made
 
 
 def run_align(section: AlignSection, inputs: Inputs, context: Context) -> None:

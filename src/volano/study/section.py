@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from volano.core.recipe import Count, Runtime, Section
+from volano.core.recipe import Count, Runtime, Section, Switch
 from volano.core.release import PRODUCTION
 from volano.diagnose.section import RequestedSection
 from volano.finetune.section import MixtureSection
@@ -49,6 +49,12 @@ class TurnSection(RequestedSection, MixtureSection):
         "besides the new, `base` learns everything again.",
     )
     epochs: float = Field(default=1.0, gt=0, description="Times over the conversations.")
+    safe_reminders: Switch = Field(
+        default=True,
+        description="Whether alignment is reminded of the harmless requests that the former "
+        "version answered. Source: without it the next version refuses more of everything "
+        "(docs/log.md).",
+    )
     release: str = Field(
         default=PRODUCTION,
         pattern=r"^[a-z0-9][a-z0-9_-]*$",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from volano.align.section import SAFETY
 from volano.align.step import ALIGN, PREFERENCES
 from volano.core.artifact import Artifact
 from volano.core.errors import RecipeError, StoreError, VolanoError
@@ -195,7 +196,7 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
             },
         ),
     ]
-    stages += _aligned(recipe, own)
+    stages += _aligned(recipe, own, former("aligned") if settings.safe_reminders else None)
     evaluated = {"held_out_functions": "held_out", "safety": "safety", "aligned": own("aligned")}
     stages.append(Stage(own("report"), "evaluate", EVALUATE, _compared(recipe), evaluated))
     judged = {
@@ -235,7 +236,7 @@ def release_stage(version: int) -> Stage:
     return Stage(_named("released", version), "release", RELEASE, ReleaseSection(), inputs)
 
 
-def _aligned(recipe: Recipe, own: Callable[[str], str]) -> list[Stage]:
+def _aligned(recipe: Recipe, own: Callable[[str], str], reminding: str | None) -> list[Stage]:
     # As the first version was aligned and on what was asked for besides; also on its answers. A
     # version that has just learnt to answer in names answers harmless requests with names, which
     # are no examples: without them it came to refuse every one (docs/log.md).
@@ -246,6 +247,8 @@ def _aligned(recipe: Recipe, own: Callable[[str], str]) -> list[Stage]:
         "findings": own("findings"),
     }
     assert recipe.align is not None
+    if reminding is not None and SAFETY in recipe.align.names:
+        inputs["former"] = reminding
     return [
         Stage(own("preferences"), "align", PREFERENCES, first.section, inputs),
         Stage(
