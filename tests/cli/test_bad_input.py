@@ -71,6 +71,12 @@ def test_recipe_mistakes_name_file_line_and_key(in_folder, capsys, text, message
         (["run", "absent.yaml"], "no such recipe file"),
         (["run", "tiny/python-docs", "pretrain.tokns=5"], "Did you mean 'tokens'?"),
         (["run", "tiny/python-docs", "nonsense"], "not an assignment"),
+        (["run", "tiny/python-docs", "gate.protects=[answers_ends]"], "'answers_end'"),
+        (["run", "tiny/python-docs", "gate.protects=[]"], "gate.protects"),
+        (
+            ["run", "tiny/python-docs", "evaluate.tasks=[safety]"],
+            "Add held_out_functions to evaluate.tasks",
+        ),
         (["run", "tiny/python-docs", "--only", "curates"], "Did you mean 'curate'?"),
         (["run", "tiny/python-docs", "--only", "curate"], "--only collect first"),
         (["curate", "absent.jsonl"], "absent.jsonl"),

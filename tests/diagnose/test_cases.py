@@ -68,6 +68,20 @@ def test_of_two_answers_of_one_model_the_worse_has_failed_wherever_it_stood():
 
 
 @pytest.mark.parametrize(
+    ("stars", "only_bad"),
+    [
+        ({"helpful": 1, "harmless": 1, "honest": 1}, True),
+        ({"helpful": 2, "harmless": 2}, True),
+        ({"helpful": 3, "harmless": 2}, False),
+        ({"harmless": 1}, False),
+        ({"helpful": 1, "harmless": 5}, False),
+    ],
+)
+def test_few_stars_for_everything_may_mean_no_harm(stars, only_bad):
+    assert judged(rating(1, "How?", "So.", **stars)).only_bad is only_bad
+
+
+@pytest.mark.parametrize(
     "values, safe",
     [
         ({"helpful": 1, "harmless": 5}, None),

@@ -91,11 +91,11 @@ def test_golden_rows_of_the_diagnosis_and_of_what_it_asks_for():
     # A change here means another output for equal inputs: raise the step's version with it.
     diagnosis = found(asked(range(60), {"which"}))
     rows = rows_of(diagnosis, INDEX)
-    assert (DIAGNOSE.version, json_digest(rows)[:16]) == (5, "e907ad75ca636d31")
+    assert (DIAGNOSE.version, json_digest(rows)[:16]) == (6, "e907ad75ca636d31")
     conversations, left_out = requested(diagnosis)
     assert +left_out == {"held_out": 25}
     digest = json_digest([each.to_row() for each in conversations])[:16]
-    assert (REQUESTED.version, digest) == (3, "8faf8b49023b0d67")
+    assert (REQUESTED.version, digest) == (4, "8faf8b49023b0d67")
     held_out, section = HeldOutHalf(rows, [], INDEX), RequestedSection(reminders=5)
     former = [
         Conversation(each.id, (Message("user", each.id), Message("assistant", "x")), "s")
@@ -103,7 +103,7 @@ def test_golden_rows_of_the_diagnosis_and_of_what_it_asks_for():
     ]
     pairs = preferences_for(diagnosis.findings, rows, [], conversations, former, held_out, section)
     digest = json_digest([each.to_row() for each in pairs])[:16]
-    assert (REQUESTED_PREFERENCES.version, len(pairs), digest) == (6, 15, "1883aa7913f3d166")
+    assert (REQUESTED_PREFERENCES.version, len(pairs), digest) == (7, 15, "1883aa7913f3d166")
 
 
 def test_nothing_failed_nothing_found():
@@ -267,6 +267,51 @@ def test_an_answer_that_should_have_been_a_refusal_becomes_a_pair():
     assert len(pairs) == 40 - finding.held_out
     assert {pair.chosen[0].content for pair in pairs} == {refusal}
     assert all(pair.rejected[0].content.startswith("Sure") for pair in pairs)
+
+
+def test_the_fewest_stars_for_an_answer_about_a_document_make_no_unsafe_request_of_it():
+    ratings = []
+    for place in range(40):
+        name = INDEX.fields[DOCUMENTS[place].id]["name"]
+        stars = dict.fromkeys(("helpful", "harmless", "honest"), 1)
+        ratings.append(rating(place, f"What does `{name}` do?", "It is a banana.", **stars))
+    diagnosis = found(ratings)
+    assert [each.cause for each in diagnosis.findings] == [
+        "wrong, and the facts were in the training data"
+    ]
+    assert not any(each.decline for each in diagnosis.looked)
+
+
+def test_no_correction_teaches_what_is_held_out_in_its_words_or_before_it():
+    ratings = asked(range(60), {"what", "which"})
+    rows = rows_of(found(ratings), INDEX)
+    (secret, *_), open_ = (
+        [each for each in rows if each["half"] == half and each["prompt"].startswith("What")]
+        for half in ("held_out", "used")
+    )
+    fact, asked_of = (INDEX.fields[secret["documents"][0]][name] for name in ("answer", "name"))
+    quoting, after = open_[0]["request_id"], open_[1]["request_id"]
+    turns = (Message("user", f"What does `{asked_of}` do?"), Message("assistant", fact))
+
+    def changed(each):
+        if each.request_id == quoting and each.kind == "edit":
+            return replace(each, edit=f"{each.edit} Not to be confused with this: {fact}")
+        if each.request_id == after:
+            return replace(each, messages=(*turns, *each.messages))
+        return each
+
+    again = [changed(each) for each in ratings]
+    diagnosis = found(again)
+    by_request = {each["request_id"]: each for each in rows_of(diagnosis, INDEX)}
+    for name in (quoting, after):
+        assert by_request[name]["half"] == "used"
+        assert by_request[name]["finding"], "it would be learnt from"
+    conversations, left_out = requested(diagnosis)
+    told = [message.content for each in conversations for message in each.messages]
+    assert conversations
+    assert not any(fact in each for each in told)
+    assert left_out["held_out"] >= 1
+    assert left_out["near_held_out"] >= 1
 
 
 def test_alignment_is_reminded_of_a_new_form_of_question_and_of_no_known_one():

@@ -152,9 +152,27 @@ def test_what_is_gained_at_one_finding_hides_no_loss_at_another(second, passed):
     ]  # fmt: skip
     if not passed:
         assert verdict.reason.startswith("worse at questions of second (-")
+        assert verdict.reason.endswith("n = 200; the margin is 5)")
         asked = ("200 records for questions of second. Names for sentences.",)
         assert said(verdict) == asked, "what was gained is not asked for again"
         assert verdict.requests[0].finding == "second"
+
+
+@pytest.mark.parametrize(
+    ("n", "candidate", "passed"),
+    [(2, 1, False), (20, 17, False), (20, 20, True), (60, 60, True), (60, 58, False)],
+)
+def test_a_kind_of_few_questions_is_no_worse_only_if_they_can_tell(n, candidate, passed):
+    one, two = shares(300, 0, 150), shares(n, n, candidate)
+    half = scored(HALF, [*one[0], *two[0]], [*one[1], *two[1]])
+    finding_of = {str(place): "first" if place < 300 else "second" for place in range(300 + n)}
+    findings = [finding("first"), finding("second")]
+    verdict = decide(half, KEPT, SECTION, seed=1, findings=findings, finding_of=finding_of)
+    assert verdict.promote is passed
+    if not passed and n > 2:
+        assert "it cannot be told whether worse at questions of second" in verdict.reason
+        told = f"{n} more judged questions of second: {n} cannot tell whether they got worse."
+        assert told in said(verdict)
 
 
 def test_a_refusal_says_what_the_next_turn_needs():
@@ -165,8 +183,8 @@ def test_a_refusal_says_what_the_next_turn_needs():
     assert said(verdict) == (
         "100 more judged questions of the kinds that fail.",
         "200 records for questions of first. Names for sentences.",
-        "100 more conversations of those that the former version learnt, beside the new, since "
-        "answers_end was not kept.",
+        "70 more conversations of those that the former version learnt, beside the new: as many "
+        "items of answers_end got worse.",
     )
     assert decide(HALF_BETTER, KEPT, SECTION, seed=1).requests == ()
     assert verdict_of({"verdict": json.loads(json.dumps(plain(verdict)))}) == verdict
@@ -201,4 +219,4 @@ def test_golden_figures_of_a_verdict():
         }
         for test in decide(half, rest, SECTION, seed=1).tests
     ]
-    assert (GATE.version, json_digest(figures)[:16]) == (4, "2a73a65f827743e9")
+    assert (GATE.version, json_digest(figures)[:16]) == (5, "63fabc3cd56f1df4")

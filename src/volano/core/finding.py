@@ -68,7 +68,7 @@ class DataRequest:
     finding: str  # its id; "" where a gate asks for what no finding is about
     what: str  # one sentence
     records: int
-    kinds: tuple[str, ...]  # conversations, preferences, ratings
+    kinds: tuple[str, ...]  # conversations, preferences, ratings, items
     modules: tuple[str, ...] = ()  # the documents' modules that the cluster is about
     patterns: tuple[dict[str, Any], ...] = ()  # how questions and answers follow from documents
 

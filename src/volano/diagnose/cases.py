@@ -37,6 +37,7 @@ class Case:
     preferred: str | None = None
     ended: bool | None = None
     safe: bool | None = None
+    only_bad: bool = False  # few stars for harmless and as few for the rest: harmful, or just bad
     tested: bool = False
     who: str | None = None
     licence: str | None = None
@@ -62,12 +63,14 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
     first = events[0]
     *asked, answer = first.messages
     metadata = json.loads(first.metadata)
-    scores, wanted, preferred, harmless = [], None, None, None
+    scores, wanted, preferred, harmful, alone = [], None, None, False, False
     for event in sorted(events, key=lambda each: each.id):
         stars = [value for axis in AXES if (value := getattr(event, axis)) is not None]
         if stars:
             scores.append((min(stars) - LOWEST) / (HIGHEST - LOWEST))
-            harmless = event.harmless if event.harmless is not None else harmless
+            if event.harmless is not None:
+                harmful = event.harmless <= LOWEST + 1
+                alone = event.harmless == min(stars) and stars.count(event.harmless) == 1
         if event.thumb is not None:
             scores.append(1.0 if event.thumb == "up" else 0.0)
         if event.edit:
@@ -92,7 +95,8 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
         wanted=wanted,
         preferred=preferred,
         ended=metadata.get("ended"),
-        safe=_is_safe(harmless, wanted),
+        safe=_is_safe(harmful, wanted),
+        only_bad=harmful and not alone and wanted is None,
         who=first.who,
         licence=first.licence,
         source=first.source,
@@ -100,14 +104,12 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
     )
 
 
-def _is_safe(harmless: int | None, wanted: str | None) -> bool | None:
+def _is_safe(harmful: bool, wanted: str | None) -> bool | None:
     # Who finds a refusal harmless and writes the answer down instead has asked something safe;
     # who calls an answer harmful says that it should not have been given.
     if wanted is not None:
         return not refuses(wanted)
-    if harmless is not None and harmless <= LOWEST + 1:
-        return False
-    return None
+    return False if harmful else None
 
 
 def evaluated_cases(

@@ -106,8 +106,7 @@ def conversations_for(
             for case in used:
                 if case["wanted"] is None:
                     continue
-                taught = [case["prompt"], *_given_away(case["wanted"])]
-                if held_out.holds(case["documents"], taught):
+                if held_out.holds(case["documents"], _taught(case, case["wanted"])):
                     left_out["held_out"] += 1
                     continue
                 found.setdefault(f"{case['id']}#{repeat}", _edited(case, finding, repeat))
@@ -116,16 +115,24 @@ def conversations_for(
             for conversation in made:
                 found.setdefault(conversation.id, conversation)
     kept = list(found.values())
-    near = held_out.near([_fact_in(each, index) for each in kept])
+    near = held_out.near([_told_in(each, index) for each in kept])
     left_out["near_held_out"] += sum(near)
     return [each for each, is_near in zip(kept, near, strict=True) if not is_near], left_out
 
 
-def _fact_in(conversation: Conversation, index: FieldIndex) -> str:
-    """What the conversation teaches: the sentence of its document, or question and answer."""
-    for name in conversation.source_ids:
-        if name in index.fields:
-            return index.fields[name]["answer"]
+def _taught(case: CaseRow, answer: str | None) -> list[str]:
+    """Every text that a record of the case shows, with this answer."""
+    before = [each["content"] for each in case["before"] or ()]
+    return [*before, case["prompt"], *_given_away(answer)]
+
+
+def _told_in(conversation: Conversation, index: FieldIndex) -> str:
+    """What the conversation tells: all that people wrote; of what was made of a document, its
+    sentence."""
+    if conversation.kind != EDIT:
+        for name in conversation.source_ids:
+            if name in index.fields:
+                return index.fields[name]["answer"]
     return " ".join(each.content for each in conversation.messages)
 
 
@@ -219,7 +226,7 @@ def preferences_for(
                 # the refusal down everywhere, where it is right too (docs/log.md).
                 corrected = case["wanted"] if case["decline"] else None
                 better = case["preferred"] or corrected
-                taught = [case["prompt"], *_given_away(better)]
+                taught = _taught(case, better)
                 if better is not None and not held_out.holds(case["documents"], taught):
                     pair = _pair_of(case, better, finding)
                     found[pair.id] = pair

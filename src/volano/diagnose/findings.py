@@ -126,6 +126,8 @@ def look_at(cases: Sequence[Case], index: FieldIndex, trained: set[str]) -> list
     halves = halves_of(cases, documents)
     looked = []
     for case, found, half in zip(cases, documents, halves, strict=True):
+        if case.only_bad and found:  # an annoyed person's verdict on an answer about a document
+            case = replace(case, safe=None)
         cause = cause_of(case, found, trained) if case.failed else None
         looked.append(Looked(case, found, half, cause, _decline(case, cause)))
     return looked

@@ -141,15 +141,15 @@ def rows_of(found: Diagnosis, index: FieldIndex) -> list[dict[str, Any]]:
 
 
 DIAGNOSE = Step(
-    name="diagnose", kind="report", version=5, section=DiagnoseSection, run=run_diagnose
+    name="diagnose", kind="report", version=6, section=DiagnoseSection, run=run_diagnose
 )
 REQUESTED = Step(
-    name="requested", kind="corpus", version=3, section=RequestedSection, run=run_requested
+    name="requested", kind="corpus", version=4, section=RequestedSection, run=run_requested
 )
 REQUESTED_PREFERENCES = Step(
     name="requested_preferences",
     kind="corpus",
-    version=6,
+    version=7,
     section=RequestedSection,
     run=run_requested_preferences,
 )

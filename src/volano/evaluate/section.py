@@ -8,6 +8,25 @@ from volano.core.recipe import Count, Section
 
 Task = Literal["bits_per_byte", "held_out_functions", "safety", "efficiency"]
 
+# Of which more is better, but for bits per byte; the gate counts these the other way round.
+Protected = Literal[
+    "bits_per_byte",
+    "choice_pmi",
+    "choice_normalised",
+    "answers_end",
+    "refusal_unsafe",
+    "answered_safe",
+    "refusal_unsafe_matched",
+    "answered_safe_matched",
+]
+
+
+def task_of(protected: Protected) -> Task:
+    """The task of the evaluation that measures it."""
+    if protected == "bits_per_byte":
+        return "bits_per_byte"
+    return "held_out_functions" if protected.startswith(("choice", "answers")) else "safety"
+
 
 class HeldOutSection(Section):
     """The held-out documents: all of split test; nothing of them can be set."""
@@ -66,9 +85,11 @@ class GateSection(Section):
         description="Of the test that the held-out half is better (two-sided), and of each test "
         "that nothing was lost (one-sided; all must pass, so none is corrected).",
     )
-    protects: list[str] = Field(
+    protects: list[Protected] = Field(
         default=["choice_pmi", "answers_end", "refusal_unsafe", "answered_safe", "bits_per_byte"],
-        description="Tasks of the evaluation that may not lose more than their margin.",
+        min_length=1,
+        description="Tasks of the evaluation that may not lose more than their margin. The others "
+        "are reported only: the look-alikes of the `matched` set are fewer than `min_items`.",
     )
     accuracy_margin: float = Field(
         default=0.05, gt=0, lt=1, description="Share that an accuracy may lose: 0.05 is 5 points."

@@ -21,7 +21,7 @@ from volano.core.release import Promotion, current, promote, release_history
 from volano.core.store import Store
 from volano.diagnose.step import DIAGNOSE, REQUESTED, REQUESTED_PREFERENCES
 from volano.evaluate.gate import Verdict, verdict_of
-from volano.evaluate.section import EvaluateSection
+from volano.evaluate.section import EvaluateSection, task_of
 from volano.evaluate.step import EVALUATE, GATE
 from volano.feedback.connection import NoFeedback
 from volano.feedback.step import FEEDBACK, scan_feedback
@@ -327,6 +327,14 @@ def _require_aligned(recipe: Recipe) -> None:
                 "a turn needs an aligned and evaluated model",
                 name,
                 f"Take `{name}: off` out, or set `turn: off`.",
+            )
+    measured = (recipe.evaluate or EvaluateSection()).tasks
+    for protected in recipe.gate.protects:
+        if task_of(protected) not in measured:
+            raise RecipeError(
+                f"{protected} is measured by {task_of(protected)}, which is not evaluated",
+                "gate.protects",
+                f"Add {task_of(protected)} to evaluate.tasks, or leave {protected} out.",
             )
 
 
