@@ -81,6 +81,9 @@ def test_an_id_makes_it_safe_to_send_again(client, database):
     assert len(list(database.events())) == 1
 
 
+NESTED = json.loads('{"a":' * 900 + "1" + "}" * 900)
+
+
 @pytest.mark.parametrize(
     ("value", "status", "param", "words"),
     [
@@ -100,6 +103,32 @@ def test_an_id_makes_it_safe_to_send_again(client, database):
         ({"request_id": "a@b.de", "thumb": "up"}, 422, "request_id", "is no id"),
         ({"request_id": "r1", "thumb": "up", "time": "noon"}, 422, "time", "no time in ISO 8601"),
         ({"request_id": "r1", "thumb": "up", "who": "w" * 201}, 422, "who", "201 characters"),
+        (
+            {"request_id": "r1", "thumb": "up", "time": "9999-12-31T23:59:59-14:00"},
+            422,
+            "time",
+            "no time in ISO 8601",
+        ),
+        ({"request_id": "r1", "thumb": "up", "consent": "yes"}, 422, "consent", "consent is 'yes'"),
+        (
+            {"request_id": "r1", "choice": "other", "other_request_id": "r1"},
+            422,
+            "other_request_id",
+            "the answer's own id",
+        ),
+        (
+            {
+                "request_id": "r9",
+                "thumb": "up",
+                "answer": "a",
+                "checkpoint": "c",
+                "messages": [{"role": "user", "content": "q"}],
+                "settings": NESTED,
+            },
+            422,
+            "settings",
+            "more than 8 levels",
+        ),
         ("text", 422, "event", "a JSON text instead of an object"),
         ([], 400, None, "0 events"),
         ([{}] * 1001, 400, None, "1,001 events"),

@@ -22,6 +22,7 @@ AXES = ("helpful", "harmless", "honest")
 LOWEST, HIGHEST = 1, 5  # stars of each axis
 TRAINING = "training"  # the consent under which an event may become training data
 NO_CONSENT = "none"  # asked, and not given or taken back; where nobody asked there is no consent
+CONSENTS = (TRAINING, NO_CONSENT)
 FEEDBACK = "feedback:"  # begins the source id of a record that was made of an event
 EDIT = "edit"  # the kind of a conversation whose last answer a person has corrected
 THUMBS = ("up", "down")
@@ -124,10 +125,13 @@ def check_event(event: Event, where: str) -> Event:
         if stars is not None and not LOWEST <= stars <= HIGHEST:
             remedy = f"Give {LOWEST} to {HIGHEST} stars."
             raise DataError(f"{axis} is {stars}, out of range", where, remedy)
-    for name, known in (("thumb", THUMBS), ("choice", CHOICES)):
+    for name, known in (("thumb", THUMBS), ("choice", CHOICES), ("consent", CONSENTS)):
         value = getattr(event, name)
         if value is not None and value not in known:
             raise DataError(f"{name} is '{value}'", where, did_you_mean(value, known))
+    if event.other_request_id == event.request_id:
+        remedy = "Name the id of the answer that it was compared with."
+        raise DataError("other_request_id is the answer's own id", where, remedy)
     said = {
         "rating": any(getattr(event, axis) is not None for axis in AXES),
         "thumb": event.thumb is not None,
@@ -143,5 +147,8 @@ def check_event(event: Event, where: str) -> Event:
             "choice": "choice and other_request_id",
             "flag": "comment",
         }
-        raise DataError(f"a {event.kind} that says nothing", where, f"Set {needs[event.kind]}.")
+        article = "an" if event.kind[0] in "aeiou" else "a"
+        raise DataError(
+            f"{article} {event.kind} that says nothing", where, f"Set {needs[event.kind]}."
+        )
     return event

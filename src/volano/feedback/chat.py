@@ -18,6 +18,7 @@ from volano.feedback.turns import Turn
 from volano.feedback.visitors import Refused, read_form, sentence, told
 
 PROBLEM = "#problem"
+MOST_DIGITS = 3  # of stars: more are no number that a form sends
 
 
 def add_chat_routes(router: APIRouter, pages: Pages) -> None:
@@ -74,7 +75,12 @@ def add_chat_routes(router: APIRouter, pages: Pages) -> None:
     @refusing
     async def rate(request: Request, request_id: str) -> Response:
         form = await read_form(request)
-        stars = {axis: int(form[axis]) for axis in AXES if form.get(axis, "").isdecimal()}
+        given = {axis: form.get(axis, "")[: MOST_DIGITS + 1] for axis in AXES}
+        stars = {
+            axis: int(text)
+            for axis, text in given.items()
+            if text.isdecimal() and len(text) <= MOST_DIGITS
+        }
         if not stars:
             return told("Choose some stars first.", 422)
         said = ", ".join(f"{axis} {number}" for axis, number in stars.items())

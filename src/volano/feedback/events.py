@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from volano.core.errors import DataError, did_you_mean
-from volano.core.feedback import AXES, KINDS, Event, Exchange, check_event
+from volano.core.feedback import AXES, CONSENTS, KINDS, Event, Exchange, check_event
 from volano.core.half_character import HALF_CHARACTER, REMEDY, half_character
 from volano.core.jsonlines import BadLine, messages_of
 from volano.core.records import Message
@@ -21,6 +21,7 @@ from volano.feedback.rows import now, utc_time
 # No spaces, no @: an id is kept where texts are erased.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}")
 MAX_WHO_CHARACTERS = 200
+MOST_LEVELS = 8  # of settings inside settings
 TEXTS = ("thumb", "edit", "choice", "comment", "source")
 IDS = ("id", "request_id", "other_request_id", "shown_first")
 EVENT_FIELDS = (*IDS, "kind", "time", *AXES, *TEXTS, "who", "consent")
@@ -97,6 +98,9 @@ def read_exchange(given: Mapping[str, Any], where: str, *, source: str, time: st
         raise BadField("neither true nor false", f"{where}.ended", "Leave it out if unknown.")
     if not isinstance(settings, dict):
         raise BadField("not an object", f"{where}.settings", "Send names and values.")
+    if _is_deeper(settings, MOST_LEVELS):
+        what = f"more than {MOST_LEVELS} levels"
+        raise BadField(what, f"{where}.settings", "Send names and values.")
     return Exchange(
         request_id=read_id(given, "request_id", where),
         checkpoint=read_text(given, "checkpoint", where),
@@ -139,6 +143,14 @@ def read_time(given: Mapping[str, Any], where: str) -> str:
         raise BadField(problem.what, problem.where, problem.remedy) from None
 
 
+def _is_deeper(value: dict[str, Any], levels: int) -> bool:
+    layer: list[dict[str, Any] | list[Any]] = [value]
+    for _ in range(levels):
+        inside = [each.values() if isinstance(each, dict) else each for each in layer]
+        layer = [part for each in inside for part in each if isinstance(part, dict | list)]
+    return bool(layer)
+
+
 def read_id(given: Mapping[str, Any], name: str, where: str) -> str:
     """An id. Raises BadField where it is none."""
     value = given[name]
@@ -178,6 +190,10 @@ def _blamed(event: Event) -> str:
             return axis
     if event.kind not in KINDS:
         return "kind"
+    if event.consent not in (None, *CONSENTS):
+        return "consent"
+    if event.other_request_id == event.request_id:
+        return "other_request_id"
     for name in ("thumb", "choice"):
         if getattr(event, name) is not None:
             return name

@@ -26,10 +26,10 @@ def utc_time(text: str, where: str) -> str:
     is UTC. Raises DataError where it is none."""
     try:
         read = datetime.fromisoformat(text)
-    except (ValueError, TypeError):
+        return _written(read if read.tzinfo else read.replace(tzinfo=UTC))
+    except (ValueError, TypeError, OverflowError):  # the last: beyond year 1 or 9999 in UTC
         remedy = "Write it as 2026-01-31 or 2026-01-31T12:00:00+00:00."
         raise DataError(f"'{text}' is no time in ISO 8601", where, remedy) from None
-    return _written(read if read.tzinfo else read.replace(tzinfo=UTC))
 
 
 def row_of_exchange(exchange: Exchange) -> dict[str, Any]:

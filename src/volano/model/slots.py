@@ -116,6 +116,8 @@ class SlotEngine:
             if self._closed:
                 raise DataError("closed", "engine", "Start the server again.")
             if len(self._waiting) >= self._most_waiting:
+                self._forget_cancelled()
+            if len(self._waiting) >= self._most_waiting:
                 raise Full(f"{self._most_waiting} requests wait", "engine", "Try again soon.")
             self._waiting.append(ticket)
             self._changed.notify()
@@ -154,6 +156,12 @@ class SlotEngine:
                     cache.lengths.clear()
                     self._busy = []
         for ticket in [*self._busy, *self._waiting]:
+            ticket.on_end(Ending("cancelled"))
+
+    def _forget_cancelled(self) -> None:
+        # Who hung up takes no place in the queue from somebody who waits.
+        for ticket in [each for each in self._waiting if each.cancelled.is_set()]:
+            self._waiting.remove(ticket)
             ticket.on_end(Ending("cancelled"))
 
     def _next(self) -> list[Ticket] | None:

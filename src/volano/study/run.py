@@ -99,7 +99,8 @@ def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, A
     inputs = {name: present[source] for name, source in stage.inputs.items()}
     section = stage.section
     if "database_url" in type(section).model_fields and not getattr(section, "database_url", ""):
-        section = section.model_copy(update={"database_url": default_database(store.folder)})
+        url = recipe.feedback.database_url or default_database(store.folder)
+        section = section.model_copy(update={"database_url": url})
     return store.order(
         stage.step,
         section,
