@@ -49,6 +49,7 @@ def test_a_trained_document_is_traced_to_every_checkpoint(wheel):
         ("tokens", "holds", "10 tokens"),
         ("base", "trained on", "10 tokens"),
         ("tuned", "inherits", "from toy/base"),
+        ("report", "judges", "toy/base, toy/tuned"),
     ]
 
 

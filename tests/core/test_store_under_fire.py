@@ -178,7 +178,7 @@ from volano.cli.main import run_command
 from volano.core.deletion import add_deletions
 from volano.core.errors import StoreError
 from pathlib import Path
-print(run_command(["promote", "toy/model", "--store", "/mnt"]))
+print(run_command(["promote", "toy/model", "--without-card", "--store", "/mnt"]))
 print(run_command(["rollback", "--store", "/mnt"]))
 try:
     add_deletions(Path("/mnt"), [])

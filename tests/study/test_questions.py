@@ -1,13 +1,18 @@
 """What scripted people ask of harmless requests and how they rate; that every recipe is whole."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from volano.core.feedback import default_database
 from volano.core.records import Conversation, Message
+from volano.core.store import Store
 from volano.study.questions import questions_of, stars_of, writes_it_down
 from volano.study.recipe import load_recipe
+from volano.study.run import order_of
 from volano.study.section import UsersSection
+from volano.study.turn import turn_stages
 
 
 def prompt(n, kind, split):
@@ -45,3 +50,16 @@ def test_every_recipe_that_ships_turns_the_wheel_and_protects_all_that_the_gate_
     ]  # fmt: skip
     assert (recipe.gate.accuracy_margin, recipe.gate.bits_margin) == (0.05, 0.01)
     assert recipe.gate.min_items >= 200
+
+
+def test_scripted_people_write_where_the_recipes_feedback_is_read(tmp_path):
+    store = Store(tmp_path / "runs")
+    for given, expected in (
+        ([], default_database(store.folder)),
+        (["feedback.database_url=other.sqlite"], "other.sqlite"),
+        (["feedback.database_url=other.sqlite", "users.database_url=own.sqlite"], "own.sqlite"),
+    ):
+        recipe = load_recipe("tiny/python-docs", given)
+        users = next(each for each in turn_stages(recipe, 2) if each.name == "users-2")
+        order = order_of(replace(users, inputs={}), recipe, store, {})
+        assert order.section.database_url == expected

@@ -143,10 +143,13 @@ def test_no_held_out_question_is_in_the_new_data(store):
     used = {each["prompt"] for each in cases if each["half"] == "used"}
     assert min(len(held_out), len(used)) > 100
     prompts = {
-        each.messages[0].content for each in store[f"{NAME}/requested-2"].corpus().records()
+        turn.content
+        for each in store[f"{NAME}/requested-2"].corpus().records()
+        for turn in each.messages
     } | {
-        each.prompt[0].content
+        turn.content
         for each in store[f"{NAME}/requested-preferences-2"].corpus().records()
+        for turn in (*each.prompt, *each.chosen, *each.rejected)
     }
     assert not prompts & held_out
     assert prompts & used, "the same search finds what was learnt from"
@@ -187,6 +190,12 @@ def test_trace_leads_from_a_rating_to_the_model_and_its_gate_and_back(folder, st
     assert roles["sft-2"] == "trained on"
     assert roles["aligned-2"] in {"trained on", "inherits"}
     assert "sft" not in roles
+    assert roles["findings-2"] == "holds"
+    assert roles["gate-2"] == "judges"
+    record = next(each.id for each in edits if each.source_ids[0] == event)
+    roles = {each["name"].split("/")[1]: each["role"] for each in run_json(folder, "trace", record)}
+    assert (roles["sft-2"], roles["gate-2"]) == ("trained on", "judges")
+    assert "ratings-2" not in roles, "the record is later than the rating"
     gate = run_json(folder, "trace", f"{NAME}/gate-2")
     below = {each["name"].split("/")[1] for each in gate["made_from"]}
     assert {"aligned-2", "aligned", "findings-2", "ratings-2", "requested-2"} <= below
@@ -425,8 +434,10 @@ def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
 
 
 def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store):
-    for stage in ("released", "aligned-2"):
-        run(folder, "promote", f"{NAME}/{stage}", "--alias", "staging")
+    said = run(folder, "promote", f"{NAME}/aligned", "--alias", "staging", code=2).stderr
+    assert f"no model card. Promote {NAME}/released, its released form, or" in said
+    run(folder, "promote", f"{NAME}/released", "--alias", "staging")
+    run(folder, "promote", f"{NAME}/aligned-2", "--alias", "staging", "--without-card")
     assert store.find("@staging").name == f"{NAME}/aligned-2"
     run(folder, "rollback", "--alias", "staging")
     assert store.find("@staging").name == f"{NAME}/released"

@@ -250,6 +250,9 @@ def delete(
         "Make them anew without these events, then delete them: volano clean --forget-history "
         "(a release could else go back to them)"
     )
+    pages = sorted((artifacts.folder / "reports").glob("*.html"))
+    if pages:
+        print_line(f"Pages may quote them too: make anew with volano report, or delete {pages[0]}")
 
 
 @contextmanager

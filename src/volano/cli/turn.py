@@ -73,6 +73,9 @@ def turn(
 def promote(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint's name, path or fingerprint.")],
     reason: Annotated[str, typer.Option("--reason", help="Kept in the history.")] = "by hand",
+    without_card: Annotated[
+        bool, typer.Option("--without-card", help="Though it carries no model card.")
+    ] = False,
     alias: AliasOption = PRODUCTION,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -82,7 +85,10 @@ def promote(
     from volano.core.store import Store
 
     opened = Store(store)
-    line = promote_checkpoint(opened, alias, opened.find(checkpoint), reason=reason)
+    artifact = opened.find(checkpoint)
+    if artifact.kind == "checkpoint" and not without_card:
+        _require_card(opened, artifact)
+    line = promote_checkpoint(opened, alias, artifact, reason=reason)
     _print_promotion(alias, line, json)
 
 
@@ -96,6 +102,25 @@ def rollback(
     from volano.core.store import Store
 
     _print_promotion(alias, roll_back(Store(store), alias), json)
+
+
+def _require_card(store: Any, artifact: Any) -> None:
+    from volano.core.errors import StoreError
+    from volano.study.release import CARD
+
+    if (artifact.folder / CARD).is_file():
+        return
+    released = [
+        each.name
+        for each in store.artifacts()
+        if each.kind == "checkpoint"
+        and (each.folder / CARD).is_file()
+        and any(parent["digest"] == artifact.digest for parent in each.parents.values())
+    ]
+    instead = (
+        f"Promote {released[0]}, its released form, or" if released else "To do so all the same:"
+    )
+    raise StoreError("carries no model card", artifact.name, f"{instead} add --without-card.")
 
 
 def print_turn(turned: Any) -> None:

@@ -2,7 +2,8 @@
 
 Edges between artifacts lie in artifact.json; which documents a shard holds lies in the shards
 themselves (`id`, `source_ids`), and is read with DuckDB on demand. A checkpoint says in
-`seen.parquet` which documents its training really reached.
+`seen.parquet` which documents its training really reached, a diagnosis in `cases.parquet` which
+judgements it rests on, and a report or gate in `items.parquet` what it was measured on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,22 @@ from volano.core.artifact import Artifact
 from volano.core.deletion import read_deletions
 from volano.core.errors import DataError, did_you_mean
 from volano.core.feedback import FEEDBACK
+from volano.core.finding import CASES_FILE
 from volano.core.store import Store
 
 # A folder called "id=7" above the store must not replace the ids.
 SHARDS = "read_parquet(?, hive_partitioning = false)"
 ANY = "list_contains(?, id) or list_has_any(source_ids, ?)"
-Role = Literal["holds", "dropped", "learnt from", "trained on", "inherits", "measured on", "erased"]
+Role = Literal[
+    "holds",
+    "dropped",
+    "learnt from",
+    "trained on",
+    "inherits",
+    "measured on",
+    "judges",  # a checkpoint that saw it
+    "erased",
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,8 @@ class Ancestor:
 
 
 def trace_document(store: Store, document: str) -> list[Sighting]:
-    """Every artifact that holds the document, dropped it, trained on it or was measured on it.
+    """Every artifact that holds the document, dropped it, trained on it, was measured on it, or
+    judges a checkpoint that saw it.
 
     In the order of making, after the line of its deletion where it was erased. Raises DataError
     where no artifact of the store has met it.
@@ -68,7 +80,9 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
 
 def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
     """As `trace_document`, of what met any of several documents; none is no error."""
+    documents = list(documents)
     saw: dict[str, bool] = {}  # content digest → the corpus holds, or the training met, it
+    records_of: dict[str, list[list[str]]] = {}  # corpus digest → source ids of records by that id
     sightings: list[Sighting] = []
     for artifact in _oldest_first(store):
         path = store.path_of(artifact)
@@ -80,6 +94,7 @@ def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
             records = _count(artifact, "data", documents)
             saw[artifact.digest] = bool(records)
             if records:
+                records_of[artifact.digest] = _sources_of(artifact, documents)
                 sighting("holds", f"{records} record{'s' if records > 1 else ''}")
             else:
                 rule = _dropped_by(artifact, documents)
@@ -99,13 +114,33 @@ def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
                 for parent in artifact.parents.values()
                 if parent["kind"] == "checkpoint" and saw.get(parent["digest"])
             ]
+            read = [
+                parent["name"]
+                for parent in artifact.parents.values()
+                if _has_reached(artifact, records_of.get(parent["digest"], []))
+            ]
             if tokens:
                 sighting("trained on", f"{tokens:,} tokens")
+            elif read:
+                sighting("trained on", f"a record of {read[0]}")
             elif inherited:
                 sighting("inherits", f"from {inherited[0]}")
-            saw[artifact.digest] = bool(tokens or inherited)
-        elif artifact.kind == "report" and _measured_on(artifact, documents):
-            sighting("measured on")
+            saw[artifact.digest] = bool(tokens or read or inherited)
+        elif artifact.kind == "report":
+            cases = _cases(artifact, documents)
+            judged = [
+                parent["name"]
+                for parent in artifact.parents.values()
+                if parent["kind"] == "checkpoint" and saw.get(parent["digest"])
+            ]
+            if cases:
+                halves = ", ".join(sorted(set(cases.values())))
+                sighting("holds", f"{len(cases)} case{'s' if len(cases) > 1 else ''}: {halves}")
+                documents += [name for name in cases if name not in documents]
+            elif _measured_on(artifact, documents):
+                sighting("measured on")
+            elif judged:
+                sighting("judges", f"{', '.join(judged)}")
     return sightings
 
 
@@ -255,6 +290,42 @@ def _tokens(artifact: Artifact, file: str, documents: Sequence[str]) -> int:
         [str(path), list(documents)],
     )
     return int(found[0][0])
+
+
+def _sources_of(artifact: Artifact, records: Sequence[str]) -> list[list[str]]:
+    """The source ids of the corpus's records that have one of these ids themselves."""
+    found = _query(
+        f"select source_ids from {SHARDS} where list_contains(?, id)",
+        [_shards(artifact, "data"), list(records)],
+    )
+    return [list(row[0]) for row in found if row[0]]
+
+
+def _has_reached(artifact: Artifact, records: Sequence[Sequence[str]]) -> bool:
+    """Whether the training met all that some record was made of; it counts by these sources."""
+    path = artifact.folder / "seen.parquet"
+    if not records or not path.is_file():
+        return False
+    sources = sorted({name for record in records for name in record})
+    found = _query(
+        f"select distinct id from {SHARDS} where list_contains(?, id)", [str(path), sources]
+    )
+    seen = {str(row[0]) for row in found}
+    return any(seen.issuperset(record) for record in records)
+
+
+def _cases(artifact: Artifact, documents: Sequence[str]) -> dict[str, str]:
+    """Id and half of the cases that are made of these judgements, or about these documents."""
+    path = artifact.folder / CASES_FILE
+    if not path.is_file():
+        return {}
+    wanted = list(documents)
+    found = _query(
+        f"select id, half from {SHARDS} where list_contains(?, id) "
+        "or list_has_any(events, ?) or list_has_any(documents, ?)",
+        [str(path), wanted, wanted, wanted],
+    )
+    return {str(name): str(half) for name, half in found}
 
 
 def _measured_on(artifact: Artifact, documents: Sequence[str]) -> bool:
