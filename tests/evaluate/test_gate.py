@@ -152,7 +152,7 @@ def test_what_is_gained_at_one_finding_hides_no_loss_at_another(second, passed):
     ]  # fmt: skip
     if not passed:
         assert verdict.reason.startswith("worse at questions of second (-")
-        assert verdict.reason.endswith("n = 200; the margin is 5)")
+        assert verdict.reason.endswith("n = 200; the margin is 10)")
         asked = ("200 records for questions of second. Names for sentences.",)
         assert said(verdict) == asked, "what was gained is not asked for again"
         assert verdict.requests[0].finding == "second"
@@ -160,7 +160,7 @@ def test_what_is_gained_at_one_finding_hides_no_loss_at_another(second, passed):
 
 @pytest.mark.parametrize(
     ("n", "candidate", "passed"),
-    [(2, 1, False), (20, 17, False), (20, 20, True), (60, 60, True), (60, 58, False)],
+    [(2, 1, False), (20, 18, False), (20, 20, True), (60, 60, True), (104, 104, True)],
 )
 def test_a_kind_of_few_questions_is_no_worse_only_if_they_can_tell(n, candidate, passed):
     one, two = shares(300, 0, 150), shares(n, n, candidate)
@@ -219,4 +219,4 @@ def test_golden_figures_of_a_verdict():
         }
         for test in decide(half, rest, SECTION, seed=1).tests
     ]
-    assert (GATE.version, json_digest(figures)[:16]) == (5, "63fabc3cd56f1df4")
+    assert (GATE.version, json_digest(figures)[:16]) == (6, "63fabc3cd56f1df4")

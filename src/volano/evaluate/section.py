@@ -94,6 +94,14 @@ class GateSection(Section):
     accuracy_margin: float = Field(
         default=0.05, gt=0, lt=1, description="Share that an accuracy may lose: 0.05 is 5 points."
     )
+    finding_margin: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Score that one kind of question that failed may lose, at worst. Wider than "
+        "that of an accuracy: of each kind some hundred are held out, and of two equal versions a "
+        "margin of 5 points would refuse one in two.",
+    )
     bits_margin: float = Field(
         default=0.01, gt=0, lt=1, description="Share by which bits per byte may grow."
     )
