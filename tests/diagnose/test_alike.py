@@ -70,7 +70,8 @@ def test_other_questions_that_were_answered_well_are_not_of_the_kind():
         for n in range(200, 260)
     ]
     diagnosis = found(ratings)
-    kinds = {each.case.prompt: kind for each, kind in zip(diagnosis.looked, diagnosis.kinds)}  # noqa: B905
+    prompts = [each.case.prompt for each in diagnosis.looked]
+    kinds = dict(zip(prompts, diagnosis.kinds, strict=True))
     assert {kind for prompt, kind in kinds.items() if "bread" in prompt} == {""}
     assert {kind for prompt, kind in kinds.items() if "bread" not in prompt} == {
         diagnosis.findings[0].id

@@ -110,37 +110,37 @@ def test_log_probabilities_are_of_the_chosen_token_and_the_likeliest(engine):
     assert first.top[0][0] == first.id  # greedy
 
 
-def test_more_than_may_wait_are_refused():
+@pytest.fixture
+def full():
+    """An engine with one slot, which is taken, and two places to wait; and who has the slot."""
     engine = SlotEngine(tiny_decoder(context=4096), slots=1, waiting=2)
-    try:
-        running = Asked(engine, [1], max_new_tokens=4000)
-        assert running.first.wait(30)
-        waiting = [Asked(engine, [2], max_new_tokens=1) for _ in range(2)]
-        with pytest.raises(Full):
-            Asked(engine, [3])
-        running.ticket.cancel()
-        for each in waiting:
-            each.wait()
-    finally:
-        engine.close()
+    running = Asked(engine, [1], max_new_tokens=4000)
+    assert running.first.wait(30)
+    yield engine, running
+    engine.close()
 
 
-def test_who_hung_up_while_waiting_leaves_the_place_to_others():
-    engine = SlotEngine(tiny_decoder(context=4096), slots=1, waiting=2)
-    try:
-        running = Asked(engine, [1], max_new_tokens=4000)
-        assert running.first.wait(30)
-        gone = [Asked(engine, [2], max_new_tokens=1) for _ in range(2)]
-        for each in gone:
-            each.ticket.cancel()
-        waiting = [Asked(engine, [3], max_new_tokens=1) for _ in range(2)]
-        assert [each.wait()[1] for each in gone] == ["cancelled", "cancelled"]
-        with pytest.raises(Full):
-            Asked(engine, [4])
-        running.ticket.cancel()
-        assert [each.wait()[1] for each in waiting] == ["length", "length"]
-    finally:
-        engine.close()
+def test_more_than_may_wait_are_refused(full):
+    engine, running = full
+    waiting = [Asked(engine, [2], max_new_tokens=1) for _ in range(2)]
+    with pytest.raises(Full):
+        Asked(engine, [3])
+    running.ticket.cancel()
+    for each in waiting:
+        each.wait()
+
+
+def test_who_hung_up_while_waiting_leaves_the_place_to_others(full):
+    engine, running = full
+    gone = [Asked(engine, [2], max_new_tokens=1) for _ in range(2)]
+    for each in gone:
+        each.ticket.cancel()
+    waiting = [Asked(engine, [3], max_new_tokens=1) for _ in range(2)]
+    assert [each.wait()[1] for each in gone] == ["cancelled", "cancelled"]
+    with pytest.raises(Full):
+        Asked(engine, [4])
+    running.ticket.cancel()
+    assert [each.wait()[1] for each in waiting] == ["length", "length"]
 
 
 def test_a_failing_step_fails_its_requests_and_the_engine_goes_on(engine, monkeypatch):

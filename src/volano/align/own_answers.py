@@ -42,7 +42,7 @@ def with_own_answers(
     Unsafe pairs keep the written answer where the model says nothing at all; safe ones are left
     out where its answer is no example.
     """
-    answers = _all_answers(pairs, model, tokenizer, context)
+    answers = _all_answers("own answers", pairs, model, tokenizer, context)
     made = []
     for pair, answer in zip(pairs, answers, strict=True):
         own = (Message("assistant", answer),)
@@ -60,7 +60,7 @@ def reminders_of_answers(
 
     Nothing is preferred in them: alignment's likelihood term alone keeps what they say.
     """
-    answers = _all_answers(prompts, former, tokenizer, context)
+    answers = _all_answers("reminders", prompts, former, tokenizer, context)
     made = []
     for prompt, answer in zip(prompts, answers, strict=True):
         if answers_the_question(answer):
@@ -79,13 +79,17 @@ def reminders_of_answers(
 
 
 def _all_answers(
-    pairs: Sequence[Preference], model: Decoder, tokenizer: Tokenizer, context: Context
+    title: str,
+    pairs: Sequence[Preference],
+    model: Decoder,
+    tokenizer: Tokenizer,
+    context: Context,
 ) -> list[str]:
     threads = torch.get_num_threads()
     torch.set_num_threads(context.workers or available_cores())
     try:
         answers: list[str] = []
-        with context.progress("own answers", len(pairs), "prompts") as bar:
+        with context.progress(title, len(pairs), "prompts") as bar:
             for begin in range(0, len(pairs), PROMPTS_AT_ONCE):
                 part = pairs[begin : begin + PROMPTS_AT_ONCE]
                 answers += _answers(part, model, tokenizer)

@@ -42,9 +42,8 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         new = [each for each in requested if (each.prompt, each.kind) not in asked]
         on_conduct = [each for each in new if each.kind in ("unsafe", "safe")]
         preferences += [each for each in new if each.kind not in ("unsafe", "safe")]
-        preferences += (
-            _in_own_words(on_conduct, inputs, context) if section.needs_model else on_conduct
-        )
+        asks = bool(on_conduct) and section.needs_model
+        preferences += _in_own_words(on_conduct, inputs, context) if asks else on_conduct
     if section.paths:
         listing = context.listing or scan_preferences(section)
         own, problems = read_records([entry.path for entry in listing.entries], preference_of)
@@ -65,7 +64,8 @@ def _in_own_words(pairs: list[Preference], inputs: Inputs, context: Context) -> 
 
     folder = inputs["sft"].folder
     own = with_own_answers(pairs, load_checkpoint(folder).eval(), Tokenizer.load(folder), context)
-    context.bill["safe_prompts_without_own_answer"] = len(pairs) - len(own)
+    without = context.bill.get("safe_prompts_without_own_answer", 0)
+    context.bill["safe_prompts_without_own_answer"] = without + len(pairs) - len(own)
     return own
 
 

@@ -75,8 +75,6 @@ def _test_row(test: dict[str, Any]) -> tuple[str, ...]:
     scale, unit, digits = (-1, "", 4) if bits else (100, " points", 1)
     if "p_value" in test:
         limit = f"p = {test['p_value']:.2g}"
-    elif "bound" not in test:
-        limit = f"{100 * test['low']:+.1f} to {100 * test['high']:+.1f}"
     else:
         bound, margin = scale * test["bound"], abs(scale) * test["margin"]
         limit = f"at worst {bound:+.{digits}f}, margin {margin:.{digits}f}"

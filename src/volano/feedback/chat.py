@@ -1,5 +1,6 @@
 """The chat page's routes: ask, rate, thumb, edit, consent."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from volano.feedback.turns import Turn
 from volano.feedback.visitors import Refused, read_form, sentence, told
 
 PROBLEM = "#problem"
-MOST_DIGITS = 3  # of stars: more are no number that a form sends
+STARS = re.compile("[0-9]{1,3}")  # what may be a number of stars, in range or not
 
 
 def add_chat_routes(router: APIRouter, pages: Pages) -> None:
@@ -75,12 +76,7 @@ def add_chat_routes(router: APIRouter, pages: Pages) -> None:
     @refusing
     async def rate(request: Request, request_id: str) -> Response:
         form = await read_form(request)
-        given = {axis: form.get(axis, "")[: MOST_DIGITS + 1] for axis in AXES}
-        stars = {
-            axis: int(text)
-            for axis, text in given.items()
-            if text.isdecimal() and len(text) <= MOST_DIGITS
-        }
+        stars = {axis: int(form[axis]) for axis in AXES if STARS.fullmatch(form.get(axis, ""))}
         if not stars:
             return told("Choose some stars first.", 422)
         said = ", ".join(f"{axis} {number}" for axis, number in stars.items())

@@ -160,9 +160,13 @@ class SlotEngine:
 
     def _forget_cancelled(self) -> None:
         # Who hung up takes no place in the queue from somebody who waits.
-        for ticket in [each for each in self._waiting if each.cancelled.is_set()]:
-            self._waiting.remove(ticket)
-            ticket.on_end(Ending("cancelled"))
+        waiting: deque[Ticket] = deque()
+        for ticket in self._waiting:
+            if ticket.cancelled.is_set():
+                ticket.on_end(Ending("cancelled"))
+            else:
+                waiting.append(ticket)
+        self._waiting = waiting
 
     def _next(self) -> list[Ticket] | None:
         """Requests for the free slots; waits where there is nothing to do. None: closed."""

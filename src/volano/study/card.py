@@ -93,10 +93,8 @@ def _gate(inputs: Mapping[str, Artifact]) -> str:
     for test in verdict.tests:
         if "p_value" in test:
             limit = f"p = {test['p_value']:.2g}"
-        elif "bound" in test:
-            limit = f"at worst {test['bound']:+.4f}, margin {-test['margin']:.4f}"
         else:
-            limit = f"{test['low']:+.4f} to {test['high']:+.4f}"
+            limit = f"at worst {test['bound']:+.4f}, margin {-test['margin']:.4f}"
         passed = "passed" if test["passed"] else "not passed"
         name = test.get("title", test["name"])
         rows.append((name, f"{test['difference']:+.4f}", limit, str(test["n"]), passed))

@@ -135,9 +135,7 @@ def _verdict(found: Found, version: int) -> str:
     lost = [measure_of(name).title.lower() for name in verdict["lost"]]
     if verdict["promote"]:
         return f"{said}, and nothing that is protected lost its margin: it was promoted."
-    worse = sum(test["question"] == "not worse" and not test["passed"] for test in tests)
-    if worse:
-        said += f", but worse at {worse} of the kinds"
+    lost += [each["title"] for each in tests if "title" in each and not each["passed"]]
     if lost:
         said += f", but a loss beyond the margin is not excluded of {' and '.join(lost)}"
     return f"{said}. It was not promoted."

@@ -114,11 +114,6 @@ def row_of_test(test: dict[str, Any]) -> dict[str, str]:
         low, high = (signed(100 * test[end], 1) for end in ("low", "high"))
         p = p_value(test["p_value"])
         return {**cells, "limit": f"{low} to {high}, p {p if p[0] == '<' else f'= {p}'}"}
-    if "bound" not in test:
-        return {
-            **cells,
-            "limit": f"{signed(100 * test['low'], 1)} to {signed(100 * test['high'], 1)}",
-        }
     bound, margin = signed(scale * test["bound"], digits), signed(-scale * test["margin"], digits)
     return {**cells, "limit": f"at worst {bound}, margin {margin}"}
 
