@@ -277,7 +277,7 @@ def test_a_folder_of_other_things_a_file_and_a_url_are_refused(tmp_path):
     (tmp_path / "corpus" / "thesis.tex").write_text("years of work")
     with pytest.raises(StoreError, match=r"this folder holds other things \(corpus, …\)"):
         Store(tmp_path)
-    with pytest.raises(StoreError, match="this is a file"):
+    with pytest.raises(StoreError, match="this is no folder"):
         Store(tmp_path / "corpus" / "thesis.tex")
     with pytest.raises(StoreError, match="behind a URL"):
         Store("s3://bucket/runs")

@@ -262,8 +262,8 @@ def _opened(url: str, store: Path, *, create: bool = False) -> Iterator["Databas
     from volano.core.feedback import default_database
     from volano.feedback.database import Database
 
-    if not url and store.is_file():
-        raise StoreError("this is a file", str(store), "Name a folder with --store.")
+    if not url and store.exists() and not store.is_dir():
+        raise StoreError("this is no folder", str(store), "Name a folder with --store.")
     database = Database.open(url or default_database(store), create=create)
     try:
         yield database

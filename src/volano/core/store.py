@@ -326,8 +326,8 @@ class Store:
                     "Upgrade Volano, or name another folder with --store.",
                 )
             return True
-        if self.folder.is_file():
-            raise StoreError("this is a file", str(self.folder), "Name a folder with --store.")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreError("this is no folder", str(self.folder), "Name a folder with --store.")
         if not self.folder.is_dir():
             return False
         if has_artifacts(self.folder):
