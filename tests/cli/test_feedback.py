@@ -155,7 +155,7 @@ def test_the_artifacts_that_hold_erased_events_are_named(capsys):
         (["import", "absent.jsonl"], "absent.jsonl: no such file"),
         (["import", "log.jsonl", "--database-url", "mysql://h/d"], "in 'mysql'"),
         (["import", "."], ".: this is a folder. Name a file in it."),
-        (["import", "log.jsonl", "--store", "log.jsonl"], "log.jsonl: this is no folder. Name a fol"),
+        (["import", "log.jsonl", "--store", "log.jsonl"], "log.jsonl: this is no folder. Name"),
         (["list", "--store", "log.jsonl"], "log.jsonl: this is no folder. Name a folder"),
         (["list", "--kind", "ratings"], "Did you mean 'rating'?"),
         (["list", "--since", "noon"], "no time in ISO 8601"),
