@@ -1,6 +1,7 @@
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -37,9 +38,13 @@ class Asked:
         return [token.id for token in self.tokens], self.endings[0].reason
 
 
+def long_decoder():
+    return tiny_decoder(context=4096)
+
+
 @pytest.fixture
 def engine():
-    made = SlotEngine(tiny_decoder(), slots=3)
+    made = SlotEngine(tiny_decoder, slots=3)
     yield made
     made.close()
 
@@ -113,7 +118,7 @@ def test_log_probabilities_are_of_the_chosen_token_and_the_likeliest(engine):
 @pytest.fixture
 def full():
     """An engine with one slot, which is taken, and two places to wait; and who has the slot."""
-    engine = SlotEngine(tiny_decoder(context=4096), slots=1, waiting=2)
+    engine = SlotEngine(long_decoder, slots=1, waiting=2)
     running = Asked(engine, [1], max_new_tokens=4000)
     assert running.first.wait(30)
     yield engine, running
@@ -158,7 +163,7 @@ def test_a_failing_step_fails_its_requests_and_the_engine_goes_on(engine, monkey
 
 
 def test_closing_cancels_what_runs_and_waits():
-    engine = SlotEngine(tiny_decoder(context=4096), slots=1)
+    engine = SlotEngine(long_decoder, slots=1)
     running = Asked(engine, [1], max_new_tokens=4000)
     waiting = Asked(engine, [2])
     assert running.first.wait(30)
@@ -166,3 +171,34 @@ def test_closing_cancels_what_runs_and_waits():
     engine.close()
     assert time.monotonic() - begun < 5
     assert (running.wait()[1], waiting.wait()[1]) == ("cancelled", "cancelled")
+
+
+def test_engines_share_the_thread_that_they_are_given_and_load_in_it():
+    threads = []
+
+    def load():
+        threads.append(threading.current_thread())
+        return tiny_decoder()
+
+    with ThreadPoolExecutor(1) as compute:
+        engines = [SlotEngine(load, slots=2, compute=compute) for _ in range(2)]
+        asked = [Asked(engines[place % 2], prompt) for place, prompt in enumerate(prompts(8))]
+        for prompt, each in zip(prompts(8), asked, strict=True):
+            (alone,) = generate(tiny_decoder(), [prompt], max_new_tokens=20)
+            assert each.wait()[0] == alone.tokens
+        engines[0].close()
+        assert Asked(engines[1], [1, 2]).wait()[1] == "length"
+        engines[1].close()
+        assert compute.submit(threading.current_thread).result() is threads[0] is threads[1]
+    with pytest.raises(DataError, match="closed"):
+        Asked(engines[0], [1, 2])
+
+
+def test_what_loading_raises_is_raised_to_who_asked_and_leaves_no_thread():
+    def load():
+        raise DataError("damaged", "model.safetensors", "Copy it again.")
+
+    before = threading.active_count()
+    with pytest.raises(DataError, match="damaged"):
+        SlotEngine(load)
+    assert threading.active_count() == before

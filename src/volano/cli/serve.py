@@ -1,6 +1,7 @@
 """`volano serve`: a checkpoint behind OpenAI's interface, with a page to chat and rate."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,9 +63,18 @@ def serve(
     opened = Store(store)
     found = [_resolve(opened, reference) for reference in dict.fromkeys(checkpoints)]
     socket = listen(host, port)  # before anything is loaded: a taken port costs no minute
+    compute = ThreadPoolExecutor(1, "compute")
     try:
         models = [
-            ServedModel(name, folder, checkpoint=path, digest=digest, slots=slots, waiting=waiting)
+            ServedModel(
+                name,
+                folder,
+                checkpoint=path,
+                digest=digest,
+                slots=slots,
+                waiting=waiting,
+                compute=compute,
+            )
             for name, folder, path, digest in found
         ]
         database = Database.open(database_url or default_database(opened.folder))
@@ -78,6 +88,7 @@ def serve(
         finally:
             database.close()
     finally:
+        compute.shutdown(wait=False)
         socket.close()
 
 

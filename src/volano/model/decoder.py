@@ -125,18 +125,25 @@ class Decoder(nn.Module):
 
         `dtype` takes the place of compute_dtype until the block ends.
         """
-        joined = [module for module in self.modules() if isinstance(module, _Joined)]
+        joined = self._joined()
         before = self.compute_dtype, [module.kept for module in joined]
         try:
-            self.compute_in(dtype or self.compute_dtype)
             with torch.no_grad():
-                for module in joined:
-                    module.kept = module.weights(self.compute_dtype)
-                yield
+                yield self.freeze(dtype)
         finally:
             self.compute_in(before[0])
             for module, kept in zip(joined, before[1], strict=True):
                 module.kept = kept
+
+    @torch.no_grad()
+    def freeze(self, dtype: torch.dtype | None = None) -> None:
+        """What `frozen` does, for good: whoever serves a model never trains it."""
+        self.compute_in(dtype or self.compute_dtype)
+        for module in self._joined():
+            module.kept = module.weights(self.compute_dtype)
+
+    def _joined(self) -> list["_Joined"]:
+        return [module for module in self.modules() if isinstance(module, _Joined)]
 
 
 class _Body(nn.Module):

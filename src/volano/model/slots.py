@@ -1,9 +1,13 @@
 """Answers to requests that come and go, generated together: continuous batching in slots.
 
-One thread owns the model. Whoever asks is given a ticket; its tokens come to a function of the
-asker's as they are made. A request enters as soon as a slot is free and leaves as soon as it ends,
+Whoever asks is given a ticket; its tokens come to a function of the asker's as they are made. A
+request enters as soon as a slot is free and leaves as soon as it ends,
 whatever the others do, and its tokens are those that `generate` gives to the same prompt alone
 (greedy, or sampled with the same seed). A failing step fails the requests in it, and no others.
+
+One thread loads the model and runs every step, and several engines may share it. It must be one:
+as soon as two threads of a process have computed in parallel, OpenMP counts more threads than
+cores, lets them sleep between loops, and each step takes 2.7 times as long (docs/log.md).
 
 Shapes: B rows of a step, T tokens of the longest new prompt, V vocabulary.
 
@@ -13,6 +17,8 @@ Source: Yu et al. 2022 (Orca), iteration-level scheduling.
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,17 +77,32 @@ class Ticket:
 
 
 class SlotEngine:
-    """A model that answers up to `slots` requests at a time, and lets `waiting` more wait."""
+    """A model that answers up to `slots` requests at a time, and lets `waiting` more wait.
 
-    def __init__(self, model: Decoder, *, slots: int = 8, waiting: int = 256) -> None:
-        self.model = model
+    `load` gives the model; it is called in the thread of `compute`, an executor of one thread,
+    which is the engine's own where none is given. What it raises is raised here.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Decoder],
+        *,
+        slots: int = 8,
+        waiting: int = 256,
+        compute: Executor | None = None,
+    ) -> None:
         self._slots, self._most_waiting = slots, waiting
         self._waiting: deque[Ticket] = deque()
         self._busy: list[Ticket] = []  # in the order of the cache's rows
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="slot engine", daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()  # over what is waiting, and the two flags
+        self._closed = self._turning = False
+        self._own = ExitStack()
+        self._compute = compute or self._own.enter_context(ThreadPoolExecutor(1, "slot engine"))
+        try:
+            self.model, self._cache, self._head_VD = self._compute.submit(self._open, load).result()
+        except BaseException:
+            self._own.close()
+            raise
 
     def submit(
         self,
@@ -112,7 +133,7 @@ class SlotEngine:
             on_end,
             draws,
         )
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise DataError("closed", "engine", "Start the server again.")
             if len(self._waiting) >= self._most_waiting:
@@ -120,7 +141,9 @@ class SlotEngine:
             if len(self._waiting) >= self._most_waiting:
                 raise Full(f"{self._most_waiting} requests wait", "engine", "Try again soon.")
             self._waiting.append(ticket)
-            self._changed.notify()
+            if not self._turning:
+                self._turning = True
+                self._compute.submit(self._turn)
         return ticket
 
     @property
@@ -129,34 +152,43 @@ class SlotEngine:
         return len(self._busy), len(self._waiting)
 
     def close(self) -> None:
-        """Cancel every request and end the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        """Cancel every request, and end the thread if it is the engine's own."""
+        with self._lock:
+            already, self._closed = self._closed, True
+        if not already:
+            self._compute.submit(self._cancel_all).result()
+            self._own.close()
 
-    def _run(self) -> None:
-        with torch.inference_mode(), self.model.frozen():
-            device = self.model.head_weight.device
-            dtype = self.model.compute_dtype
-            cache = SlotCache(self.model.config, self._slots, dtype, device)
-            head_VD = self.model.head_weight.to(dtype)
-            while True:
-                new = self._next()
-                if new is None:
-                    break
-                try:
-                    self._drop_cancelled(cache)
-                    if new:
-                        self._prefill(new, cache, head_VD)
-                    if self._busy:
-                        self._decode(cache, head_VD)
-                except Exception as failure:  # whatever it was, the next request deserves a try
-                    self._fail([*self._busy, *(t for t in new if t not in self._busy)], failure)
-                    cache.lengths.clear()
-                    self._busy = []
+    def _open(self, load: Callable[[], Decoder]) -> tuple[Decoder, SlotCache, Tensor]:
+        model = load()
+        with torch.inference_mode():
+            model.freeze()
+            device, dtype = model.head_weight.device, model.compute_dtype
+            cache = SlotCache(model.config, self._slots, dtype, device)
+            return model, cache, model.head_weight.to(dtype)
+
+    def _cancel_all(self) -> None:
         for ticket in [*self._busy, *self._waiting]:
             ticket.on_end(Ending("cancelled"))
+
+    def _turn(self) -> None:
+        """One step, and the next behind those of the other engines, while there is work."""
+        new = self._next()
+        try:
+            with torch.inference_mode():
+                self._drop_cancelled()
+                if new:
+                    self._prefill(new)
+                if self._busy:
+                    self._decode()
+        except Exception as failure:  # whatever it was, the next request deserves a try
+            self._fail([*self._busy, *(t for t in new if t not in self._busy)], failure)
+            self._cache.lengths.clear()
+            self._busy = []
+        with self._lock:
+            self._turning = not self._closed and bool(self._busy or self._waiting)
+            if self._turning:
+                self._compute.submit(self._turn)
 
     def _forget_cancelled(self) -> None:
         # Who hung up takes no place in the queue from somebody who waits.
@@ -168,13 +200,10 @@ class SlotEngine:
                 waiting.append(ticket)
         self._waiting = waiting
 
-    def _next(self) -> list[Ticket] | None:
-        """Requests for the free slots; waits where there is nothing to do. None: closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting or self._busy)
-            if self._closed:
-                return None
-            new: list[Ticket] = []
+    def _next(self) -> list[Ticket]:
+        """Requests for the free slots."""
+        new: list[Ticket] = []
+        with self._lock:
             while self._waiting and len(self._busy) + len(new) < self._slots:
                 ticket = self._waiting.popleft()
                 if ticket.cancelled.is_set():
@@ -183,49 +212,51 @@ class SlotEngine:
                     ticket.on_end(Ending("length"))
                 else:
                     new.append(ticket)
-            return new
+        return new
 
-    def _prefill(self, new: list[Ticket], cache: SlotCache, head_VD: Tensor) -> None:
+    def _prefill(self, new: list[Ticket]) -> None:
         lengths = [len(ticket.prompt) for ticket in new]
         longest = max(lengths)
         padded = [[*ticket.prompt, *[0] * (longest - len(ticket.prompt))] for ticket in new]
-        window = cache.fill(len(new))
+        window = self._cache.fill(len(new))
         self._busy += new
-        tokens_BT = torch.tensor(padded, device=head_VD.device)
+        device = self._head_VD.device
+        tokens_BT = torch.tensor(padded, device=device)
         hidden_BTD = self.model.hidden(tokens_BT, cache=window)
         window.keep(lengths)
-        last_B = torch.tensor(lengths, device=head_VD.device) - 1
-        hidden_BD = hidden_BTD[torch.arange(len(new), device=head_VD.device), last_B]
-        self._deliver(new, F.linear(hidden_BD, head_VD), cache)
+        last_B = torch.tensor(lengths, device=device) - 1
+        hidden_BD = hidden_BTD[torch.arange(len(new), device=device), last_B]
+        self._deliver(new, F.linear(hidden_BD, self._head_VD))
 
-    def _decode(self, cache: SlotCache, head_VD: Tensor) -> None:
+    def _decode(self) -> None:
         busy = list(self._busy)
-        window = cache.step()
-        tokens_B1 = torch.tensor([ticket.last for ticket in busy], device=head_VD.device)[:, None]
+        window = self._cache.step()
+        device = self._head_VD.device
+        tokens_B1 = torch.tensor([ticket.last for ticket in busy], device=device)[:, None]
         hidden_BD = self.model.hidden(tokens_B1, cache=window)[:, -1]
         window.keep([1] * len(busy))
-        self._deliver(busy, F.linear(hidden_BD, head_VD), cache)
+        self._deliver(busy, F.linear(hidden_BD, self._head_VD))
 
-    def _deliver(self, tickets: list[Ticket], logits_BV: Tensor, cache: SlotCache) -> None:
+    def _deliver(self, tickets: list[Ticket], logits_BV: Tensor) -> None:
         """Give each request its next token, and its slot back where that was the last."""
         chosen = choose_each(tickets, logits_BV)
         for row, (ticket, token) in enumerate(zip(tickets, chosen, strict=True)):
             if token in ticket.stop_ids:
-                self._end(ticket, Ending("stop"), cache)
+                self._end(ticket, Ending("stop"))
                 continue
             ticket.last = token
             ticket.made += 1
             ticket.on_token(_described(ticket, token, logits_BV[row]))
             if ticket.made >= ticket.limit:
-                self._end(ticket, Ending("length"), cache)
+                self._end(ticket, Ending("length"))
 
-    def _drop_cancelled(self, cache: SlotCache) -> None:
+    def _drop_cancelled(self) -> None:
         for ticket in [each for each in self._busy if each.cancelled.is_set()]:
-            self._end(ticket, Ending("cancelled"), cache)
+            self._end(ticket, Ending("cancelled"))
 
-    def _end(self, ticket: Ticket, ending: Ending, cache: SlotCache) -> None:
+    def _end(self, ticket: Ticket, ending: Ending) -> None:
         row = next(place for place, each in enumerate(self._busy) if each is ticket)
-        last = cache.free(row)
+        last = self._cache.free(row)
         self._busy[row] = self._busy[last]
         self._busy.pop()
         ticket.on_end(ending)

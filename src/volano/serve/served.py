@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,10 @@ class Answer:
 
 
 class ServedModel:
-    """One checkpoint under a name. Close it when the server ends."""
+    """One checkpoint under a name. Close it when the server ends.
+
+    `compute`: the one thread that several models share (model/slots.py).
+    """
 
     def __init__(
         self,
@@ -55,13 +59,15 @@ class ServedModel:
         created: int = 0,
         slots: int = DEFAULT_SLOTS,
         waiting: int = DEFAULT_WAITING,
+        compute: Executor | None = None,
     ) -> None:
         self.name, self.checkpoint, self.digest, self.created = name, checkpoint, digest, created
         self.tokenizer = Tokenizer.load(folder)
-        model = load_checkpoint(folder).eval()
-        self.context = model.config.context
         self.stop_ids = {self.tokenizer.end_of_text_id, self.tokenizer.special_id(END)}
-        self.engine = SlotEngine(model, slots=slots, waiting=waiting)
+        self.engine = SlotEngine(
+            lambda: load_checkpoint(folder).eval(), slots=slots, waiting=waiting, compute=compute
+        )
+        self.context = self.engine.model.config.context
 
     def close(self) -> None:
         """End the engine; what it is answering is cancelled."""

@@ -74,7 +74,7 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="Type of the matmuls; weights stay float32. `auto`: bfloat16 where the "
-        "processor computes in it.",
+        "processor is faster in it: with AMX, and AMD's with AVX-512 bf16.",
     )
     compile: Switch = Field(
         default=False,
