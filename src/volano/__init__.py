@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from volano.core.store import Store
 
-# Read when torch loads OpenMP. Its idle threads otherwise spin for milliseconds on a core that
-# another process needs: two small trainings at once took 180 s where alone each takes 26 s, with
-# this 54 s, and alone it costs nothing. A value that the user has set stays.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Read when torch loads OpenMP. By default its idle threads spin for milliseconds on a core that
+# another process needs: two trainings at once are then eight times as slow. With this they take a
+# tenth longer than with the fewest spins, and one alone a seventh less (docs/log.md). A value that
+# the user has set stays.
+IDLE_SPINS = "3000"
+os.environ.setdefault("GOMP_SPINCOUNT", IDLE_SPINS)
 
 __all__ = [
     "align",

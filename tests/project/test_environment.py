@@ -16,7 +16,7 @@ CUDA = re.compile(r"nvidia-|cuda|triton$|pytorch-triton")
 # Where a package is imported under another name than it is installed by.
 DISTRIBUTION_OF = {"ruamel": "ruamel-yaml", "sklearn": "scikit-learn"}
 # Imported as the other half of a declared package.
-COME_ALONG = {"pydantic-core", "starlette"}
+COME_ALONG = {"llvmlite", "pydantic-core", "starlette"}
 
 
 def normalised(name: str) -> str:

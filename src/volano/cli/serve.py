@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from volano import IDLE_SPINS
 from volano.cli.run import DEFAULT_STORE, StoreOption
 
 KEYS_VARIABLE = "VOLANO_KEYS"
+SPINS = "10000"  # between the steps of an answer lies more than between those of a training
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -49,6 +51,8 @@ def serve(
     from volano.study.serving import joined, require_extra
 
     require_extra()
+    if os.environ.get("GOMP_SPINCOUNT") == IDLE_SPINS:  # and not what the user has set
+        os.environ["GOMP_SPINCOUNT"] = SPINS
     keys = [*key, *(each for each in os.environ.get(KEYS_VARIABLE, "").split(",") if each)]
     if host not in LOOPBACK and not keys:
         raise StoreError(

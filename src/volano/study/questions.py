@@ -1,4 +1,8 @@
-"""What scripted people ask, and their one rule: how close is the answer to the documentation."""
+"""What scripted people ask, and how they rate it.
+
+Questions on functions, of every form, have one rule: the closer to the documentation, the better.
+Harmless requests, which a recipe has to ask for, have no true answer: any real one is right.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

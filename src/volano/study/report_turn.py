@@ -33,6 +33,7 @@ GOOD_STARS = 4
 BETTER = "Is it better?"
 ASKED = {"better": BETTER, "not worse": "Is it no worse?", "nothing lost": "Is nothing lost?"}
 LABEL_CHARACTERS = 24
+HARMLESS = "harmless requests"  # a kind of question of scripted users, with a rule of its own
 GATE_PLOTTED = ("held_out_half", "held_out_half_choice", "half_ends")
 MADE = {
     ("requested", "edit"): "corrected answers",
@@ -157,6 +158,7 @@ def _ratings(version: int, ratings: Artifact, users: Artifact | None) -> dict[st
             for source, kinds in _by_source(said).items()
         ],
         "scripted": any(row["source"] == SCRIPTED for row in said),
+        "harmless": HARMLESS in kinds.values(),
         "groups": groups,
         "plot": plots.stacked(
             {_wrapped(name): counts for name, counts in stars.items()},
@@ -188,7 +190,7 @@ def _kinds_of_question(users: Artifact | None) -> dict[str, str]:
     for each in users.corpus().records():
         way, _, _ = each.id.partition(":")
         if json.loads(each.metadata).get("rule") == "answered":
-            kind = "harmless requests"
+            kind = HARMLESS
         elif way.isdigit() and int(way) < len(asks):
             asked = asks[int(way)]["prompts"][0]
             kind = asked.replace("{name}", "…").replace("{answer}", "…").replace("`", "")

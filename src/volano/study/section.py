@@ -76,7 +76,8 @@ class UsersSection(Section):
     """Scripted people who chat with the aligned model over HTTP and rate its answers.
 
     They stand in for real ones where there are none yet, and are labelled `scripted` wherever they
-    are shown. They know one rule: the closer an answer is to the documentation, the more stars.
+    are shown. Of functions they know one rule: the closer an answer is to the documentation, the
+    more stars; a harmless request is rated by whether it is answered.
     """
 
     functions: Count = Field(
