@@ -161,10 +161,12 @@ def test_usage_counts_every_prompt_once(serve, choices):
     assert both.total_tokens == sum(usage.total_tokens for usage in each)
 
 
-def test_models_are_listed(serve):
+def test_models_are_listed(serve, checkpoint):
     models = client(serve(names=("tiny", "other"))).models
     assert [model.id for model in models.list()] == ["tiny", "other"]
     assert models.retrieve("other").id == "other"
+    written = (checkpoint / "config.json").stat().st_mtime
+    assert [model.created for model in models.list()] == [int(written)] * 2
 
 
 def test_a_bad_key_and_a_bad_model_are_told_apart(serve):

@@ -11,7 +11,7 @@ from pathlib import Path
 from volano.core.errors import DataError, RunFailed
 from volano.core.records import Message
 from volano.core.responder import Piece
-from volano.model.huggingface import load_checkpoint
+from volano.model.huggingface import CONFIG_FILE, load_checkpoint
 from volano.model.slots import Ending, Full, SlotEngine, Token
 from volano.serve.errors import ApiError
 from volano.text.answer_stream import AnswerStream
@@ -56,18 +56,18 @@ class ServedModel:
         *,
         checkpoint: str,
         digest: str = "",
-        created: int = 0,
         slots: int = DEFAULT_SLOTS,
         waiting: int = DEFAULT_WAITING,
         compute: Executor | None = None,
     ) -> None:
-        self.name, self.checkpoint, self.digest, self.created = name, checkpoint, digest, created
+        self.name, self.checkpoint, self.digest = name, checkpoint, digest
         self.tokenizer = Tokenizer.load(folder)
         self.stop_ids = {self.tokenizer.end_of_text_id, self.tokenizer.special_id(END)}
         self.engine = SlotEngine(
             lambda: load_checkpoint(folder).eval(), slots=slots, waiting=waiting, compute=compute
         )
         self.context = self.engine.model.config.context
+        self.created = int((folder / CONFIG_FILE).stat().st_mtime)
 
     def close(self) -> None:
         """End the engine; what it is answering is cancelled."""
