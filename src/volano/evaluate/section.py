@@ -45,7 +45,7 @@ class EvaluateSection(Section):
         default=1500,
         ge=1,
         description="Four-way items at most. Source: at 600 a gate with a margin of five points "
-        "refuses 30 of 100 versions that are as good (docs/log.md); 900 more take 3 s a model.",
+        "refuses 30 of 100 versions that are as good, at 772 still 18 (docs/log.md).",
     )
     bits_documents: Count = Field(
         default=300, ge=2, description="Held-out documents whose bits per byte are measured."
