@@ -1,6 +1,9 @@
 """Each mistake of a user is one clear line, exit code 2, and nothing half-written."""
 
+import errno
 import gzip
+import json
+from pathlib import Path
 
 import pytest
 
@@ -241,3 +244,43 @@ def test_ctrl_c_promises_to_go_on_only_where_that_is_so(capsys, monkeypatch, ver
     monkeypatch.setattr("volano.core.store.Store", stopped)
     code, said = fails(capsys, verb, "a.txt")
     assert (code, "Run the same command again" in said) == (130, resumes)
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "tiny/python-docs", "--store", LONG),
+        ("run", f"{LONG}.yaml"),
+        ("show", "--store", LONG),
+        ("curate", f"{LONG}.jsonl"),
+        ("chat", f"{LONG}/base", "hi"),
+        ("serve", f"{LONG}/base"),
+        ("trace", LONG),
+        ("feedback", "import", f"{LONG}.jsonl"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_line(capsys, arguments):
+    code, said = fails(capsys, *arguments)
+    assert code == 2
+    assert "file name too long" in said or "no artifact" in said
+
+
+def test_a_folder_that_may_not_be_entered_is_one_line(capsys, monkeypatch):
+    def refused(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refused)  # root may enter every folder
+    assert fails(capsys, "run", "shut/own.yaml") == (
+        2,
+        "shut/own.yaml: permission denied. Name another path.",
+    )
+
+
+def test_a_plan_of_one_phase_is_of_that_phase(capsys):
+    code, said = fails(capsys, "run", "tiny/python-docs", "--only", "curat", "--plan")
+    assert (code, "Did you mean 'curate'?" in said) == (2, True)
+    assert run_command(["run", "tiny/python-docs", "--only", "curate", "--plan", "--json"]) == 0
+    assert {each["phase"] for each in json.loads(capsys.readouterr().out)} == {"curate"}

@@ -167,6 +167,19 @@ def test_a_mistake_is_one_line(capsys, arguments, message):
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_list_says_training_only_of_what_may_be_learnt(capsys, tmp_path):
+    asked = {"request_id": "r1", "checkpoint": "c", "messages": [{"role": "user", "content": "q"}]}
+    said = [
+        {"id": "e1", "kind": "rating", "helpful": 1, "who": "ann"},
+        {"id": "e2", "kind": "rating", "helpful": 1, "who": "ben"},
+        {"id": "e3", "kind": "rating", "helpful": 1},
+    ]
+    line = {**asked, "answer": "a", "who": "ann", "consent": "training", "events": said}
+    (tmp_path / "said.jsonl").write_text(json.dumps(line))
+    run(capsys, "import", "said.jsonl")
+    assert run(capsys, "list").count("training") == 1
+
+
 def test_help_imports_no_database():
     program = (
         "import sys; from volano.cli.main import run_command; run_command(['feedback', '--help']);"

@@ -11,6 +11,7 @@ from volano.core.records import Message
 from volano.feedback.database import Database
 from volano.feedback.export import export_lines
 from volano.feedback.logs import import_logs
+from volano.feedback.ratings import consenting
 from volano.feedback.selection import EVERYTHING, Selection
 
 PAIR = {
@@ -210,3 +211,25 @@ def test_a_pseudonym_stays_what_it_is_in_another_database(database, tmp_path):
     assert len(other.people("bob")) == len(other.people(lines[0]["who"])) == 2
     assert other.people("0123456789abcdef") == ["0123456789abcdef"]
     other.close()
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_who_takes_consent_back_has_none_in_an_export_and_where_it_is_read(database, tmp_path, raw):
+    agreed = {"who": "ann", "consent": "training"}
+    database.add(
+        [exchange(**agreed), exchange("r2", "5", who="ben", consent="training")],
+        [event(**agreed), event("e2", "r2", who="ben"), event("e3", who="ben", consent="training")],
+    )
+    before = list(export_lines(database, EVERYTHING, raw=raw))
+    database.set_consent("ann", "none")
+    after = list(export_lines(database, EVERYTHING, raw=raw))
+    other = Database.open(str(tmp_path / "other.sqlite"))
+    import_logs(other, [write(tmp_path / "after.jsonl", *after)])
+    for each in (database, other):
+        judged, left_out = consenting(each, EVERYTHING)
+        assert ([event.event.id for event in judged], left_out) == (["e2"], 2)
+    other.close()
+    for lines in (before, after):  # neither adds anything where it came from
+        done = import_logs(database, [write(tmp_path / "again.jsonl", *lines)])
+        assert (done.exchanges, done.events, done.problems) == (0, 0, [])
+    assert database.consent_of("ann") == "none"

@@ -84,8 +84,8 @@ def test_planted_personal_data_is_in_no_exported_set(store, database, url):
     other = exchange("r2", answer=text, prompt=text, checkpoint=text)
     said = [
         event("e1", comment=text, who=PLANTED),
-        event("e2", kind="edit", edit=text),
-        event("e3", kind="choice", choice="other", other_request_id="r2", comment=text),
+        event("e2", kind="edit", edit=text, **YES),
+        event("e3", kind="choice", choice="other", other_request_id="r2", comment=text, **YES),
     ]
     database.add([asked, other], said)
     made = make(store, url)
@@ -114,6 +114,8 @@ def test_planted_personal_data_is_in_no_exported_set(store, database, url):
         ({"who": "ann"}, {"who": "ben", **YES}, {}, False),  # nobody has asked her
         ({"who": "ann", **YES}, {"who": "ben", **YES}, {}, True),
         ({"who": "ann", **YES}, {"who": "ben"}, {}, False),  # hers is not his
+        ({"who": "ann", **YES}, {}, {}, False),  # nor anybody's
+        ({"who": "ann", **YES}, YES, {}, True),
         ({}, {"who": "ben", **YES}, {}, True),
         ({"consent": "none"}, {"who": "ben", **YES}, {}, False),
         ({"who": "ann", **YES}, {"who": "ann"}, {"ann": "none"}, False),

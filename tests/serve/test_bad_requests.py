@@ -420,3 +420,11 @@ def test_a_long_conversation_loses_its_oldest_turns_and_never_its_question(check
         assert model.fitting(asked[-1:], max_tokens=64) == asked[-1:]
     finally:
         model.close()
+
+
+def test_of_two_models_one_has_to_be_named(serve):
+    port = serve(names=("tiny", "other"))
+    asked = {"messages": [{"role": "user", "content": "x"}]}
+    found = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=asked)
+    assert found.status_code == 400
+    assert found.json()["error"]["message"] == "`model` is missing. Known: tiny, other."

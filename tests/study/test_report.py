@@ -109,7 +109,7 @@ def test_the_paragraph_says_what_happened_with_the_figures_of_the_artifacts(page
         "7 documents were collected from 1 source; 4 of them",
         "Scripted users (a program, no person) put 5 questions to version 1",
         "40 % got one or two stars of five",
-        "What failed fell into one group",
+        "What was to be mended fell into one group",
         "12.3 points better (95 % interval 10.0 to 15.0)",
         "it was promoted",
     ):

@@ -152,9 +152,11 @@ def list_(
     from dataclasses import replace
 
     from volano.cli.output import print_json, print_line, print_table, time_of_day
+    from volano.core.feedback import TRAINING
 
     _require()
     from volano.feedback.export import told
+    from volano.feedback.ratings import Judged, may_train
     from volano.feedback.selection import Selection
 
     selection = Selection(who, request, kind, checkpoint, since)
@@ -170,6 +172,8 @@ def list_(
             {**told(event, raw=raw), "exchange": told(exchange, raw=raw)}
             for event, exchange, _ in found
         ]
+        people = opened.consents()
+        agreed = [may_train(Judged(*each), people) for each in found]
     if json:
         print_json(rows)
         return
@@ -182,9 +186,9 @@ def list_(
                 f"{row['kind']}: {_excerpt(_said(row))}",
                 _excerpt(row["exchange"]["messages"][-1]["content"]),
                 row.get("who", ""),
-                row.get("consent") or row["exchange"].get("consent", ""),
+                TRAINING if learnable else "",
             )
-            for row in rows
+            for row, learnable in zip(rows, agreed, strict=True)
         ],
         whole=["time, request", "who"],
     )

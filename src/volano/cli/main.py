@@ -3,6 +3,7 @@
 Nothing here may import torch or even pydantic: `volano --help` answers in a blink.
 """
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -12,6 +13,8 @@ import typer
 from volano.cli import chat, feedback, inspect, phases, recipes, report, run, serve, turn, upkeep
 
 INTERRUPTED = 130
+# What a path of the user's may be: in a folder that may not be entered, or no name at all.
+NO_WAY = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 # What makes artifacts: the finished parts of a stopped one are taken up.
 RESUMING = {"run", "turn", *(verb.__name__ for verb in phases.VERBS)}
 
@@ -82,6 +85,11 @@ def run_command(arguments: list[str]) -> int:
         # The reader (head, less) has gone; Python would complain again when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as problem:
+        if problem.errno not in NO_WAY or problem.filename is None:
+            raise
+        _say(f"{problem.filename}: {(problem.strerror or '').lower()}. Name another path.")
+        return 2
 
 
 def _interrupted(arguments: list[str]) -> int:

@@ -40,7 +40,7 @@ def run(
     if plan:
         from volano.study.plan import plan as plan_recipe
 
-        print_plan(plan_recipe(settings, opened), json)
+        print_plan(plan_recipe(settings, opened, only=only), json)
         return
     from volano.cli.stages import finish, reporter
     from volano.study.whole import run_only, run_whole

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from volano.core.deletion import Deletion
 from volano.core.errors import DataError
-from volano.core.feedback import Event, Exchange
+from volano.core.feedback import NO_CONSENT, TRAINING, Event, Exchange
 from volano.feedback import erasure, rows, schema
 from volano.feedback.connection import (
     WRITES,
@@ -251,11 +251,20 @@ class Database:
                 for row in connection.execute(select(table).where(column.in_(ids))).mappings()
             }
             for row in chunk:
-                if _content(stored[row[key]]) != _content(row):
+                kept = stored[row[key]]
+                if row["consent"] == NO_CONSENT and self._took_back(connection, row["who"]):
+                    kept["consent"] = NO_CONSENT  # an export says so; nothing is changed by it
+                if _content(kept) != _content(row):
                     what = f"{key} '{row[key]}' stands for something else"
                     raise TakenId(what, self.where, "Feedback is never changed: give a new id.")
             added += len(ids) - len(before)
         return added
+
+    def _took_back(self, connection: Connection, who: str | None) -> bool:
+        table = schema.consents
+        said = select(table.c.consent).where(table.c.who == who).order_by(table.c.number.desc())
+        last = connection.execute(said.limit(1)).scalar()
+        return last not in {None, TRAINING}
 
     def _refuse_unknown(self, connection: Connection, said: list[dict[str, Any]]) -> None:
         column = schema.exchanges.c.request_id

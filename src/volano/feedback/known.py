@@ -9,7 +9,7 @@ from typing import Any
 
 from volano.core.feedback import Event, Exchange
 from volano.feedback.database import Database
-from volano.feedback.export import told
+from volano.feedback.export import in_force, told
 from volano.feedback.redaction import MARK, pseudonym
 from volano.feedback.rows import cleaned
 from volano.feedback.selection import Selection
@@ -20,9 +20,12 @@ def not_redacted(
 ) -> tuple[Exchange | None, tuple[Event, ...]]:
     """Of an exchange and events on one request, what the database does not hold unredacted."""
     request_id = exchange.request_id if exchange is not None else events[0].request_id
-    shown = []
+    shown, said = [], database.consents()
     for stored, about in database.exchanges(Selection(request_id=request_id)):
-        shown += [_content(told(stored)), *(_content(told(each)) for each in about)]
+        judged: list[Exchange | Event] = [stored, *about]
+        for each in judged:
+            # As it was exported before and after its person took their consent back.
+            shown += [_content(told(each)), _content(in_force(told(each), each, said))]
     asked = None if exchange is None or _as_exported(exchange) in shown else exchange
     return asked, tuple(each for each in events if _as_exported(each) not in shown)
 

@@ -43,7 +43,8 @@ def may_train(judged: Judged, said: Mapping[str, str]) -> bool:
     """Whether the event may become training data; `said` is what each person said last."""
     event = judged.event
     exchanges = [each for each in (judged.exchange, judged.other) if each is not None]
-    mine = event.who in {None, judged.exchange.who}
+    # An event without a name is by whoever wrote the exchange only where that has none either.
+    mine = event.who == judged.exchange.who
     if (event.consent or (judged.exchange.consent if mine else None)) != TRAINING:
         return False
     for exchange in exchanges:

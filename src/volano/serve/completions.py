@@ -111,9 +111,12 @@ def _model_card(model: ServedModel) -> dict[str, Any]:
 def _model(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
     if name is None and len(models) == 1:
         return next(iter(models.values()))
-    found = models.get(name or "")
+    if name is None:
+        what = f"`model` is missing. Known: {', '.join(models)}."
+        raise ApiError(400, what, param="model")
+    found = models.get(name)
     if found is None:
-        remedy = did_you_mean(name or "", models)
+        remedy = did_you_mean(name, models)
         raise ApiError(404, f"No model '{name}'. {remedy}", param="model", code="model_not_found")
     return found
 

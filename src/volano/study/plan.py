@@ -9,7 +9,7 @@ from volano.core.errors import StoreError
 from volano.core.store import Order, Store
 from volano.evaluate.gate import verdict_of
 from volano.study.recipe import Recipe
-from volano.study.run import order_of
+from volano.study.run import check_phase, order_of
 from volano.study.wheel import Stage
 from volano.study.whole import whole_stages
 
@@ -30,15 +30,21 @@ def plan(
     store: Store,
     given: Mapping[str, Artifact] | None = None,
     stages: Sequence[Stage] | None = None,
+    *,
+    only: str | None = None,
 ) -> list[Intention]:
     """The intentions of a whole run, or of the stages given; nothing is made.
 
-    A version that the gate has refused already is not going to be released.
+    `only` names the phase that is told of. A version that the gate has refused already is not
+    going to be released.
     """
+    stages = whole_stages(recipe, store) if stages is None else stages
+    if only is not None:
+        check_phase(only, stages)
     present = dict(given or {})
     rebuilt: set[str] = set()
     intentions = []
-    for stage in whole_stages(recipe, store) if stages is None else stages:
+    for stage in stages:
         if stage.name in present or _is_refused(stage, present):
             continue
         former = _former(store, f"{recipe.name}/{stage.name}")
@@ -57,7 +63,7 @@ def plan(
             present[stage.name] = found
             seconds = 0.0
         intentions.append(Intention(stage.name, stage.phase, found is not None, why, seconds))
-    return intentions
+    return [each for each in intentions if only in {None, each.phase}]
 
 
 def _is_refused(stage: Stage, present: Mapping[str, Artifact]) -> bool:

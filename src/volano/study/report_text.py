@@ -107,7 +107,9 @@ def _failures(found: Found, version: int) -> str:
         return ""
     titles = "; ".join(each.title for each in asked)
     many = NUMBERS[len(asked)] if len(asked) < len(NUMBERS) else f"{len(asked)}"
-    said = f"What failed fell into {many} group{'' if len(asked) == 1 else 's'} ({titles})"
+    said = (
+        f"What was to be mended fell into {many} group{'' if len(asked) == 1 else 's'} ({titles})"
+    )
     made = []
     for stage, what in (("requested", "conversation"), ("requested-preferences", "pair")):
         corpus = found.of(stage, version)

@@ -1,7 +1,7 @@
 """Run the stages of a recipe: each is reused where it exists and made where it does not."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from volano.core.artifact import Artifact
@@ -40,12 +40,20 @@ def run(
     those of the first version unless others are given.
     """
     stages = stages_of(recipe) if stages is None else stages
-    if only is not None and only not in {each.phase for each in stages}:
-        known = dict.fromkeys(each.phase for each in stages)
-        raise RecipeError(f"no phase '{only}' in this recipe", "--only", did_you_mean(only, known))
+    if only is not None:
+        check_phase(only, stages)
     present = dict(given or {})
     stages = needed(stages, present, targets, only)
     return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
+
+
+def check_phase(phase: str, stages: Sequence[Stage]) -> None:
+    """Raise RecipeError where none of the stages belongs to it."""
+    known = dict.fromkeys(each.phase for each in stages)
+    if phase not in known:
+        raise RecipeError(
+            f"no phase '{phase}' in this recipe", "--only", did_you_mean(phase, known)
+        )
 
 
 def run_stages(
