@@ -241,7 +241,7 @@ def _compiled(loss: LossFunction) -> LossFunction:
 def compute_dtype(precision: str) -> torch.dtype:
     """The type of matmuls. `auto` is bfloat16 where that is faster on this processor: with AMX, and
     with AVX-512 bf16 on AMD's, where it doubles the speed. Intel's without AMX multiply in it at
-    0.63 of the speed of float32 (docs/log.md, 2026-11-28)."""
+    0.64 of the speed of float32 (docs/log.md, 2026-11-28)."""
     pays = torch.cpu._is_amx_tile_supported() or (
         torch.cpu._is_avx512_bf16_supported() and get_host_cpu_name().startswith(AMD)
     )
