@@ -17,7 +17,10 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
 
 ROWS, CONTEXT, VOCABULARY, WIDTH, LAYERS, HEADS, FEED_FORWARD = 16, 128, 8192, 192, 4, 3, 576
 OWN_SPINS = "torch's own"
@@ -100,7 +103,7 @@ def _measured(side: Side, steps: int) -> float:
     return steps * ROWS * CONTEXT / (time.perf_counter() - began)
 
 
-def _volano(side: Side, tokens_BT: "torch.Tensor") -> Callable[[], None]:  # noqa: F821
+def _volano(side: Side, tokens_BT: "torch.Tensor") -> Callable[[], None]:
     import torch
 
     from volano.model.decoder import Decoder, DecoderConfig, initialise
@@ -132,7 +135,7 @@ def _volano(side: Side, tokens_BT: "torch.Tensor") -> Callable[[], None]:  # noq
     return step
 
 
-def _transformers(side: Side, tokens_BT: "torch.Tensor") -> Callable[[], None]:  # noqa: F821
+def _transformers(side: Side, tokens_BT: "torch.Tensor") -> Callable[[], None]:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

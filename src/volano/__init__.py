@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from volano.core.store import Store
 
 # Read when torch loads OpenMP. By default its idle threads spin for milliseconds on a core that
-# another process needs: two trainings at once are then eight times as slow. With this they take a
-# tenth longer than with the fewest spins, and one alone a seventh less (docs/log.md). A value that
+# another process needs: two trainings at once are then eight times as slow. With this they take
+# an eighth longer than with 1,000 spins, and one alone a seventh less (docs/log.md). A value that
 # the user has set stays.
 IDLE_SPINS = "3000"
 os.environ.setdefault("GOMP_SPINCOUNT", IDLE_SPINS)

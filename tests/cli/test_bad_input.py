@@ -284,3 +284,7 @@ def test_a_plan_of_one_phase_is_of_that_phase(capsys):
     assert (code, "Did you mean 'curate'?" in said) == (2, True)
     assert run_command(["run", "tiny/python-docs", "--only", "curate", "--plan", "--json"]) == 0
     assert {each["phase"] for each in json.loads(capsys.readouterr().out)} == {"curate"}
+    # What `--only` makes is of the first version where that has the phase.
+    assert run_command(["run", "tiny/python-docs", "--only", "align", "--plan", "--json"]) == 0
+    told = [each["stage"] for each in json.loads(capsys.readouterr().out)]
+    assert told == ["preferences", "aligned"]

@@ -11,7 +11,7 @@ from volano.evaluate.gate import verdict_of
 from volano.study.recipe import Recipe
 from volano.study.run import check_phase, order_of
 from volano.study.wheel import Stage
-from volano.study.whole import whole_stages
+from volano.study.whole import stages_with, whole_stages
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ def plan(
 ) -> list[Intention]:
     """The intentions of a whole run, or of the stages given; nothing is made.
 
-    `only` names the phase that is told of. A version that the gate has refused already is not
-    going to be released.
+    `only` names the phase that is told of, as `run_only` would make it. A version that the gate has
+    refused already is not going to be released.
     """
-    stages = whole_stages(recipe, store) if stages is None else stages
+    if stages is None:
+        stages = stages_with(only, recipe, store) if only else whole_stages(recipe, store)
     if only is not None:
         check_phase(only, stages)
     present = dict(given or {})

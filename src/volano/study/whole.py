@@ -56,9 +56,14 @@ def run_only(
     report: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """One phase: its stages of the first version, or, where that has none, those of the turn."""
-    first = stages_of(recipe)
-    stages = first if phase in {each.phase for each in first} else whole_stages(recipe, store)
+    stages = stages_with(phase, recipe, store)
     return run(recipe, store, only=phase, stages=stages, silent=silent, report=report)
+
+
+def stages_with(phase: str, recipe: Recipe, store: Store) -> list[Stage]:
+    """The stages of the first version, or where it has none of this phase, those of both."""
+    first = stages_of(recipe)
+    return first if phase in {each.phase for each in first} else whole_stages(recipe, store)
 
 
 def whole_stages(recipe: Recipe, store: Store) -> list[Stage]:
