@@ -1,6 +1,7 @@
 import dataclasses
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -319,6 +320,28 @@ def test_a_failed_step_publishes_nothing_and_stays_unfinished(store):
     assert (unfinished / "artifact" / "half").is_file()
     store.delete(unfinished)
     assert list((store.folder / "building").iterdir()) == []
+
+
+def test_the_bill_adds_up_all_sittings_and_names_those_that_were_killed(store):
+    def stopped(section, inputs, context):
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    def killed(section, inputs, context):
+        shutil.copytree(context.folder.parent, store.folder / "killed")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(store, dataclasses.replace(NUMBERS, run=stopped))
+    with pytest.raises(KeyboardInterrupt):
+        make(store, dataclasses.replace(NUMBERS, run=killed))
+    (building,) = store.unfinished()
+    shutil.rmtree(building)  # as the kill left it, before its figures were written
+    (store.folder / "killed").rename(building)
+    bill = make(store).artifact.bill()
+    assert (bill["sittings"], bill["sittings_killed"]) == (3, 1)
+    assert 0.05 <= bill["seconds"] < 5
+    assert "sittings" not in make(store, section=Numbers(rows=9)).artifact.bill()
 
 
 def test_a_step_that_writes_nothing_is_refused(store):

@@ -1,5 +1,6 @@
 import json
 from itertools import product
+from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -113,6 +114,32 @@ def test_items_hold_every_answer_and_two_runs_give_the_same_bytes(artifacts, tmp
     right = [i["correct"] for i in items if (i["task"], i["stage"]) == ("choice_pmi", "sft")]
     measured = Report.load(first / "report.json").find("choice_pmi", "sft")
     assert measured.value == sum(right) / len(right)
+
+
+def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(artifacts, tmp_path, monkeypatch):
+    import volano.evaluate.run as run
+
+    asked = []
+
+    def stopping(stage, prompts):
+        asked.append(stage.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return measured(stage, prompts)
+
+    measured = run.measure_safety
+    evaluate(artifacts, tmp_path / "whole", *ALL)
+    monkeypatch.setattr(run, "measure_safety", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(artifacts, tmp_path / "stopped", *ALL)
+    again = Mock(side_effect=AssertionError("what was measured is measured again"))
+    for name in ("measure_bits", "measure_choice", "measure_answers", "sampled_answers"):
+        monkeypatch.setattr(run, name, again)
+    evaluate(artifacts, tmp_path / "stopped", *ALL)
+    assert asked == ["base", "sft", "sft", "aligned"]
+    for name in ("report.json", "items.parquet"):
+        of_both = [(tmp_path / folder / name).read_bytes() for folder in ("whole", "stopped")]
+        assert of_both[0] == of_both[1]
 
 
 def test_golden_items_and_figures(artifacts, tmp_path):

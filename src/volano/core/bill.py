@@ -9,28 +9,53 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from volano.core.files import read_json, write_json
+
 CLEAR_PEAK = "5"  # resets the kernel's VmHWM. Source: man 5 proc, /proc/[pid]/clear_refs
 
 
 class Meter:
-    """Measures from its creation on. Peak memory is per step where the kernel can reset it."""
+    """Measures from its creation on. Peak memory is per step where the kernel can reset it.
 
-    def __init__(self) -> None:
+    What was made in several sittings costs all of them: each leaves its figures at `path` when it
+    is stopped. A sitting that was killed leaves none, and the bill counts it as such.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.earlier: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+        write_json(path, [*self.earlier, {}])
         self.start = time.monotonic()
         self.processor = _processor_seconds()
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
 
+    def stop(self) -> None:
+        """Leave this sitting's figures for the next one."""
+        write_json(self.path, [*self.earlier, self._sitting()])
+
     def read(self) -> dict[str, Any]:
         """The bill so far."""
-        return {
-            "seconds": round(time.monotonic() - self.start, 3),
-            "processor_seconds": round(_processor_seconds() - self.processor, 3),
-            "peak_memory_bytes": peak_memory_bytes(),
+        sittings = [*self.earlier, self._sitting()]
+        measured = [each for each in sittings if each]
+        bill = {
+            "seconds": round(sum(each["seconds"] for each in measured), 3),
+            "processor_seconds": round(sum(each["processor_seconds"] for each in measured), 3),
+            "peak_memory_bytes": max(each["peak_memory_bytes"] for each in measured),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),
+        }
+        if len(sittings) > 1:
+            bill |= {"sittings": len(sittings), "sittings_killed": len(sittings) - len(measured)}
+        return bill
+
+    def _sitting(self) -> dict[str, Any]:
+        return {
+            "seconds": time.monotonic() - self.start,
+            "processor_seconds": _processor_seconds() - self.processor,
+            "peak_memory_bytes": peak_memory_bytes(),
         }
 
 

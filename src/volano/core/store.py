@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,7 @@ from volano.core.artifact import (
     describe_files,
 )
 from volano.core.bill import Meter
-from volano.core.errors import DataError, StoreError, did_you_mean
+from volano.core.errors import DataError, StoreError, VolanoError, did_you_mean
 from volano.core.files import (
     explained,
     json_digest,
@@ -48,6 +48,7 @@ from volano.core.step import Context, Inputs, Listing, Step
 
 STORE_FORMAT = 1
 MARK = "volano-store.json"
+SITTINGS = "sittings.json"  # what the stopped sittings of an artifact in the making cost
 S = TypeVar("S", bound=Section)
 
 
@@ -263,10 +264,15 @@ class Store:
         folder, scratch = building / "artifact", building / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
-        meter = Meter()
+        meter = Meter(building / SITTINGS)
         context = Context(folder, scratch, order.seed, workers, order.listing, silent=silent)
         remove_unfinished(folder)  # of a killed run; below, of killed workers
-        order.step.run(order.section, order.inputs, context)
+        try:
+            order.step.run(order.section, order.inputs, context)
+        except BaseException:
+            with suppress(OSError, VolanoError):  # a full disk is told of by what failed on it
+                meter.stop()
+            raise
         remove_unfinished(folder)
         files = describe_files(folder)
         if not files:

@@ -60,7 +60,7 @@ def measure_choice(
     for task, right in (("choice_pmi", scores.pmi), ("choice_normalised", scores.normalised)):
         found.measurements.append(measured(task, name, share_interval(right)))
         found.items.extend(
-            Item(task, item.function.id, name, correct=correct)
+            Item(task, item.function.id, name, correct=bool(correct))
             for item, correct in zip(items, right, strict=True)
         )
     return found

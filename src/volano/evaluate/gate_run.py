@@ -1,6 +1,7 @@
 """One gate: both versions asked on the held-out half, and compared on all that was evaluated."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from volano.core.step import Context
 from volano.evaluate.gate import Verdict, decide, half_measurements, plain
 from volano.evaluate.half import (
     CHOICE,
+    Choice,
     choices_among,
     held_out_cases,
     lexical_scores,
@@ -24,7 +26,7 @@ from volano.evaluate.half import (
 )
 from volano.evaluate.run import ITEM_SCHEMA, ITEMS_FILE, REPORT_FILE
 from volano.evaluate.section import GateSection
-from volano.evaluate.stage import Item, Stage, measured, without_error
+from volano.evaluate.stage import Found, Item, Stage, kept, measured, without_error
 from volano.model.huggingface import load_checkpoint
 from volano.stats.intervals import mean_interval
 from volano.text.tokenizer import Tokenizer
@@ -56,9 +58,8 @@ def gate(
         with context.progress("gate", 2, "versions") as bar:
             for name, folder in versions.items():
                 stage = Stage(name, load_checkpoint(folder).eval(), Tokenizer.load(folder))
-                half += measure_half(stage, cases, max_tokens=section.max_answer_tokens)
-                if choices:
-                    half += measure_choices(stage, choices)
+                measure = partial(_half, stage, cases, choices, section.max_answer_tokens)
+                half += kept(context.scratch / f"{name}.json", measure).items
                 bar.advance()
     finally:
         torch.set_num_threads(threads)
@@ -77,6 +78,11 @@ def gate(
     Report(tuple(measurements), verdict.tests, _extra(verdict, known, rows)).save(
         context.folder / REPORT_FILE
     )
+
+
+def _half(stage: Stage, cases: Sequence[Any], choices: Sequence[Choice], max_tokens: int) -> Found:
+    items = measure_half(stage, cases, max_tokens=max_tokens)
+    return Found([], items + (measure_choices(stage, choices) if choices else []))
 
 
 def _extra(verdict: Verdict, known: Sequence[Any], rows: Sequence[Any]) -> dict[str, Any]:

@@ -1,7 +1,12 @@
-"""One evaluation: all stages on the same held-out items, into one report."""
+"""One evaluation: all stages on the same held-out items, into one report.
 
-from collections.abc import Mapping, Sequence
+What a stage did in a task is kept when it is measured, so that an interrupted evaluation goes on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -28,7 +33,7 @@ from volano.evaluate.functions import (
 from volano.evaluate.held_out import askable
 from volano.evaluate.safety import held_out_prompts, measure_bag_of_words, measure_safety
 from volano.evaluate.section import EvaluateSection
-from volano.evaluate.stage import RANDOM, Found, Item, Stage
+from volano.evaluate.stage import RANDOM, Found, Item, Stage, kept
 from volano.model.decoder import Decoder, initialise
 from volano.model.huggingface import load_checkpoint
 from volano.text.functions import FunctionDocument, place_in_draw
@@ -104,6 +109,9 @@ class _Evaluation:
         self.measurements: list[Measurement] = []
         self.items: list[Item] = []
         self.extra: dict[str, int] = {}
+        done = sum(1 for _ in context.scratch.glob("*.json"))
+        if done:
+            bar.resume(done)
 
     def choice(self, functions: Sequence[FunctionDocument]) -> None:
         """Four-way choice of every stage, of the random model, of chance and word overlap."""
@@ -119,10 +127,7 @@ class _Evaluation:
             raise DataError(what, "evaluate", "Hold out more: collect.held_out_functions.")
         self._add(measure_choice_without_model(fitting))
         for stage in [_random_like(first, self.context.seed), *self.stages]:
-            self._add(measure_choice(stage, fitting))
-            if stage.name == "base":
-                self._add(measure_choice(stage, fitting, as_document=True))
-            self.bar.advance()
+            self._part(f"choice-{stage.name}", partial(_choice, stage, fitting))
 
     def bits(self, held_out: Sequence[Document]) -> None:
         """Bits per byte of every stage on held-out documents, whatever they are."""
@@ -133,8 +138,8 @@ class _Evaluation:
             remedy = "Hold out more: collect.held_out_fraction, or collect.held_out_functions."
             raise DataError(what, "evaluate", remedy)
         for stage in self.stages:
-            self._add(measure_bits(stage, texts, self.context.seed))
-            self.bar.advance()
+            measure = partial(measure_bits, stage, texts, self.context.seed)
+            self._part(f"bits-{stage.name}", measure)
 
     def answers(self, functions: Sequence[FunctionDocument]) -> None:
         """Greedy and sampled answers of every stage."""
@@ -149,29 +154,14 @@ class _Evaluation:
             remedy = "Lower evaluate.max_answer_tokens, or hold out more functions."
             raise DataError(f"{what} tokens", "evaluate", remedy)
         for stage in self.stages:
-            limit = section.max_answer_tokens
-            self._add(measure_answers(stage, asked, max_tokens=limit, seed=seed))
-            if stage.name == "base":
-                self._add(
-                    measure_answers(stage, asked, max_tokens=limit, seed=seed, as_document=True)
-                )
-            else:
-                self.items += sampled_answers(
-                    stage,
-                    asked,
-                    max_tokens=limit,
-                    temperature=section.sample_temperature,
-                    seeds=range(seed, seed + section.seeds),
-                )
-            self.bar.advance()
+            self._part(f"answers-{stage.name}", partial(_answers, stage, asked, section, seed))
 
     def safety(self, conversations: Sequence[Conversation]) -> None:
         """Refusals and answers of every stage, beside the bag of words."""
         prompts = held_out_prompts(conversations, self.section.safety_prompts)
         self._add(measure_bag_of_words(conversations, prompts))
         for stage in self.stages:
-            self._add(measure_safety(stage, prompts))
-            self.bar.advance()
+            self._part(f"safety-{stage.name}", partial(measure_safety, stage, prompts))
 
     def write(self) -> None:
         """Write the report and the items."""
@@ -184,9 +174,45 @@ class _Evaluation:
             dict(self.extra),
         ).save(folder / REPORT_FILE)
 
+    def _part(self, name: str, measure: Callable[[], Found]) -> None:
+        path = self.context.scratch / f"{name}.json"
+        new = not path.is_file()
+        self._add(kept(path, measure))
+        if new:
+            self.bar.advance()
+
     def _add(self, found: Found) -> None:
         self.measurements += found.measurements
         self.items += found.items
+
+
+def _choice(stage: Stage, items: Sequence[Any]) -> Found:
+    found = measure_choice(stage, items)
+    if stage.name == "base":
+        found = _joined(found, measure_choice(stage, items, as_document=True))
+    return found
+
+
+def _answers(
+    stage: Stage, asked: Sequence[FunctionDocument], section: EvaluateSection, seed: int
+) -> Found:
+    limit = section.max_answer_tokens
+    found = measure_answers(stage, asked, max_tokens=limit, seed=seed)
+    if stage.name == "base":
+        as_document = measure_answers(stage, asked, max_tokens=limit, seed=seed, as_document=True)
+        return _joined(found, as_document)
+    sampled = sampled_answers(
+        stage,
+        asked,
+        max_tokens=limit,
+        temperature=section.sample_temperature,
+        seeds=range(seed, seed + section.seeds),
+    )
+    return _joined(found, Found([], sampled))
+
+
+def _joined(first: Found, second: Found) -> Found:
+    return Found(first.measurements + second.measurements, first.items + second.items)
 
 
 def _random_like(stage: Stage, seed: int) -> Stage:

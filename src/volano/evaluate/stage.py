@@ -1,8 +1,10 @@
 """A model under test, and what a task finds out about it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from volano.core.files import read_json, write_json
 from volano.core.report import Measurement
 from volano.model.decoder import Decoder
 from volano.stats.intervals import Interval
@@ -37,6 +39,16 @@ class Found(NamedTuple):
 
     measurements: list[Measurement]
     items: list[Item]
+
+
+def kept(path: Path, measure: Callable[[], Found]) -> Found:
+    """What an interrupted run measured and kept at `path`, or what `measure` finds now."""
+    if path.is_file():
+        measurements, items = read_json(path)
+        return Found([Measurement(*row) for row in measurements], [Item(*row) for row in items])
+    found = measure()
+    write_json(path, [[list(vars(each).values()) for each in found.measurements], found.items])
+    return found
 
 
 def measured(

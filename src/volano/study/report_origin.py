@@ -211,11 +211,19 @@ def _stage_cost(name: str, artifact: Artifact) -> dict[str, str]:
     memory = _memory(artifact)
     return {
         "stage": name,
-        "time": duration(_seconds(artifact)) if bill else "",
+        "time": f"{duration(_seconds(artifact))}{_sittings(bill)}" if bill else "",
         "processor": duration(float(bill.get("processor_seconds", 0))) if bill else "",
         "memory": size(memory) if memory else "",
         "size": size(artifact.bytes),
     }
+
+
+def _sittings(bill: dict[str, Any]) -> str:
+    if "sittings" not in bill:
+        return ""
+    killed = bill["sittings_killed"]
+    lost = f", {killed} killed and not counted" if killed else ""
+    return f" in {bill['sittings']} sittings{lost}"
 
 
 def _seconds(artifact: Artifact) -> float:

@@ -25,6 +25,7 @@ class ResumeState(TypedDict):
     model: dict[str, Any]
     optimiser: dict[str, Any]
     metrics: dict[str, list[float | None]]  # by column, one value per step done
+    seconds: float  # that these steps took
 
 
 def save_state(scratch: Path, state: ResumeState) -> None:

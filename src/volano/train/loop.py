@@ -48,8 +48,8 @@ class TrainResult(NamedTuple):
     tokens: int  # positions of all batches, padding included
     metrics: pa.Table  # one row per step; no time of day, so that equal runs give equal bytes
     seen: dict[str, int]  # source document → its tokens that were trained on
-    seconds: float  # of this process; a resumed run counts from its resumption
-    tokens_per_second: float
+    seconds: float  # of all steps, those before a resumption too
+    tokens_per_second: float  # since the last resumption
     threads: int  # byte identity of weights holds per thread count
 
     def bill(self) -> dict[str, float]:
@@ -96,7 +96,7 @@ def train(
     dtype = compute_dtype(section.precision)
     optimiser = Optimiser(model, section, dtype)
     metrics = _Metrics()
-    first = _resume(scratch, model, optimiser, metrics)
+    first, earlier_seconds = _resume(scratch, model, optimiser, metrics)
     tokens = resumed_tokens = metrics.total("tokens")
     if first:
         bar.resume(tokens)
@@ -110,6 +110,7 @@ def train(
                 model=model.state_dict(),
                 optimiser=optimiser.state_dict(),
                 metrics=metrics.columns,
+                seconds=earlier_seconds + time.monotonic() - start,
             ),
         )
 
@@ -153,7 +154,7 @@ def train(
         tokens=tokens,
         metrics=metrics.table(),
         seen=dict(stream.documents(stream.steps)),
-        seconds=seconds,
+        seconds=earlier_seconds + seconds,
         tokens_per_second=(tokens - resumed_tokens) / seconds,
         threads=threads,
     )
@@ -186,14 +187,17 @@ class _Metrics:
         )
 
 
-def _resume(scratch: Path, model: Decoder, optimiser: Optimiser, metrics: _Metrics) -> int:
+def _resume(
+    scratch: Path, model: Decoder, optimiser: Optimiser, metrics: _Metrics
+) -> tuple[int, float]:
+    """Steps done and their seconds."""
     state = load_state(scratch)
     if state is None:
-        return 0
+        return 0, 0.0
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     metrics.columns, metrics.rows = state["metrics"], state["step"]
-    return state["step"]
+    return state["step"], state.get("seconds", 0.0)  # none in states of former versions
 
 
 def _backward(
