@@ -87,11 +87,20 @@ def test_a_title_does_not_say_of_all_what_is_true_of_most(places, said):
     assert len(finding.causes) == (1 if said.startswith("wrong") else 2)
 
 
+def test_what_is_shown_of_a_finding_failed_as_its_title_says():
+    diagnosis = found(asked(range(50, 110), {"which"}))
+    [finding] = diagnosis.findings
+    cause_of = {each.case.prompt: each.cause for each in diagnosis.looked}
+    assert {cause_of[each] for each in (finding.medoid, *finding.examples)} == {finding.cause}
+    answered = {each.case.prompt: each.case.answer for each in diagnosis.looked}
+    assert answered[finding.medoid] == finding.medoid_answer
+
+
 def test_golden_rows_of_the_diagnosis_and_of_what_it_asks_for():
     # A change here means another output for equal inputs: raise the step's version with it.
     diagnosis = found(asked(range(60), {"which"}))
     rows = rows_of(diagnosis, INDEX)
-    assert (DIAGNOSE.version, json_digest(rows)[:16]) == (6, "e907ad75ca636d31")
+    assert (DIAGNOSE.version, json_digest(rows)[:16]) == (7, "e907ad75ca636d31")
     conversations, left_out = requested(diagnosis)
     assert +left_out == {"held_out": 25}
     digest = json_digest([each.to_row() for each in conversations])[:16]

@@ -152,7 +152,7 @@ def test_what_is_gained_at_one_finding_hides_no_loss_at_another(second, passed):
     ]  # fmt: skip
     if not passed:
         assert verdict.reason.startswith("worse at questions of second (-")
-        assert verdict.reason.endswith("n = 200; the margin is 10)")
+        assert verdict.reason.endswith("n = 200; the margin is 10 points)")
         asked = ("200 records for questions of second. Names for sentences.",)
         assert said(verdict) == asked, "what was gained is not asked for again"
         assert verdict.requests[0].finding == "second"
@@ -219,4 +219,4 @@ def test_golden_figures_of_a_verdict():
         }
         for test in decide(half, rest, SECTION, seed=1).tests
     ]
-    assert (GATE.version, json_digest(figures)[:16]) == (6, "63fabc3cd56f1df4")
+    assert (GATE.version, json_digest(figures)[:16]) == (7, "63fabc3cd56f1df4")

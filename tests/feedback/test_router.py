@@ -74,6 +74,26 @@ def test_an_application_may_send_its_exchange_along(client, database):
     assert refused(client, lacking, 422)["param"] == "answer"
 
 
+def test_another_person_may_judge_an_answer_that_came_along_with_a_judgement(client, database):
+    sent = {
+        "request_id": "mine-1",
+        "thumb": "down",
+        "messages": [{"role": "user", "content": "hi"}],
+        "answer": "go away",
+        "checkpoint": "gpt-x",
+        "who": "ann",
+        "consent": "training",
+    }
+    post(client, sent)
+    post(client, {**sent, "thumb": "up", "who": "ben", "consent": "none"})
+    judged = [(event.who, event.consent) for event, _, _ in database.events()]
+    assert judged[-2:] == [("ann", "training"), ("ben", "none")]
+    asked = database.exchange("mine-1")
+    assert (asked.who, asked.consent) == ("ann", "training")
+    other = {**sent, "answer": "come in", "who": "ben"}
+    assert refused(client, other, 409)["code"] == "id_taken"
+
+
 def test_an_id_makes_it_safe_to_send_again(client, database):
     sent = {"id": "mine", "request_id": "r1", "helpful": 4}
     assert post(client, sent) == post(client, sent)

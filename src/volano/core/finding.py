@@ -86,7 +86,7 @@ class Finding:
     share: float
     low: float
     high: float
-    medoid: str  # the most central prompt
+    medoid: str  # the most central prompt of those that failed as the title says
     medoid_answer: str
     words: tuple[str, ...]  # that tell the cluster from the rest
     causes: dict[str, int]  # of its cases

@@ -22,10 +22,9 @@ WORDS_SHOWN = 6
 
 
 class Cluster(NamedTuple):
-    """Places of its prompts, the most central of them, and terms that tell it from the rest."""
+    """Places of its prompts, and terms that tell it from the rest."""
 
     members: list[int]
-    medoid: int
     words: tuple[str, ...]
 
 
@@ -60,13 +59,16 @@ def cluster_prompts(
     for label in sorted(set(labels.tolist())):
         members = np.flatnonzero(labels == label).tolist()
         if len(members) >= min_cases:
-            center = np.asarray(vectors[members].mean(axis=0)).ravel()
-            nearness = vectors[members] @ center
-            medoid = members[int(np.argmax(nearness))]
             rest = [prompts[place] for place in range(len(prompts)) if labels[place] != label]
             words = distinguishing([prompts[place] for place in members], [*rest, *others])
-            clusters.append(Cluster(members, medoid, words))
+            clusters.append(Cluster(members, words))
     return sorted(clusters, key=lambda each: (-len(each.members), each.members))
+
+
+def medoid_of(prompts: Sequence[str]) -> int:
+    """The place of the most central prompt; the first of those that are equally so."""
+    vectors = prompt_vectors(prompts)
+    return int(np.argmax(vectors @ np.asarray(vectors.mean(axis=0)).ravel()))
 
 
 def prompt_vectors(prompts: Sequence[str]) -> Any:

@@ -14,7 +14,7 @@ from volano.core.finding import CONDUCT, Cause, Finding
 from volano.diagnose.alike import documented, kinds_of, reference_of
 from volano.diagnose.cases import Case
 from volano.diagnose.causes import cause_of, main_cause
-from volano.diagnose.clusters import Cluster, cluster_prompts, distinguishing
+from volano.diagnose.clusters import Cluster, cluster_prompts, distinguishing, medoid_of
 from volano.diagnose.facts import FieldIndex, about
 from volano.diagnose.patterns import Pattern, forms_of, patterns_of
 from volano.diagnose.requests import request_for
@@ -45,7 +45,6 @@ class Group:
     """Places of cases that fail alike: clusters that ask for the same."""
 
     places: list[int]
-    medoid: int
     patterns: list[Pattern]
 
 
@@ -190,11 +189,11 @@ def _joined(
         key: object = patterns[0].relation if patterns else number
         former = groups.get(key)
         if former is None:
-            groups[key] = Group(members, places[cluster.medoid], patterns)
+            groups[key] = Group(members, patterns)
             continue
         known = {each.prompt for each in former.patterns}
         more = [each for each in patterns if each.prompt not in known]
-        groups[key] = Group(former.places + members, former.medoid, former.patterns + more)
+        groups[key] = Group(former.places + members, former.patterns + more)
     return _with_strays(list(groups.values()), places, looked, index)
 
 
@@ -222,7 +221,7 @@ def _with_strays(
             if form in forms:
                 owner[place] = forms[form]
     return [
-        Group([place for place in places if owner.get(place) == number], each.medoid, each.patterns)
+        Group([place for place in places if owner.get(place) == number], each.patterns)
         for number, each in enumerate(groups)
         if any(found == number for found in owner.values())
     ]
@@ -243,7 +242,10 @@ def _described(group: Group, looked: Sequence[Looked]) -> Finding:
     share = wilson_interval(len(group.places), len(looked))
     shown = ", ".join(f"“{word}”" for word in words[:3])
     kind = f"with {shown}" if shown else "of all kinds"
-    drawn = sorted(group.places, key=lambda place: place_in_draw(looked[place].case.id))
+    # Shown are cases that failed as the title says.
+    typical = [place for place in group.places if looked[place].cause == cause]
+    medoid = looked[typical[medoid_of([looked[place].case.prompt for place in typical])]].case
+    drawn = sorted(typical, key=lambda place: place_in_draw(looked[place].case.id))
     members = json_digest([looked[place].case.id for place in group.places])
     return Finding(
         id=f"finding-{members[:8]}",
@@ -255,8 +257,8 @@ def _described(group: Group, looked: Sequence[Looked]) -> Finding:
         share=share.value,
         low=share.low,
         high=share.high,
-        medoid=looked[group.medoid].case.prompt,
-        medoid_answer=looked[group.medoid].case.answer,
+        medoid=medoid.prompt,
+        medoid_answer=medoid.answer,
         words=words,
         causes=counts,
         examples=tuple(looked[place].case.prompt for place in drawn[:EXAMPLES]),

@@ -246,7 +246,7 @@ def _is_worse(test: Mapping[str, Any]) -> str:
     verb = "worse" if test["high"] < 0 else "it cannot be told whether worse"
     bound, margin = 100 * test["bound"], 100 * test["margin"]
     points = f"{100 * test['difference']:+.1f} points, at worst {bound:+.1f}, n = {test['n']}"
-    return f"{verb} at {test['title']} ({points}; the margin is {margin:g})"
+    return f"{verb} at {test['title']} ({points}; the margin is {margin:g} points)"
 
 
 def _is_lost(test: Mapping[str, Any], section: GateSection) -> str:
@@ -257,7 +257,7 @@ def _is_lost(test: Mapping[str, Any], section: GateSection) -> str:
         return f"{BITS} {100 * share:+.1f} %, and the margin is {100 * section.bits_margin:g} %"
     return (
         f"{test['name']} {100 * test['difference']:+.1f} points, at worst "
-        f"{100 * test['bound']:+.1f}, and the margin is {100 * test['margin']:g}"
+        f"{100 * test['bound']:+.1f}, and the margin is {100 * test['margin']:g} points"
     )
 
 

@@ -6,6 +6,7 @@ form that OpenAI's clients read: {"error": {"message", "type", "param", "code"}}
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -124,5 +125,15 @@ def _keep(database: Database, values: list[object]) -> list[str]:
             if (known.messages, known.answer) != (exchange.messages, exchange.answer):
                 what = f"request_id '{exchange.request_id}' stands for two exchanges"
                 raise TakenId(what, f"event {place}", "Give each exchange an id of its own.")
-    database.add(list(exchanges.values()), events)
+    asked = [each for each in exchanges.values() if not _is_known(database, each)]
+    database.add(asked, events)
     return [event.id for event in events]
+
+
+def _is_known(database: Database, exchange: Exchange) -> bool:
+    # Whoever judges an answer sends it along in their own name, and need not be who had asked.
+    known = database.exchange(exchange.request_id)
+    if known is None:
+        return False
+    own = {"who": known.who, "consent": known.consent, "time": known.time, "source": known.source}
+    return replace(exchange, **own) == known
