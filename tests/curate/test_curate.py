@@ -240,9 +240,10 @@ def test_finished_shards_are_not_made_again(curate, tmp_path):
     assert times() == before
 
 
-def test_nothing_left_is_an_error_that_names_the_filter(curate):
-    told = r"all 14 documents were dropped, 13 of them by 'gopher_quality'"
-    with pytest.raises(DataError, match=told):
+def test_nothing_left_is_an_error_that_names_the_filter_and_its_bound(curate):
+    told = r"all 14 documents were dropped, 13 of them by 'gopher_quality', 13 for min_words"
+    loosen = r".*Loosen curate\.quality\.gopher_quality\.min_words, or give more documents"
+    with pytest.raises(DataError, match=told + loosen):
         curate(quality={"gopher_quality": {"min_words": 5000, "exempt_kinds": []}})
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 # The order in which filters judge; a document is counted where it first fails. Decontamination
 # comes before deduplication: of two copies of which one also quotes a held-out text, the clean one
 # must not fall to the tainted one first.
+QUALITY_RULES = ("gopher_quality", "gopher_repetition")
 FILTERS = (
     "language",
-    "gopher_quality",
-    "gopher_repetition",
+    *QUALITY_RULES,
     "decontaminate",
     "held_out",
     "exact",

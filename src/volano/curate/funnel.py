@@ -3,6 +3,7 @@
 Counted from the attributes of a curated corpus, so it can be asked for at any time.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
-from volano.curate.decision import FILTERS
+from volano.curate.decision import FILTERS, QUALITY_RULES
 
 
 class FunnelRow(NamedTuple):
@@ -51,6 +52,19 @@ def funnel_of(decisions: pa.Table) -> list[FunnelRow]:
         documents, size = documents - gone.num_rows, size - gone_bytes
         rows.append(FunnelRow(name, documents, size, gone.num_rows, gone_bytes))
     return rows
+
+
+def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
+    """The bound of a quality rule that most of its dropped documents were beyond, such as
+    min_words, and how many were; "" and 0 for other filters."""
+    if rule not in QUALITY_RULES:
+        return "", 0
+    decisions = corpus.attributes("decision")
+    gone = decisions.filter(pc.equal(decisions["dropped_by"], rule)).to_pylist()
+    bounds = Counter(
+        f"{'min' if row['value'] < row['threshold'] else 'max'}_{row['evidence']}" for row in gone
+    )
+    return bounds.most_common(1)[0] if bounds else ("", 0)
 
 
 def samples(

@@ -31,7 +31,7 @@ from volano.curate.decontaminate import (
     measure_and_judge_overlap,
 )
 from volano.curate.dedup import STAYS, Duplicates, find_duplicates
-from volano.curate.funnel import funnel
+from volano.curate.funnel import funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.quality import measure_and_judge
 from volano.curate.section import CurateSection, MinHashSection, PiiSection
@@ -283,14 +283,28 @@ def _redacted(table: pa.Table, section: PiiSection) -> pa.Table:
     return table.set_column(place, table.schema.field("text"), pa.array(texts, pa.large_string()))
 
 
+# Filter → the setting that loosens it; of a rule it is the bound that most documents are beyond.
+SETTING_OF = {
+    "language": "curate.language.keep or curate.language.min_score",
+    "decontaminate": "curate.decontaminate",
+    "held_out": "collect.held_out_fraction or collect.held_out_functions",
+    "exact": "curate.dedup.exact",
+    "near": "curate.dedup.minhash",
+}
+
+
 def _finish(folder: Path, documents: Corpus) -> None:
-    rows = funnel(Corpus(folder, {"record": "document"}))
+    corpus = Corpus(folder, {"record": "document"})
+    rows = funnel(corpus)
     if not rows[-1].documents:
         worst = max(rows[1:], key=lambda row: row.documents_dropped)
+        bound, beyond = main_bound(corpus, worst.filter)
+        setting = f"curate.quality.{worst.filter}.{bound}" if bound else SETTING_OF[worst.filter]
+        why = f", {beyond:,} for {bound}" if bound else ""
         raise DataError(
             f"all {rows[0].documents:,} documents were dropped, "
-            f"{worst.documents_dropped:,} of them by '{worst.filter}'",
+            f"{worst.documents_dropped:,} of them by '{worst.filter}'{why}",
             str(documents.folder),
-            f"Loosen curate's filter '{worst.filter}', or give more documents.",
+            f"Loosen {setting}, or give more documents.",
         )
     finish_corpus(folder, "document", {"funnel": [row._asdict() for row in rows]})
