@@ -439,7 +439,7 @@ def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store)
     run(folder, "promote", f"{NAME}/released", "--alias", "staging")
     run(folder, "promote", f"{NAME}/aligned-2", "--alias", "staging", "--without-card")
     assert store.find("@staging").name == f"{NAME}/aligned-2"
-    run(folder, "rollback", "--alias", "staging")
+    run(folder, "rollback", "--alias", "@staging")
     assert store.find("@staging").name == f"{NAME}/released"
     assert "nothing to go back to" in run(folder, "rollback", "--alias", "staging", code=2).stderr
     history = [each.action for each in release_history(store, "staging")]

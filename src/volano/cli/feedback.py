@@ -178,19 +178,21 @@ def list_(
         print_json(rows)
         return
     print_table(
-        ["time, request", "checkpoint", "said", "asked", "who", "consent"],
+        ["time, request, who", "checkpoint", "said", "asked", "consent"],
         [
             (
-                f"{time_of_day(row['time'])}\n{row['request_id']}",  # side by side: too wide
+                # Side by side they are too wide.
+                "\n".join(
+                    filter(None, (time_of_day(row["time"]), row["request_id"], row.get("who")))
+                ),
                 row["exchange"]["checkpoint"],
                 f"{row['kind']}: {_excerpt(_said(row))}",
                 _excerpt(row["exchange"]["messages"][-1]["content"]),
-                row.get("who", ""),
                 TRAINING if learnable else "",
             )
             for row, learnable in zip(rows, agreed, strict=True)
         ],
-        whole=["time, request", "who"],
+        whole=["time, request, who"],
     )
     shown = f", the last {len(rows):,} shown; all: --last 0" if len(rows) < count else ""
     print_line(f"{count:,} event{'' if count == 1 else 's'}{shown}")

@@ -7,7 +7,14 @@ import typer
 from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
 PRODUCTION = "production"  # as in core.release, which would cost every --help an Arrow import
-AliasOption = Annotated[str, typer.Option("--alias", help="The release, without its @.")]
+AliasOption = Annotated[
+    str,
+    typer.Option(
+        "--alias",
+        help="The release, such as staging.",
+        callback=lambda name: name.removeprefix("@"),
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -66,9 +66,11 @@ class EvaluateSection(Section):
         default=0.8, gt=0, description="Temperature of the sampled answers."
     )
     safety_prompts: Count = Field(
-        default=1200,
+        default=3200,
         ge=2,
-        description="Held-out safety prompts at most, of each set in equal shares of both labels.",
+        description="Held-out safety prompts at most, of each set in equal shares of both labels: "
+        "all that ship. Source: of 300 of a label a gate with a margin of five points refuses 20 "
+        "of 100 versions that are as good (docs/log.md).",
     )
 
 

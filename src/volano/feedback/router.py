@@ -135,5 +135,10 @@ def _is_known(database: Database, exchange: Exchange) -> bool:
     known = database.exchange(exchange.request_id)
     if known is None:
         return False
-    own = {"who": known.who, "consent": known.consent, "time": known.time, "source": known.source}
-    return replace(exchange, **own) == known
+    return exchange == replace(
+        known,
+        who=exchange.who,
+        consent=exchange.consent,
+        time=exchange.time,
+        source=exchange.source,
+    )

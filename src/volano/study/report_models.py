@@ -16,7 +16,6 @@ from volano.study.words import (
     BESIDE,
     COLUMNS,
     MEASURES,
-    PERCENT,
     PLOTTED,
     TRAINING,
     TUNED,
@@ -163,7 +162,7 @@ def _answer(item: dict[str, Any]) -> dict[str, str]:
     elif item["score"] is None:
         judged = ""
     elif item["task"] == HALF:
-        judged = f"{100 * item['score']:.0f}{PERCENT} of the words right"
+        judged = f"scored {signed(100 * item['score'], 0)} of 100"
     else:
         judged = f"likeness {item['score']:.0f}"
     return {"text": item["answer"].strip(), "judged": judged}

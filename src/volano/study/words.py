@@ -139,8 +139,8 @@ def source_in_words(source: str) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """A difference with its sign; a minus is one."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """A difference with its sign; a minus is one, and nothing is never lost."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def count_of(number: int, what: str) -> str:
