@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,9 +60,12 @@ def main() -> None:
     if options.side is not None:
         print(_measured(SIDES[options.side], steps))
         return
-    speeds: dict[Side, list[float]] = {side: [] for side in SIDES}
+    measured = [side for side in SIDES if find_spec(side.model)]
+    for missing in sorted({side.model for side in SIDES} - {side.model for side in measured}):
+        print(f"{missing} is not installed and left out: pip install {missing}", file=sys.stderr)
+    speeds: dict[Side, list[float]] = {side: [] for side in measured}
     for _ in range(rounds):
-        for place, side in enumerate(SIDES):
+        for place, side in ((SIDES.index(side), side) for side in measured):
             speeds[side].append(_run(place, side, options.at_once, quick=options.quick))
     ours = median(speeds[SIDES[0]])
     rows = [

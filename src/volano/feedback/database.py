@@ -181,15 +181,8 @@ class Database:
 
     def consents(self, people: Sequence[str] | None = None) -> dict[str, str]:
         """What each person said last of consent, of those who ever said."""
-        table = schema.consents
-        last = select(func.max(table.c.number)).group_by(table.c.who)
-        if people is not None:
-            last = last.where(table.c.who.in_(people))
         with self._reading() as connection:
-            found = connection.execute(
-                select(table.c.who, table.c.consent).where(table.c.number.in_(last))
-            )
-            return {row.who: row.consent for row in found}
+            return _consents(connection, people)
 
     def person(self, name: str) -> str:
         """Who is called so in here: the first of `people`; the name itself where nobody is."""
@@ -252,19 +245,13 @@ class Database:
             }
             for row in chunk:
                 kept = stored[row[key]]
-                if row["consent"] == NO_CONSENT and self._took_back(connection, row["who"]):
+                if row["consent"] == NO_CONSENT and _took_back(connection, row["who"]):
                     kept["consent"] = NO_CONSENT  # an export says so; nothing is changed by it
                 if _content(kept) != _content(row):
                     what = f"{key} '{row[key]}' stands for something else"
                     raise TakenId(what, self.where, "Feedback is never changed: give a new id.")
             added += len(ids) - len(before)
         return added
-
-    def _took_back(self, connection: Connection, who: str | None) -> bool:
-        table = schema.consents
-        said = select(table.c.consent).where(table.c.who == who).order_by(table.c.number.desc())
-        last = connection.execute(said.limit(1)).scalar()
-        return last not in {None, TRAINING}
 
     def _refuse_unknown(self, connection: Connection, said: list[dict[str, Any]]) -> None:
         column = schema.exchanges.c.request_id
@@ -349,6 +336,19 @@ class Database:
                     connection.cursor().execute("pragma wal_checkpoint(truncate)")
                 finally:
                     connection.close()
+
+
+def _consents(connection: Connection, people: Sequence[str] | None) -> dict[str, str]:
+    table = schema.consents
+    last = select(func.max(table.c.number)).group_by(table.c.who)
+    if people is not None:
+        last = last.where(table.c.who.in_(people))
+    said = select(table.c.who, table.c.consent).where(table.c.number.in_(last))
+    return {row.who: row.consent for row in connection.execute(said)}
+
+
+def _took_back(connection: Connection, who: str | None) -> bool:
+    return who is not None and _consents(connection, [who]).get(who, TRAINING) != TRAINING
 
 
 def _is(who: str, name: str) -> bool:
