@@ -226,6 +226,83 @@ def test_when_the_server_is_gone_the_question_stays(browser, sqlite_database, mo
     context.close()
 
 
+def test_what_could_not_be_kept_is_not_shown_as_kept(browser, address, sqlite_database, tmp_path):
+    page = browser.new_context().new_page()
+    page.set_default_timeout(10_000)
+    problem = page.locator("#problem")
+    page.goto(f"{address}/chat")
+    consent = page.get_by_label("may be used to train")
+    consent.check()
+    page.get_by_text("Thank you. You can change").wait_for()
+    ask(page, "what is two and two")
+    answers(page).nth(0).wait_for()
+
+    page.locator("#prompt").evaluate("field => field.removeAttribute('maxlength')")
+    ask(page, "w" * 20_001)
+    problem.get_by_text("At most 20,000 characters.").wait_for()
+    assert len(page.get_by_label("Your question").input_value()) == 20_001
+
+    file = tmp_path / "feedback.sqlite"
+    file.rename(tmp_path / "away")
+    ask(page, "sure?")
+    problem.get_by_text("The database file is gone.").wait_for()
+    assert page.get_by_label("Your question").input_value() == "sure?"
+    assert page.locator(".turn").count() == 1
+    page.get_by_role("button", name="Good answer").click()
+    page.locator(".status", has_text="The database file is gone.").wait_for()
+    assert page.locator("button[aria-pressed=true]").count() == 0
+    page.get_by_text("Edit", exact=True).click()
+    page.get_by_label("The answer as it should be").fill("Four.")
+    page.get_by_role("button", name="Save the edit").click()
+    page.wait_for_timeout(300)
+    assert page.locator(".correction").count() == 0
+    assert page.get_by_label("The answer as it should be").input_value() == "Four."
+    with page.expect_response("**/chat/consent"):
+        consent.uncheck()
+    page.locator(".consent .status:empty").wait_for(state="attached")
+    assert consent.is_checked(), "as the server has it"
+
+    (tmp_path / "away").rename(file)
+    page.get_by_role("button", name="Save the edit").click()
+    page.get_by_text("The edit is saved.").wait_for()
+    consent.uncheck()
+    page.get_by_text("Switched off.").wait_for()
+    ((_, said),) = sqlite_database.exchanges()
+    assert [(event.kind, event.edit) for event in said] == [("edit", "Four.")]
+    page.context.close()
+
+
+def test_a_choice_that_could_not_be_kept_can_be_made_again(browser, address, tmp_path):
+    page = browser.new_context().new_page()
+    page.set_default_timeout(10_000)
+    page.goto(f"{address}/chat/compare")
+    ask(page, "which is it")
+    page.get_by_role("button", name="A is better").wait_for()
+    file = tmp_path / "feedback.sqlite"
+    file.rename(tmp_path / "away")
+    page.get_by_role("button", name="A is better").click()
+    page.locator("#problem", has_text="The database file is gone.").wait_for()
+    (tmp_path / "away").rename(file)
+    page.get_by_role("button", name="A is better").click()
+    page.locator(".chosen").wait_for()
+    assert page.locator("#problem").inner_text() == ""
+    page.context.close()
+
+
+def test_a_refusal_from_before_the_page_is_told_in_words(browser, address):
+    page = browser.new_context().new_page()
+    page.set_default_timeout(10_000)
+    page.goto(f"{address}/chat")
+    body = {"error": {"message": "Too many requests a minute.", "type": "rate_limit_error"}}
+    page.route("**/chat/ask", lambda route: route.fulfill(status=429, json=body))
+    ask(page, "and now?")
+    page.locator("#problem", has_text="Too many requests a minute.").wait_for()
+    assert page.locator("#problem").inner_text() == "Too many requests a minute."
+    assert page.get_by_label("Your question").input_value() == "and now?"
+    assert page.locator(".turn").count() == 0
+    page.context.close()
+
+
 @pytest.mark.parametrize("path", ["/chat", "/chat/compare"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(page, address, path):
     page.set_viewport_size({"width": 390, "height": 844})

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from volano.core.errors import VolanoError
-from volano.core.feedback import AXES, NO_CONSENT, TRAINING, Exchange
+from volano.core.feedback import AXES, HIGHEST, LOWEST, NO_CONSENT, TRAINING, Exchange
 from volano.core.records import Message
 from volano.feedback.connection import DatabaseUnavailable
 from volano.feedback.database import TakenId
@@ -76,7 +76,10 @@ def add_chat_routes(router: APIRouter, pages: Pages) -> None:
     @refusing
     async def rate(request: Request, request_id: str) -> Response:
         form = await read_form(request)
-        stars = {axis: int(form[axis]) for axis in AXES if STARS.fullmatch(form.get(axis, ""))}
+        given = {axis: form[axis] for axis in AXES if form.get(axis)}
+        if not all(STARS.fullmatch(each) for each in given.values()):
+            return told(f"Stars are {LOWEST} to {HIGHEST}.", 422)
+        stars = {axis: int(each) for axis, each in given.items()}
         if not stars:
             return told("Choose some stars first.", 422)
         said = ", ".join(f"{axis} {number}" for axis, number in stars.items())

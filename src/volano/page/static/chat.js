@@ -88,7 +88,26 @@
     if (event.target.classList.contains("chosen")) event.target.focus();
   });
 
+  // A refusal is told in the line that the form has for it, or at the foot; the form stays.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const found = event.detail;
+    if (!found.isError) return;
+    const json = (found.xhr.getResponseHeader("Content-Type") || "").includes("json");
+    if (json) {
+      found.shouldSwap = false; // from before the page: the limits, or a failure
+      problem.textContent = JSON.parse(found.xhr.responseText).error.message;
+    } else if (!found.target.classList.contains("status")) {
+      found.target = problem;
+      found.swapOverride = "innerHTML";
+    }
+  });
+
   document.addEventListener("htmx:afterRequest", (event) => {
+    const consent = event.detail.elt.closest(".consent");
+    if (!event.detail.successful && consent) {
+      event.detail.elt.reset(); // the box shows what the server knows
+      consent.querySelector(".status").textContent = "";
+    }
     if (!event.detail.successful && !event.detail.xhr.status) {
       problem.textContent = "The server does not answer. What you wrote is still here.";
     } else if (event.detail.successful) {
