@@ -25,7 +25,6 @@ def judged(*ratings):
         ({"kind": "thumb", "thumb": "up"}, 1.0, False),
         ({"kind": "choice", "choice": "this"}, 1.0, False),
         ({"kind": "choice", "choice": "other"}, 0.0, True),
-        ({"kind": "choice", "choice": "tie"}, 1.0, False),
         ({"kind": "edit", "edit": "Something else entirely, in other words."}, None, True),
         ({"kind": "edit", "edit": "Opens a filed."}, 1.0, False),  # a letter put right
     ],
@@ -35,6 +34,17 @@ def test_an_answer_has_failed_where_somebody_says_so(values, score, failed):
     assert case.failed is failed
     if score is not None:
         assert case.score == score
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "choice", "choice": "tie"},
+        {"kind": "flag", "metadata": {"comment": "This answer is dangerously wrong."}},
+    ],
+)
+def test_what_is_no_verdict_makes_no_case_that_others_are_measured_by(values):
+    assert judged_cases([rating(1, "What?", "Opens a file.", **values)], SETTINGS) == []
 
 
 def test_all_that_is_said_of_a_request_is_one_case_with_all_its_events():

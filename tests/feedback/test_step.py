@@ -63,6 +63,27 @@ def test_an_event_becomes_a_rating_with_its_exchange(store, database, url):
     }
 
 
+def test_what_a_person_says_last_of_an_answer_stands(store, database, url):
+    def at(minute, name, kind="rating", who="ann", **values):
+        time = f"2026-01-01T00:{minute:02}:00+00:00"
+        return event(name, "r1", kind, **{"helpful": None, **values}, who=who, time=time, **YES)
+
+    said = [
+        at(1, "z", "edit", edit="Fore."),
+        at(2, "a", "edit", edit="Four."),
+        at(3, "t2", "thumb", thumb="down"),
+        at(4, "t1", "thumb", thumb="up"),
+        at(5, "s2", helpful=1, honest=2),
+        at(6, "s1", helpful=5),
+        at(7, "other", "thumb", thumb="down", who="ben"),
+        at(8, "why", "flag", comment="hm", who="ann"),
+    ]
+    database.add([exchange(**YES)], said)
+    found = {each.id: each for each in ratings(make(store, url))}
+    assert found.keys() == {"a", "t1", "s2", "s1", "other", "why"}
+    assert (found["s2"].helpful, found["s2"].honest, found["s1"].helpful) == (None, 2, 5)
+
+
 def test_a_comparison_tells_both_answers_and_which_was_shown_first(store, sqlite_database):
     other = exchange("r2", answer="five", checkpoint="checkpoint/b-2")
     choice = {"choice": "this", "other_request_id": "r2", "shown_first": "r2"}
@@ -141,11 +162,11 @@ def test_new_feedback_makes_a_new_artifact_and_what_may_not_be_used_does_not(
     first = make(store, url)
     sqlite_database.add_event(event("e2"))  # without consent
     assert make(store, url).reused
-    sqlite_database.add_event(event("e0", **YES))
+    sqlite_database.add_event(event("e0", who="ann", **YES))
     second = make(store, url)
     assert not second.reused
     assert [each.id for each in ratings(second)] == ["e0", "e1"]
-    sqlite_database.add_event(event("e3", **YES))
+    sqlite_database.add_event(event("e3", who="ben", **YES))
     sqlite_database.erase_request("r1")
     assert ratings(make(store, url)) == []
     assert len(ratings(first)) == 1
@@ -157,7 +178,7 @@ def test_equal_feedback_gives_equal_bytes_in_any_database_and_any_order(tmp_path
         database = Database.open(str(tmp_path / f"{place}.sqlite"))
         database.record([exchange()])
         for each in order:
-            database.add_event(event(f"e{each}", **YES))
+            database.add_event(event(f"e{each}", who=f"person {each}", **YES))
         made.append(make(Store(tmp_path / f"runs{place}"), database.where).artifact)
         database.close()
     assert made[0].digest == made[1].digest
@@ -167,7 +188,10 @@ def test_equal_feedback_gives_equal_bytes_in_any_database_and_any_order(tmp_path
 def test_sources_and_times_choose_events(store, sqlite_database):
     url = sqlite_database.where
     late = "2026-06-01T00:00:00.000+00:00"
-    said = [event("e1", **YES), event("e2", source="log.jsonl", time=late, **YES)]
+    said = [
+        event("e1", **YES),
+        event("e2", source="log.jsonl", time=late, who="ann", **YES),
+    ]
     sqlite_database.add([exchange()], said)
 
     def ids(**settings):

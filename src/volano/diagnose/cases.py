@@ -49,17 +49,18 @@ class Case:
 
 def judged_cases(ratings: Iterable[Rating], settings: DiagnoseSection) -> list[Case]:
     """One case per request that people judged, in the order of request ids. Of two answers of one
-    model that were compared, both are judged."""
+    model that were compared, both are judged. A remark or a tie is no verdict and makes no case."""
     by_request: dict[str, list[Rating]] = defaultdict(list)
     for rating in ratings:
         by_request[rating.request_id].append(rating)
         other = from_the_other_side(rating)
         if other is not None and other.checkpoint == rating.checkpoint:
             by_request[other.request_id].append(other)
-    return [_judged(by_request[name], settings) for name in sorted(by_request)]
+    found = (_judged(by_request[name], settings) for name in sorted(by_request))
+    return [each for each in found if each is not None]
 
 
-def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
+def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case | None:
     first = events[0]
     *asked, answer = first.messages
     metadata = json.loads(first.metadata)
@@ -74,7 +75,7 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
         if event.thumb is not None:
             scores.append(1.0 if event.thumb == "up" else 0.0)
         if event.edit:
-            wanted = event.edit  # the last one counts
+            wanted = event.edit  # of several people's the last by id; a person has but one
             kept = SequenceMatcher(None, answer.content, event.edit, autojunk=False).ratio()
             scores.append(1.0 if kept >= LITTLE_CHANGED else kept / 2)
         if event.choice == "other":
@@ -82,7 +83,9 @@ def _judged(events: Sequence[Rating], settings: DiagnoseSection) -> Case:
             scores.append(0.0)
         elif event.choice == "this":
             scores.append(1.0)
-    score = min(scores, default=1.0)  # one complaint is one failure
+    if not scores:
+        return None
+    score = min(scores)  # one person's complaint is a failure, whatever the others say
     return Case(
         id=f"request:{first.request_id}",
         prompt=asked[-1].content,

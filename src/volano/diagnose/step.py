@@ -141,7 +141,7 @@ def rows_of(found: Diagnosis, index: FieldIndex) -> list[dict[str, Any]]:
 
 
 DIAGNOSE = Step(
-    name="diagnose", kind="report", version=7, section=DiagnoseSection, run=run_diagnose
+    name="diagnose", kind="report", version=8, section=DiagnoseSection, run=run_diagnose
 )
 REQUESTED = Step(
     name="requested", kind="corpus", version=4, section=RequestedSection, run=run_requested

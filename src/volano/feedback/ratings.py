@@ -6,16 +6,19 @@ since, on either side, is left out whole; and no rater can say yes for who wrote
 """
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from volano.core.feedback import FEEDBACK, TRAINING, Event, Exchange
+from volano.core.feedback import AXES, FEEDBACK, TRAINING, Event, Exchange
 from volano.core.records import Message, Rating
 from volano.feedback.database import Database
 from volano.feedback.redaction import Redaction, pseudonym
 from volano.feedback.selection import Selection
 
 LICENCE = "user feedback"
+SAID = (*AXES, "thumb", "edit")  # what of an answer may be said again; a comparison is made once
 
 
 class Judged(NamedTuple):
@@ -27,16 +30,34 @@ class Judged(NamedTuple):
 
 
 def consenting(database: Database, selection: Selection) -> tuple[list[Judged], int]:
-    """The events that may become training data, by id, and how many of the selected may not."""
-    said = database.consents()
+    """The events that may become training data and still stand, by id, and how many of the selected
+    may not."""
+    people = database.consents()
     judged, without_consent = [], 0
-    for event, exchange, other in database.events(selection):
-        each = Judged(event, exchange, other)
-        if may_train(each, said):
+    for found in database.events(selection):
+        each = Judged(*found)
+        if may_train(each, people):
             judged.append(each)
         else:
             without_consent += 1
-    return sorted(judged, key=lambda each: each.event.id), without_consent
+    return sorted(standing(judged), key=lambda each: each.event.id), without_consent
+
+
+def standing(judged: Sequence[Judged]) -> list[Judged]:
+    """Of events in the order of time, what still stands: whoever gives stars, a thumb or an edit
+    again has taken back what they gave before. Without a name all of one answer is one person's."""
+    said: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    found = []
+    for each in reversed(judged):
+        event = each.event
+        given = {name for name in SAID if getattr(event, name) is not None}
+        taken_back = given & said[event.request_id, event.who]
+        said[event.request_id, event.who] |= given
+        if given and given == taken_back:
+            continue
+        nothing: dict[str, Any] = dict.fromkeys(taken_back)
+        found.append(each._replace(event=replace(event, **nothing)))
+    return found[::-1]
 
 
 def may_train(judged: Judged, said: Mapping[str, str]) -> bool:

@@ -86,7 +86,7 @@ def served_as(checkpoint: Artifact) -> str:
 FEEDBACK = Step(
     name="feedback",
     kind="corpus",
-    version=3,
+    version=4,
     section=FeedbackSection,
     run=run_feedback,
     scan=scan_feedback,

@@ -13,12 +13,14 @@ e-mail. Technical prose is full of things that look alike, so these are left alo
 - telephone numbers without a country code that are not written the North American way, and runs
   of digits without any separator: in documentation those are numbers.
 
+What people write in a conversation is looked at less narrowly (see said).
+
 Names and postal addresses are not looked for: no rule finds them without a model.
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -28,8 +30,10 @@ import pyarrow as pa
 from volano.core.errors import DataError, did_you_mean
 from volano.text.kernels import candidates
 from volano.text.kernels.buffers import Texts
+from volano.text.said import plainly, said_addresses, said_numbers
 
 Action = Literal["replace", "redact", "off"]
+Finder = Callable[[str], Iterator[tuple[int, int]]]
 REDACTED = "[REDACTED]"
 
 # In the order of precedence: where two spans overlap, the kind named first keeps it.
@@ -57,12 +61,25 @@ def find_spans(
 ) -> list[Span]:
     """The personal data of the given kinds, in the order of the text, without overlaps.
 
-    In a conversation whatever looks like an e-mail address is one, in any script and under any
-    top-level domain: there, a decorator or a matrix product that is lost costs little.
+    In a conversation whatever looks like an e-mail address or a telephone number is one, however it
+    is written (see said): there, a decorator or a large number that is lost costs little.
     """
     chosen = check_kinds(kinds)
+    if conversation:
+        return _spans_in_conversation(text, chosen)
     (found,) = candidates.pii_candidates(pa.array([text], pa.large_string()))
-    return _spans(text, chosen, int(found), conversation)
+    return _spans(text, chosen, int(found), _FINDERS)
+
+
+def _spans_in_conversation(text: str, kinds: list[str]) -> list[Span]:
+    plain = plainly(text)
+    (found,) = candidates.pii_candidates(pa.array([plain.text], pa.large_string()))
+    either = KINDS["email"] | KINDS["phone"]  # what the scan proposes is written the usual way
+    finders = _FINDERS | {"email": said_addresses, "phone": said_numbers}
+    return [
+        Span(plain.begins[begin], plain.ends[end - 1], kind)
+        for begin, end, kind in _spans(plain.text, kinds, int(found) | either, finders)
+    ]
 
 
 def find_spans_in(texts: Texts, kinds: Iterable[str] = tuple(KINDS)) -> dict[int, list[Span]]:
@@ -72,7 +89,7 @@ def find_spans_in(texts: Texts, kinds: Iterable[str] = tuple(KINDS)) -> dict[int
     wanted = sum(KINDS[kind] for kind in chosen)
     found = {}
     for row in np.flatnonzero(flags & wanted):
-        spans = _spans(texts[int(row)].as_py(), chosen, int(flags[row]))
+        spans = _spans(texts[int(row)].as_py(), chosen, int(flags[row]), _FINDERS)
         if spans:
             found[int(row)] = spans
     return found
@@ -100,12 +117,11 @@ def check_kinds(kinds: Iterable[str]) -> list[str]:
     return [kind for kind in KINDS if kind in kinds]
 
 
-def _spans(text: str, kinds: list[str], flags: int, conversation: bool = False) -> list[Span]:
+def _spans(text: str, kinds: list[str], flags: int, finders: Mapping[str, Finder]) -> list[Span]:
     taken: list[Span] = []
     for kind in kinds:
-        any_address = conversation and kind == "email" and "@" in text
-        if flags & KINDS[kind] or any_address:
-            for begin, end in (_any_address if any_address else _FINDERS[kind])(text):
+        if flags & KINDS[kind]:
+            for begin, end in finders[kind](text):
                 if all(end <= other.begin or begin >= other.end for other in taken):
                     taken.append(Span(begin, end, kind))
     return sorted(taken)
@@ -142,15 +158,6 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
         if len(ending) != 2 and ending not in _GENERIC_DOMAINS:
             continue
         if not _RESERVED.search(domain) and not match[0].lower().startswith(_SERVICE_USERS):
-            yield match.span()
-
-
-_ANY_ADDRESS = re.compile(r"[\w.%+'-]{1,64}@((?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})")
-
-
-def _any_address(text: str) -> Iterator[tuple[int, int]]:
-    for match in _ANY_ADDRESS.finditer(text):
-        if not _RESERVED.search(match[1]) and not match[0].lower().startswith(_SERVICE_USERS):
             yield match.span()
 
 
@@ -247,7 +254,7 @@ def _is_global(address: str) -> bool:
         return False
 
 
-_FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
+_FINDERS: dict[str, Finder] = {
     "private_key": partial(_matches, _PRIVATE_KEY),
     "api_key": partial(_matches, _API_KEY),
     "email": _emails,
