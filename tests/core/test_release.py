@@ -51,6 +51,24 @@ def test_rollback_restores_the_former_again_and_again_and_keeps_the_history(stor
     assert len(release_history(store, "production")) == 7
 
 
+def test_a_rollback_passes_over_what_was_deleted_since(store):
+    one, two, three = (checkpoint(store, seed) for seed in (1, 2, 3))
+    for each in (one, two, three):
+        promote(store, "production", each, reason="test")
+    shutil.rmtree(two.folder)
+    assert rollback(store, "production").checkpoint == store.path_of(one)
+    assert released(store, "production").digest == one.digest
+    actions = [each.action for each in release_history(store, "production")]
+    assert actions == ["promote"] * 3 + ["rollback"] * 2
+    with pytest.raises(StoreError, match="nothing to go back to"):
+        rollback(store, "production")
+    promote(store, "production", three, reason="again")
+    shutil.rmtree(one.folder)
+    with pytest.raises(StoreError, match="all that it could go back to was deleted"):
+        rollback(store, "production")
+    assert released(store, "production").digest == three.digest, "and nothing has changed"
+
+
 def test_a_release_of_a_deleted_checkpoint_says_so_and_what_to_do(store):
     one, two = checkpoint(store, 1), checkpoint(store, 2)
     promote(store, "production", one, reason="test")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 STANDS, GOES_BACK = "@{} stands for it", "@{} can go back to it"
+PASSED_OVER = "passed over: it was deleted"
 PRODUCTION = "production"
 # forget: from then on no rollback goes behind what stood at that time.
 Action = Literal["promote", "rollback", "forget"]
@@ -61,19 +62,25 @@ def promote(
 
 
 def rollback(store: "Store", alias: str) -> Promotion:
-    """Let the alias stand for what it stood for before. Raises StoreError where that is nothing."""
+    """Let the alias stand for what it stood for before; what was deleted since is passed over.
+
+    Raises StoreError where that is nothing.
+    """
     if not release_history(store, alias):  # and no folder is made to say so
         raise StoreError("never promoted", f"@{alias}", "See `volano show`.")
     with _editing(store, alias) as history:
         standing = _standing(history)
         if len(standing) < 2:
             raise StoreError("nothing to go back to", f"@{alias}", f"See `volano show @{alias}`.")
-        former = standing[-2]
         reason = f"back from {standing[-1].checkpoint}"
-        history.append(
-            _line("rollback", store, _artifact(store, alias, former), reason, former.gates)
-        )
-        return history[-1]
+        for former in standing[-2::-1]:
+            if _is_there(store, former):
+                artifact = _artifact(store, alias, former)
+                history.append(_line("rollback", store, artifact, reason, former.gates))
+                return history[-1]
+            history.append(replace(former, action="rollback", time=_now(), reason=PASSED_OVER))
+        what = "all that it could go back to was deleted"
+        raise StoreError(what, f"@{alias}", "Promote another: volano promote.")
 
 
 def forget(store: "Store", alias: str) -> None:
@@ -81,9 +88,8 @@ def forget(store: "Store", alias: str) -> None:
     if len(_standing(release_history(store, alias))) < 2:
         return
     with _editing(store, alias) as history:
-        time = datetime.now(UTC).isoformat(timespec="seconds")
         reason = "what stood before was let go"
-        history.append(replace(_standing(history)[-1], action="forget", time=time, reason=reason))
+        history.append(replace(_standing(history)[-1], action="forget", time=_now(), reason=reason))
 
 
 def released(store: "Store", alias: str) -> Artifact:
@@ -155,14 +161,21 @@ def _standing(history: list[Promotion]) -> list[Promotion]:
 
 
 def _artifact(store: "Store", alias: str, promotion: Promotion) -> Artifact:
-    folder = store.folder / promotion.checkpoint
-    if not (folder / COMMIT).is_file():
+    if not _is_there(store, promotion):
         raise StoreError(
             f"stands for a checkpoint that was deleted ({promotion.checkpoint})",
             f"@{alias}",
             "Promote another, or go back: volano rollback.",
         )
-    return Artifact.open(folder)
+    return Artifact.open(store.folder / promotion.checkpoint)
+
+
+def _is_there(store: "Store", promotion: Promotion) -> bool:
+    return (store.folder / promotion.checkpoint / COMMIT).is_file()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _line(
@@ -172,9 +185,8 @@ def _line(
     reason: str,
     gates: str | None,
 ) -> Promotion:
-    time = datetime.now(UTC).isoformat(timespec="seconds")
     path = store.path_of(checkpoint)
-    return Promotion(action, path, checkpoint.name, checkpoint.digest, time, reason, gates)
+    return Promotion(action, path, checkpoint.name, checkpoint.digest, _now(), reason, gates)
 
 
 @contextmanager
