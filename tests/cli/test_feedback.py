@@ -180,6 +180,22 @@ def test_a_list_says_training_only_of_what_may_be_learnt(capsys, tmp_path):
     assert run(capsys, "list").count("training") == 1
 
 
+def test_a_list_says_which_application_said_so_and_which_had_asked(capsys, tmp_path):
+    asked = {"checkpoint": "c", "messages": [{"role": "user", "content": "q"}], "answer": "a"}
+    said = {"kind": "rating", "helpful": 1, "who": "ann"}
+    lines = [
+        {**asked, "request_id": "r1", "source": "scripted", "events": [{**said, "id": "e1"}]},
+        {**asked, "request_id": "r2", "source": "scripted"},
+    ]
+    lines[1]["events"] = [{**said, "id": "e2", "source": "shop\x1b[31m"}]
+    (tmp_path / "said.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    run(capsys, "import", "said.jsonl")
+    table = run(capsys, "list")
+    assert ", scripted " in table
+    assert ", shop [31m (asked: scripted) " in table
+    assert "\x1b" not in table
+
+
 def test_help_imports_no_database():
     program = (
         "import sys; from volano.cli.main import run_command; run_command(['feedback', '--help']);"

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,9 +13,22 @@ from sqlalchemy.exc import DBAPIError
 from volano.core.errors import DataError, MissingExtra, StoreError
 from volano.core.records import Message
 from volano.feedback import connection
+from volano.feedback import database as database_module
 from volano.feedback.connection import DatabaseUnavailable
-from volano.feedback.database import Added, Database, ErasedId, TakenId, UnknownRequest
+from volano.feedback.database import (
+    Added,
+    Database,
+    ErasedId,
+    OtherQuestion,
+    TakenId,
+    UnknownRequest,
+)
 from volano.feedback.selection import Selection
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "feedback.sqlite"
 
 
 def test_what_is_kept_comes_back_equal_after_reopening(url):
@@ -60,6 +74,18 @@ def test_an_event_on_an_unknown_request_is_refused_and_nothing_of_its_call_is_ke
     with pytest.raises(UnknownRequest, match="no request 'r9'"):
         database.add([exchange()], [event(kind="choice", choice="tie", other_request_id="r9")])
     assert list(database.exchanges()) == []
+
+
+def test_a_comparison_of_answers_to_two_questions_is_refused_and_nothing_is_kept(database):
+    asked = [exchange(), exchange("r2", answer="five"), exchange("r3", prompt="France?")]
+    good = event("e1", kind="choice", choice="tie", other_request_id="r2")
+    with pytest.raises(OtherQuestion, match="'r1' and 'r3' do not answer the same messages"):
+        database.add(asked, [good, replace(good, id="e2", other_request_id="r3")])
+    assert list(database.exchanges()) == []
+    follow_up = following(asked[0], "r4", prompt="2 + 2?")  # the same last words, after others
+    with pytest.raises(OtherQuestion):
+        database.add([*asked, follow_up], [replace(good, other_request_id="r4")])
+    assert database.add(asked, [good]) == Added(3, 1)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +161,7 @@ def test_thousands_of_rows_are_added_and_read_in_order(database):
 
 
 def test_erasing_a_person_takes_all_that_is_theirs_and_leaves_no_name(database):
-    mine = exchange("r1", who="ann", prompt="I am Ann")
+    mine = exchange("r1", who="ann", answer="4, dear Ann")
     other = exchange("r2", who="ben")
     said = [
         event("e1", "r1", who="ben"),  # on an exchange of hers
@@ -220,6 +246,27 @@ def test_more_follow_ups_than_a_statement_takes_values_are_erased(database):
     assert list(database.exchanges()) == []
 
 
+def test_what_is_erased_while_events_are_read_is_left_out_or_whole(url, monkeypatch):
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database_module, "CHUNK_ROWS", 1)
+    database, other = Database.open(url), Database.open(url)
+    asked = [exchange(f"r{n}") for n in range(5)]
+    said = [event(f"e{n}", f"r{n}") for n in range(4)]
+    said.append(event("e4", "r3", "choice", choice="tie", other_request_id="r4"))
+    database.add(asked, said)
+    reading = database.events()
+    assert next(reading) == (said[0], asked[0], None)
+    other.erase_request("r2")
+    other.erase_request("r4")
+    rest = [(said[1], asked[1], None), (said[3], asked[3], None)]
+    # A reader of SQLite sees the database as it was; one of PostgreSQL sees rows go.
+    whole = [rest[0], (said[2], asked[2], None), rest[1], (said[4], asked[3], asked[4])]
+    assert list(reading) == (rest if "postgresql" in url else whole)
+    assert list(database.events()) == [(said[0], asked[0], None), *rest]
+    database.close()
+    other.close()
+
+
 def test_an_exchange_erased_while_an_event_on_it_arrives_takes_the_event_along(
     postgresql_url, monkeypatch
 ):
@@ -246,23 +293,48 @@ def test_an_erased_text_is_in_no_byte_of_the_sqlite_files(sqlite_database, tmp_p
     secret = "zebra-crossing " * 3000  # longer than a page
     sqlite_database.add([exchange(who="w", answer=secret)], [event(who="w", edit=secret)])
     sqlite_database.record([exchange("r2", answer="penguin")])
-
-    def holding(word):
-        files = tmp_path.glob("feedback.sqlite*")
-        return [path.name for path in files if word.encode() in path.read_bytes()]
-
-    assert holding("zebra-crossing") != []
+    assert holding(tmp_path, "zebra-crossing") != []
     sqlite_database.erase_person("w")
-    assert holding("zebra-crossing") == []
-    assert holding("penguin") != []
+    assert holding(tmp_path, "zebra-crossing") == []
+    assert holding(tmp_path, "penguin") != []
+
+
+def holding(folder, word):
+    files = folder.glob("feedback.sqlite*")
+    return [path.name for path in files if word.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "next_step",
+    [
+        lambda database: database.record([exchange("r3")]),
+        lambda database: database.erase_request("r2"),
+        lambda database: database.close(),
+    ],
+    ids=["write", "erase", "close"],
+)
+def test_an_erased_text_that_a_reader_holds_fast_is_told_and_goes_with_the_next_step(
+    sqlite_database, path, tmp_path, monkeypatch, capsys, next_step
+):
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    secret = "zebra-crossing " * 3000
+    sqlite_database.add([exchange(who="w", answer=secret), exchange("r2")], [])
+    reader = sqlite3.connect(path, isolation_level=None)  # open to the end: no last one cleans up
+    reader.execute("begin")
+    reader.execute("select count(*) from exchanges").fetchone()
+    sqlite_database.erase_person("w")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"volano: {path}: what was erased still stands in this file or its -wal")
+    sqlite_database.record([exchange("r4")])  # held fast still; nobody waits, nor is told again
+    assert holding(tmp_path, "zebra-crossing") != []
+    reader.execute("commit")
+    next_step(sqlite_database)
+    assert holding(tmp_path, "zebra-crossing") == []
+    assert capsys.readouterr().err == ""
+    reader.close()
 
 
 # ---- what goes wrong
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "feedback.sqlite"
 
 
 def test_a_locked_database_says_so_keeps_nothing_and_takes_events_later(
@@ -279,6 +351,30 @@ def test_a_locked_database_says_so_keeps_nothing_and_takes_events_later(
     holder.execute("rollback")
     database.record([exchange()])
     assert database.exchange("r1") == exchange()
+    database.close()
+    holder.close()
+
+
+def test_the_waits_of_many_writers_at_a_locked_database_do_not_add_up(
+    sqlite_database, path, monkeypatch
+):
+    sqlite_database.close()
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.5)
+    database = Database.open(str(path))
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("begin immediate")
+
+    def refused_after(number):
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="locked by another program"):
+            database.record([exchange(f"r{number}")])
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(16) as pool:
+        waits = list(pool.map(refused_after, range(16)))
+    assert max(waits) < 4 * 0.5  # 2, and room for a slow machine; one after the other it is 16
+    holder.execute("rollback")
+    database.record([exchange()])
     database.close()
     holder.close()
 

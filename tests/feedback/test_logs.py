@@ -170,6 +170,23 @@ def test_a_raw_export_makes_an_equal_database(database, tmp_path):
     copy.close()
 
 
+def test_a_comparison_across_questions_is_a_bad_line_and_the_others_are_kept(database, tmp_path):
+    line = {"checkpoint": "c", "answer": "a", "request_id": "r1"}
+    lines = [
+        {**line, "request_id": each, "messages": [{"role": "user", "content": prompt}]}
+        for each, prompt in (("r1", "q"), ("r2", "q"), ("r3", "something else"))
+    ]
+    choice = {"kind": "choice", "choice": "this"}
+    lines[0]["events"] = [{**choice, "id": "good", "other_request_id": "r2"}]
+    lines[1]["events"] = [{**choice, "id": "bad", "other_request_id": "r3"}]
+    result = import_logs(database, [write(tmp_path / "log.jsonl", *lines)])
+    assert (result.exchanges, result.events) == (3, 1)
+    assert [(each.where, each.reason) for each in result.problems] == [
+        ("log.jsonl:2", "'r2' and 'r3' do not answer the same messages")
+    ]
+    assert [each.id for each, _, _ in database.events()] == ["good"]
+
+
 def test_a_redacted_export_is_known_where_it_came_from(database, tmp_path):
     asked = [exchange(f"r{n}", "write to ann@mail.com", who="bob") for n in range(3)]
     asked.append(exchange("plain"))

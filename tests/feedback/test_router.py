@@ -101,6 +101,21 @@ def test_an_id_makes_it_safe_to_send_again(client, database):
     assert len(list(database.events())) == 1
 
 
+def test_answers_to_two_questions_are_not_compared(client, database):
+    database.add([exchange("r2", "five"), exchange("r3", "Paris", prompt="France?")], [])
+    sent = {"request_id": "r1", "choice": "this", "shown_first": "r1"}
+    error = refused(client, {**sent, "other_request_id": "r3"}, 422)
+    assert (error["param"], error["code"]) == ("other_request_id", "invalid_value")
+    assert "'r1' and 'r3' do not answer the same messages" in error["message"]
+    both = [{**sent, "other_request_id": "r2"}, {**sent, "other_request_id": "r3"}]
+    refused(client, both, 422)
+    # Whatever else is said with it: a rating that names another answer compares as well.
+    refused(client, {**sent, "helpful": 4, "other_request_id": "r3"}, 422)
+    assert list(database.events()) == []
+    post(client, both[0])
+    assert [event.other_request_id for event, _, _ in database.events()] == ["r2"]
+
+
 NESTED = json.loads('{"a":' * 900 + "1" + "}" * 900)
 
 
@@ -135,6 +150,18 @@ NESTED = json.loads('{"a":' * 900 + "1" + "}" * 900)
             422,
             "other_request_id",
             "the answer's own id",
+        ),
+        (
+            {"request_id": "r1", "choice": "tie", "other_request_id": "r2", "shown_first": "r3"},
+            422,
+            "shown_first",
+            "shown_first is neither of the two answers",
+        ),
+        (
+            {"request_id": "r1", "thumb": "up", "shown_first": "left"},
+            422,
+            "shown_first",
+            "shown_first is neither of the two answers",
         ),
         (
             {

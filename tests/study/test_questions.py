@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
@@ -49,7 +50,11 @@ def test_every_recipe_that_ships_turns_the_wheel_and_protects_all_that_the_gate_
         "choice_pmi", "answers_end", "refusal_unsafe", "answered_safe", "bits_per_byte",
     ]  # fmt: skip
     assert (recipe.gate.accuracy_margin, recipe.gate.bits_margin) == (0.05, 0.01)
+    assert (recipe.gate.finding_margin, recipe.gate.significance) == (0.1, 0.05)
     assert recipe.gate.min_items >= 200
+    written = (files("volano.recipes") / f"{name}.yaml").read_text()
+    for setting in ("accuracy_margin", "bits_margin", "finding_margin", "min_items"):
+        assert f"{setting}: " in written, "in the recipe, and not by default"
 
 
 def test_scripted_people_write_where_the_recipes_feedback_is_read(tmp_path):

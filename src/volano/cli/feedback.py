@@ -177,14 +177,13 @@ def list_(
     if json:
         print_json(rows)
         return
+    by = "time, request, who, source"
     print_table(
-        ["time, request, who", "checkpoint", "said", "asked", "consent"],
+        [by, "checkpoint", "said", "asked", "consent"],
         [
             (
                 # Side by side they are too wide.
-                "\n".join(
-                    filter(None, (time_of_day(row["time"]), row["request_id"], row.get("who")))
-                ),
+                "\n".join((time_of_day(row["time"]), row["request_id"], _said_by(row))),
                 row["exchange"]["checkpoint"],
                 f"{row['kind']}: {_excerpt(_said(row))}",
                 _excerpt(row["exchange"]["messages"][-1]["content"]),
@@ -192,7 +191,7 @@ def list_(
             )
             for row, learnable in zip(rows, agreed, strict=True)
         ],
-        whole=["time, request, who"],
+        whole=[by],
     )
     shown = f", the last {len(rows):,} shown; all: --last 0" if len(rows) < count else ""
     print_line(f"{count:,} event{'' if count == 1 else 's'}{shown}")
@@ -281,6 +280,13 @@ def _require() -> None:
     from volano.study.serving import require_extra
 
     require_extra()
+
+
+def _said_by(row: dict[str, Any]) -> str:
+    # Of both, or a person's word on what a scripted user asked would hide that one.
+    source, asked = _excerpt(row["source"]), _excerpt(row["exchange"]["source"])
+    shown = source if source == asked else f"{source} (asked: {asked})"
+    return ", ".join(filter(None, (row.get("who"), shown)))
 
 
 def _said(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """How a report is printed: an evaluation's figures, a diagnosis's findings, or a gate's verdict."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -14,6 +15,7 @@ def print_report(artifact: Any) -> None:
         from volano.evaluate.gate import verdict_of
 
         print_verdict(verdict_of(report.extra), artifact.name)
+        _print_programs(report.extra, "cases")
     else:
         from volano.evaluate.table import report_tables
 
@@ -24,8 +26,10 @@ def print_report(artifact: Any) -> None:
 def print_findings(artifact: Any) -> None:
     """What fails, how often, why, and what data would mend it."""
     from volano.cli.output import print_line, print_table
-    from volano.core.finding import load_findings
+    from volano.core.files import read_json
+    from volano.core.finding import FINDINGS_FILE, load_findings
 
+    _print_programs(read_json(artifact.folder / FINDINGS_FILE), "judged")
     found = load_findings(artifact.folder)
     if not found:
         print_line("Nothing fails often enough to be a finding.")
@@ -53,6 +57,14 @@ def print_findings(artifact: Any) -> None:
         print_line(f"    causes: {causes}")
         if each.request is not None:
             print_line(f"    asks for up to {each.request.records:,} records. {each.request.what}")
+
+
+def _print_programs(about: Mapping[str, Any], judged: str) -> None:
+    from volano.cli.output import print_line
+
+    scripted = about.get("scripted", 0)  # not counted in reports of former versions
+    if scripted:
+        print_line(f"{scripted:,} of {about[judged]:,} answers were rated by a program, no person.")
 
 
 def print_verdict(verdict: Any, name: str) -> None:

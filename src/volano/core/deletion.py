@@ -22,7 +22,7 @@ DELETIONS = "deletions.json"
 @dataclass(frozen=True)
 class Deletion:
     """One wish, fulfilled. `subject_sha256` lets whoever knows the pseudonym or the request id
-    recognise it; nobody can read it back from here."""
+    recognise it. It has no salt: whoever tries names finds one that is easily guessed."""
 
     id: str
     time: str

@@ -21,6 +21,7 @@ DATABASE_FILE = "feedback.sqlite"
 AXES = ("helpful", "harmless", "honest")
 LOWEST, HIGHEST = 1, 5  # stars of each axis
 TRAINING = "training"  # the consent under which an event may become training data
+SCRIPTED = "scripted"  # the source of what a program said, and no person
 NO_CONSENT = "none"  # asked, and not given or taken back; where nobody asked there is no consent
 CONSENTS = (TRAINING, NO_CONSENT)
 FEEDBACK = "feedback:"  # begins the source id of a record that was made of an event
@@ -53,8 +54,8 @@ class Event:
     """One judgement of one exchange; which of the values are set depends on `kind`.
 
     rating: stars on any of the three axes. thumb: up or down. edit: the answer as it should be.
-    choice: of two blind answers, `this` one, the `other_request_id` one or a tie, and which of the
-    two the server had `shown_first`. flag: something else, in `comment`.
+    choice: of two blind answers to the same messages, `this` one, the `other_request_id` one or a
+    tie, and which of the two the server had `shown_first`. flag: something else, in `comment`.
     """
 
     id: str
@@ -132,6 +133,9 @@ def check_event(event: Event, where: str) -> Event:
     if event.other_request_id == event.request_id:
         remedy = "Name the id of the answer that it was compared with."
         raise DataError("other_request_id is the answer's own id", where, remedy)
+    if event.shown_first not in (None, event.request_id, event.other_request_id):
+        remedy = "Name request_id or other_request_id."
+        raise DataError("shown_first is neither of the two answers", where, remedy)
     said = {
         "rating": any(getattr(event, axis) is not None for axis in AXES),
         "thumb": event.thumb is not None,

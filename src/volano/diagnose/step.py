@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from volano.core.artifact import Artifact
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.feedback import SCRIPTED
 from volano.core.finding import CASE_SCHEMA, CASES_FILE, load_findings, save_findings
 from volano.core.records import Conversation, Preference, table_of
 from volano.core.report import Measurement, Report
@@ -42,7 +43,9 @@ def run_diagnose(section: DiagnoseSection, inputs: Inputs, context: Context) -> 
     table = pa.Table.from_pylist(rows_of(found, index), schema=CASE_SCHEMA)
     write_shard(context.folder / CASES_FILE, table)
     failed = sum(case.failed for case in cases)
-    save_findings(context.folder, found.findings, {"judged": len(cases), "failed": failed})
+    scripted = sum(case.source == SCRIPTED for case in cases)
+    about = {"judged": len(cases), "failed": failed, "scripted": scripted}
+    save_findings(context.folder, found.findings, about)
     shares = [
         Measurement(each.title, each.id, each.share, each.low, each.high, each.judged, "share")
         for each in found.findings

@@ -11,6 +11,7 @@ import torch
 
 from volano.core.corpus import write_shard
 from volano.core.engine import available_cores
+from volano.core.feedback import SCRIPTED
 from volano.core.finding import CASES_FILE, load_findings
 from volano.core.report import Report
 from volano.core.step import Context
@@ -87,7 +88,9 @@ def _half(stage: Stage, cases: Sequence[Any], choices: Sequence[Choice], max_tok
 
 def _extra(verdict: Verdict, known: Sequence[Any], rows: Sequence[Any]) -> dict[str, Any]:
     titles = {each.id: each.title for each in known if each.request is not None}
-    return {"verdict": plain(verdict), "findings": titles, "cases": len(rows)}
+    scripted = sum(row["source"] == SCRIPTED for row in rows)
+    about = {"findings": titles, "cases": len(rows), "scripted": scripted}
+    return {"verdict": plain(verdict), **about}
 
 
 def _items(folder: Path, version: str) -> list[Item]:

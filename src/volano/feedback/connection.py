@@ -6,8 +6,9 @@ by itself, unless its administrator has turned that off, which a connection of o
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ BUSY_SECONDS = 5.0  # a writer waits this long for another one
 POOL_CONNECTIONS, MORE_CONNECTIONS = 8, 32  # above the 40 threads of a server's pool in all
 WRITES = "volano_writes"  # execution option of a transaction that will write
 _AGAIN = "Try again: nothing was written."
+_LOCKED = f"locked by another program for more than {BUSY_SECONDS:g} s"
 NO_FEEDBACK = (
     "Serve a model and rate its answers (volano serve @production), or import logs "
     "(volano feedback import)."
@@ -162,6 +164,35 @@ def _commit_to_disk(connection: Any, _: Any) -> None:
 
 
 @contextmanager
+def queued(writer: threading.Lock, where: str) -> Iterator[None]:
+    """Be the one writer of this process. Raises DatabaseUnavailable where the others take too long:
+    each may wait for SQLite's lock as well, and their waits would add up."""
+    if not writer.acquire(timeout=BUSY_SECONDS):
+        raise DatabaseUnavailable(_LOCKED, where, _AGAIN)
+    try:
+        yield
+    finally:
+        writer.release()
+
+
+def cut_log(engine: Engine, *, wait: bool) -> str | None:
+    """Fold SQLite's log of recent writes into its file and cut it; until then, what was erased may
+    stand in both. Returns what was in the way, and fails never: the erasing itself is done."""
+    try:
+        with closing(engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            usual = BUSY_SECONDS * 1000
+            cursor.execute(f"pragma busy_timeout = {usual if wait else 0:.0f}")
+            try:
+                busy, _, _ = cursor.execute("pragma wal_checkpoint(truncate)").fetchone()
+            finally:
+                cursor.execute(f"pragma busy_timeout = {usual:.0f}")
+            return "somebody is reading or writing" if busy else None
+    except (sqlite3.Error, SQLAlchemyError) as problem:
+        return str(problem).partition("\n")[0]
+
+
+@contextmanager
 def explain_failures(where: str) -> Iterator[None]:
     """Turn what a database says into one line of ours."""
     try:
@@ -194,7 +225,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[VolanoError], str, str], ...] = (
     (
         ("database is locked", "table is locked", "database is busy"),
         DatabaseUnavailable,
-        f"locked by another program for more than {BUSY_SECONDS:g} s",
+        _LOCKED,
         _AGAIN,
     ),
     (

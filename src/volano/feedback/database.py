@@ -4,9 +4,10 @@ A call that returns has its rows on disk. Every call is one transaction, and any
 SQLite is the default and needs no server; PostgreSQL is asked for by its URL and does the same.
 """
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +24,14 @@ from volano.feedback.connection import (
     WRITES,
     DatabaseUnavailable,
     connect,
+    cut_log,
     explain_failures,
     file_mark,
+    queued,
     read_url,
     shown,
 )
+from volano.feedback.events import BadField
 from volano.feedback.redaction import pseudonym
 from volano.feedback.selection import EVERYTHING, Selection
 
@@ -36,6 +40,10 @@ CHUNK_ROWS = 500  # SQLite takes a limited number of values in one statement
 
 class UnknownRequest(DataError):
     """Feedback about a request that the database does not hold."""
+
+
+class OtherQuestion(BadField):
+    """A comparison with the answer to another question."""
 
 
 class TakenId(DataError):
@@ -63,6 +71,7 @@ class Database:
         self._mark = file_mark(self._path) if self._path else None
         # SQLite has one writer: threads that queue here do not poll its lock.
         self._writer = threading.Lock() if self._path else None
+        self._uncut = False  # what was erased still stands in SQLite's log
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> "Database":
@@ -86,6 +95,8 @@ class Database:
 
     def close(self) -> None:
         """Let go of every connection."""
+        if self._uncut:
+            self._cut_log()
         self._engine.dispose()
 
     def record(self, exchanges: Sequence[Exchange]) -> None:
@@ -100,7 +111,7 @@ class Database:
         """Keep exchanges, and events on them or on earlier ones: all, or none.
 
         What is there with the same content, time and source apart, is no error and adds nothing.
-        Raises UnknownRequest, TakenId, ErasedId, or DatabaseUnavailable.
+        Raises UnknownRequest, OtherQuestion, TakenId, ErasedId, or DatabaseUnavailable.
         """
         asked = [rows.row_of_exchange(each) for each in exchanges]
         said = [rows.row_of_event(each) for each in events]
@@ -110,6 +121,7 @@ class Database:
                     self._refuse_erased(connection, asked, said)
                     new_exchanges = self._insert(connection, schema.exchanges, "request_id", asked)
                     self._refuse_unknown(connection, said)
+                    self._refuse_other_questions(connection, said)
                     return Added(new_exchanges, self._insert(connection, schema.events, "id", said))
             except IntegrityError:
                 # PostgreSQL: the exchange was erased between our look and our insert; look again.
@@ -166,8 +178,10 @@ class Database:
                 found = connection.execute(select(about).where(about.c.request_id.in_(ids)))
                 known = {row.request_id: rows.exchange_of_row(row) for row in found}
                 for row in chunk:
-                    other = known.get(row.other_request_id)
-                    yield rows.event_of_row(row), known[row.request_id], other
+                    judged = {row.request_id, row.other_request_id} - {None}
+                    if judged <= known.keys():  # PostgreSQL: else erased since this reading began
+                        other = known.get(row.other_request_id)
+                        yield rows.event_of_row(row), known[row.request_id], other
 
     def set_consent(self, who: str, consent: str) -> None:
         """Write down what a person agrees to from now on; what they said last counts."""
@@ -203,18 +217,14 @@ class Database:
     def erase_person(self, who: str) -> Deletion:
         """Erase a person's exchanges and events, follow-ups that quote them (see erasure), and all
         events on those exchanges."""
-        with self._writing() as connection:
-            deletion = erasure.erase(connection, "person", who, rows.now(), self.where)
-        self._overwrite()
-        return deletion
+        with self._writing(erases=True) as connection:
+            return erasure.erase(connection, "person", who, rows.now(), self.where)
 
     def erase_request(self, request_id: str) -> Deletion:
         """Erase one exchange, follow-ups that quote it (see erasure), and all events on them, or
         that compare them."""
-        with self._writing() as connection:
-            deletion = erasure.erase(connection, "request", request_id, rows.now(), self.where)
-        self._overwrite()
-        return deletion
+        with self._writing(erases=True) as connection:
+            return erasure.erase(connection, "request", request_id, rows.now(), self.where)
 
     def deletions(self) -> list[Deletion]:
         """Every deletion, oldest first."""
@@ -266,6 +276,23 @@ class Database:
                     "Send its checkpoint, messages and answer along.",
                 )
 
+    def _refuse_other_questions(self, connection: Connection, said: list[dict[str, Any]]) -> None:
+        column = schema.exchanges.c
+        for chunk in _chunks([row for row in said if row["other_request_id"] is not None]):
+            ids = {row[name] for row in chunk for name in ("request_id", "other_request_id")}
+            query = select(column.request_id, column.messages).where(column.request_id.in_(ids))
+            asked = {row.request_id: row.messages for row in connection.execute(query)}
+            for row in chunk:
+                both = row["request_id"], row["other_request_id"]
+                # PostgreSQL: where one was erased just now the insert fails, and `add` looks again.
+                if len({asked[each] for each in both if each in asked}) > 1:
+                    raise OtherQuestion(
+                        f"'{both[0]}' and '{both[1]}' do not answer the same messages",
+                        "feedback",
+                        "Compare two answers to one question.",
+                        "other_request_id",
+                    )
+
     def _refuse_erased(
         self, connection: Connection, asked: list[dict[str, Any]], said: list[dict[str, Any]]
     ) -> None:
@@ -285,22 +312,21 @@ class Database:
                 yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, *, erases: bool = False) -> Iterator[Connection]:
         with explain_failures(self.where), self._queue():
             self._require_file()
             with self._transaction() as connection:
                 yield connection
-            if self._path is not None and file_mark(self._path) != self._mark:
+            if self._path is None:
+                return
+            if file_mark(self._path) != self._mark:
                 # Our rows are in a file that was taken away meanwhile: nobody will ever read them.
                 raise self._gone()
+            if erases or self._uncut:
+                self._cut_log(erases=erases)
 
-    @contextmanager
-    def _queue(self) -> Iterator[None]:
-        if self._writer is None:
-            yield
-        else:
-            with self._writer:
-                yield
+    def _queue(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._writer is None else queued(self._writer, self.where)
 
     def _require_file(self) -> None:
         if self._path is None:
@@ -327,15 +353,18 @@ class Database:
         remedy = "Bring it back: nothing was written."
         return DatabaseUnavailable("the database file is gone", self.where, remedy)
 
-    def _overwrite(self) -> None:
-        # The erased text still stands in SQLite's log of recent writes; fold the log in, cut it.
-        if self._path is not None:
-            with explain_failures(self.where), self._queue():
-                connection = self._engine.raw_connection()
-                try:
-                    connection.cursor().execute("pragma wal_checkpoint(truncate)")
-                finally:
-                    connection.close()
+    def _cut_log(self, *, erases: bool = False) -> None:
+        # Only an erasing waits for readers and speaks; every later write tries again in passing.
+        in_the_way = cut_log(self._engine, wait=erases)
+        self._uncut = in_the_way is not None
+        if self._uncut and erases:
+            print(
+                f"volano: {self._path}: what was erased still stands in this file or its -wal "
+                f"({in_the_way}). End what uses it: it goes with the next write, or when the last "
+                "program closes the database.",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _consents(connection: Connection, people: Sequence[str] | None) -> dict[str, str]:

@@ -194,6 +194,8 @@ def _blamed(event: Event) -> str:
         return "consent"
     if event.other_request_id == event.request_id:
         return "other_request_id"
+    if event.shown_first not in (None, event.request_id, event.other_request_id):
+        return "shown_first"
     for name in ("thumb", "choice"):
         if getattr(event, name) is not None:
             return name

@@ -29,7 +29,14 @@ from volano.core.jsonlines import (
     list_files,
     read_lines,
 )
-from volano.feedback.database import Added, Database, ErasedId, TakenId, UnknownRequest
+from volano.feedback.database import (
+    Added,
+    Database,
+    ErasedId,
+    OtherQuestion,
+    TakenId,
+    UnknownRequest,
+)
 from volano.feedback.events import (
     BadField,
     read_event,
@@ -165,7 +172,7 @@ def _keep(database: Database, batch: list[_Line], result: Imported) -> None:
         return
     try:
         added = _add(database, batch)
-    except (TakenId, ErasedId, UnknownRequest) as problem:
+    except (TakenId, ErasedId, UnknownRequest, OtherQuestion) as problem:
         if len(batch) > 1:  # the others of its transaction are good: find the one that is not
             for line in batch:
                 _keep(database, [line], result)

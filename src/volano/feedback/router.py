@@ -16,7 +16,13 @@ from fastapi.responses import JSONResponse
 from volano.core.errors import DataError, VolanoError
 from volano.core.feedback import Event, Exchange
 from volano.feedback.connection import DatabaseUnavailable
-from volano.feedback.database import Database, ErasedId, TakenId, UnknownRequest
+from volano.feedback.database import (
+    Database,
+    ErasedId,
+    OtherQuestion,
+    TakenId,
+    UnknownRequest,
+)
 from volano.feedback.events import BadField, HalfCharacter, UnknownField, read_event
 from volano.page.security import is_of_another_origin
 
@@ -70,6 +76,7 @@ class _OtherOrigin(DataError):
 _STATUSES: tuple[tuple[type[VolanoError], int, str], ...] = (
     (_TooLarge, 413, "too_large"),
     (_OtherOrigin, 403, "other_origin"),
+    (OtherQuestion, 422, "invalid_value"),
     (UnknownRequest, 404, "request_not_found"),
     (ErasedId, 410, "erased"),
     (TakenId, 409, "id_taken"),

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from volano.core.feedback import SCRIPTED
 from volano.core.finding import load_findings
 from volano.core.report import Report
 from volano.study.found import Found
-from volano.study.words import SCRIPTED, count_of, measure_of
+from volano.study.words import count_of, measure_of
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

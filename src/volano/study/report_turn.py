@@ -6,14 +6,13 @@ from textwrap import wrap
 from typing import Any
 
 from volano.core.artifact import Artifact
-from volano.core.feedback import HIGHEST, LOWEST
+from volano.core.feedback import HIGHEST, LOWEST, SCRIPTED
 from volano.core.finding import CONDUCT, load_findings
 from volano.core.report import Measurement, Report
 from volano.page import plots
 from volano.study.found import Found
 from volano.study.words import (
     MEASURES,
-    SCRIPTED,
     count_of,
     measure_of,
     p_value,

@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 from volano.core.artifact import Artifact
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import RecipeError, RunFailed
-from volano.core.feedback import HIGHEST, TRAINING
+from volano.core.feedback import HIGHEST, SCRIPTED, TRAINING
 from volano.core.records import Conversation, Message, table_of
 from volano.core.step import Context, Inputs, Step
 from volano.study.questions import Question, questions_of, stars_of, summary_of, writes_it_down
 from volano.study.section import UsersSection
 
-SOURCE = "scripted"
 TIMEOUT_SECONDS = 120.0
 TAKEN = 409
 TOO_LONG = 400  # the status of a question that leaves the context no room for an answer
@@ -123,7 +122,7 @@ class Person:
             events.append({"kind": "edit", "edit": question.wanted})
         common = {
             "request_id": request_id,
-            "source": SOURCE,
+            "source": SCRIPTED,
             "who": question.who,
             "consent": TRAINING,
         }
@@ -145,7 +144,7 @@ class Person:
             },
             {
                 "X-Request-Id": request_id,
-                "X-Volano-Source": SOURCE,
+                "X-Volano-Source": SCRIPTED,
                 "X-Volano-Consent": TRAINING,
             },
         )
@@ -181,8 +180,8 @@ def _record(said: Said, model: Artifact) -> Conversation:
     return Conversation(
         id=said.question.id,
         messages=(Message("user", said.question.prompt), Message("assistant", said.answer or "")),
-        source=SOURCE,
-        kind=SOURCE,
+        source=SCRIPTED,
+        kind=SCRIPTED,
         consent=TRAINING,
         source_ids=(said.question.document,),
         metadata=json.dumps(metadata, sort_keys=True),

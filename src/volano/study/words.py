@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from volano.core.feedback import SCRIPTED
 from volano.core.report import Measurement
 
 
@@ -14,7 +15,6 @@ class Measure(NamedTuple):
 
 
 PERCENT = "\u00a0%"  # never at the beginning of a line
-SCRIPTED = "scripted"  # the source of what a program said
 BASE, TUNED, FIRST = "base", "fine-tuned", "version 1"
 COLUMNS = {"base": BASE, "sft": TUNED, "aligned": FIRST}  # of the first evaluation
 TRAINING = {"base": "Pre-training", "sft": "Fine-tuning", "aligned": "Alignment"}
