@@ -37,6 +37,23 @@ def test_a_stream_is_the_same_answer_in_pieces(serve):
     assert chunks[-1].usage == whole.usage
 
 
+@pytest.mark.parametrize("obfuscation", [True, False])
+@pytest.mark.parametrize("asked", [{"messages": ASKED}, {"prompt": "open a"}])
+def test_only_the_last_chunk_has_the_usage_and_the_others_say_so(serve, asked, obfuscation):
+    opened = client(serve())
+    create = (opened.chat.completions if "messages" in asked else opened.completions).create
+    asked = {"model": "tiny", "max_tokens": 8, "temperature": 0, "stream": True, **asked}
+    options = {"include_obfuscation": obfuscation}
+    bare = [chunk.to_dict() for chunk in create(**asked, stream_options=options)]
+    assert not any("usage" in chunk for chunk in bare)
+    options["include_usage"] = True
+    *chunks, last = [chunk.to_dict() for chunk in create(**asked, stream_options=options)]
+    assert len(chunks) == len(bare) > 2
+    assert [chunk["usage"] for chunk in chunks] == [None] * len(chunks)
+    assert last["usage"]["completion_tokens"] == 8
+    assert last["choices"] == []
+
+
 def test_equal_seeds_give_equal_answers_and_others_do_not(serve):
     chat = client(serve()).chat.completions
 

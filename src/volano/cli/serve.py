@@ -53,7 +53,11 @@ def serve(
     require_extra()
     if os.environ.get("GOMP_SPINCOUNT") == IDLE_SPINS:  # and not what the user has set
         os.environ["GOMP_SPINCOUNT"] = SPINS
-    keys = [*key, *(each for each in os.environ.get(KEYS_VARIABLE, "").split(",") if each)]
+    listed = [each for each in os.environ.get(KEYS_VARIABLE, "").split(",") if each]
+    for where, given in (("--key", key), (f"${KEYS_VARIABLE}", listed)):
+        if not all(each.strip() for each in given):  # who shows no key would show this one
+            raise StoreError("a key is empty or blank", where, "Give one that nobody guesses.")
+    keys = [*key, *listed]
     if host not in LOOPBACK and not keys:
         raise StoreError(
             "open to others, and without a key", f"--host {host}", "Give one: --key KEY."

@@ -10,11 +10,11 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -28,6 +28,7 @@ from volano.serve.requests import REQUEST_ID, Options, read_chat, read_json, rea
 from volano.serve.served import Answer, ServedModel
 
 SOURCES = ("api", "chat", "scripted")
+T = TypeVar("T")
 
 
 @dataclass
@@ -151,7 +152,8 @@ async def _respond(request: Request, asked: Asked, recorder: Recorder | None) ->
     if asked.options.stream:
         pieces = _events(asked, recorder)
         # What can be refused is refused with a status, before the stream has begun.
-        first = await anext(pieces)
+        # Until it has, nobody else sees the client hang up, and a place in the queue stays taken.
+        first = await _unless_gone(request, anext(pieces))
         media = "text/event-stream"
         headers |= {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_after(first, pieces), media_type=media, headers=headers)
@@ -190,7 +192,7 @@ def _stream(asked: Asked, place: int, answer: Answer) -> AsyncGenerator[str, Non
     )
 
 
-async def _unless_gone(request: Request, work: Any) -> list[Answer]:
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
     """The result of the work; cancelled when the client hangs up."""
     task = asyncio.ensure_future(work)
 
@@ -203,8 +205,7 @@ async def _unless_gone(request: Request, work: Any) -> list[Answer]:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ApiError(499, "The client hung up.")
-        answers: list[Answer] = task.result()
-        return answers
+        return task.result()
     finally:
         watch.cancel()
         task.cancel()
@@ -282,10 +283,12 @@ def _usage(answers: Sequence[Answer], choices: int) -> dict[str, int]:
 async def _events(asked: Asked, recorder: Recorder | None) -> AsyncGenerator[str, None]:
     answer, sent, began = Answer(), 0, False
     kind = "chat.completion.chunk" if asked.chat else asked.object
+    # Where the last chunk has the usage, the others say that they have none (OpenAI's schema).
+    usage = {"usage": None} if asked.options.include_usage else {}
 
     def event(choice: dict[str, Any] | None, **more: Any) -> str:
         choices = [] if choice is None else [{"index": 0, "finish_reason": None, **choice}]
-        return _event(_envelope(asked, kind) | {"choices": choices} | more)
+        return _event(_envelope(asked, kind) | {"choices": choices} | usage | more)
 
     def piece(text: str, since: int) -> str:
         log_probs = _log_probs(asked, answer, since)

@@ -35,25 +35,28 @@ class Limits:
 
 
 class Keys:
-    """Keys that open the server; without any it is open."""
+    """Keys that open the server; without any it is open. An empty one is a key, and opens nothing.
+
+    They are compared as bytes: a header has no encoding, and a key in it is expected as UTF-8.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [_digest(key) for key in keys]
+        self._digests = [_digest(key.encode("utf-8", "surrogateescape")) for key in keys]
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
-    def opens(self, key: str) -> bool:
+    def opens(self, key: bytes) -> bool:
         """Whether it is one of them; the time this takes says nothing of which or how nearly."""
         given = _digest(key)
         found = False
         for digest in self._digests:
             found |= hmac.compare_digest(given, digest)
-        return found
+        return found and bool(key)  # who shows none must not match an empty one
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
 
 
 class Gatekeeper:
@@ -70,7 +73,7 @@ class Gatekeeper:
     ) -> None:
         self._application, self._keys, self._limits = application, keys, limits
         self._public, self._linked = tuple(public), frozenset(linked)
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with why not."""
@@ -94,7 +97,7 @@ class Gatekeeper:
         host = headers.get("host", "").rsplit(":", 1)[0] if headers.get("host") else ""
         if limits.hosts and host not in limits.hosts:
             return 421, f"This server is not called {host!r}.", {}
-        key = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        key = _shown_key(headers.get("authorization", ""))
         linked = path in self._linked and follows_a_link(str(scope["method"]), headers)
         if not key and not linked and is_of_another_origin(headers, headers.get("host", "")):
             # No page that somebody happens to visit may ask a server on his own machine.
@@ -113,7 +116,7 @@ class Gatekeeper:
             return 413, f"The body is larger than {limits.body_bytes:,} bytes.", {}
         return None
 
-    def _wait_seconds(self, client: str) -> float:
+    def _wait_seconds(self, client: str | bytes) -> float:
         """A token bucket per key or address: a minute's worth at once, then evenly."""
         most = self._limits.requests_per_minute
         if not most:
@@ -141,6 +144,14 @@ class Gatekeeper:
             return message
 
         return counted
+
+
+def _shown_key(authorization: str) -> bytes:
+    """The key as it was sent. A scheme's name may be in any case (RFC 7235, section 2.1)."""
+    # Bytes first: in latin-1, a UTF-8 character may end in what a text's `strip` takes off.
+    sent = authorization.encode("latin-1").strip()
+    scheme, _, key = sent.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else sent
 
 
 class TooLarge(ApiError):

@@ -57,7 +57,8 @@ UNSUPPORTED_MESSAGE: dict[str, tuple[Any, ...]] = {
     "tool_calls": ([],),
 }
 UNSUPPORTED_PART: dict[str, tuple[Any, ...]] = {"prompt_cache_breakpoint": ()}
-UNSUPPORTED_STREAM: dict[str, tuple[Any, ...]] = {"include_obfuscation": (False,)}
+# True is the schema's default: padding against eavesdroppers, and no part of the answer.
+UNSUPPORTED_STREAM: dict[str, tuple[Any, ...]] = {"include_obfuscation": (True, False)}
 
 
 class Options(NamedTuple):
