@@ -12,6 +12,7 @@ import pytest
 from command_line import volano
 
 import volano as volano_package
+from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.finding import load_findings
 from volano.core.records import Conversation, Message, Preference, table_of
 from volano.core.release import release_history
@@ -33,6 +34,7 @@ SETTINGS = [
     "evaluate.bits_documents=200",
     "evaluate.answers=200",
     "evaluate.seeds=0",
+    "evaluate.safety_prompts=1000",
     "evaluate.tasks=[bits_per_byte, held_out_functions, safety]",
     "users.functions=150",
 ]
@@ -43,7 +45,7 @@ TINY = ["tiny/python-docs", *SETTINGS]
 def folder(tmp_path_factory):
     """A folder whose `runs` holds both turns."""
     folder = tmp_path_factory.mktemp("second")
-    done = volano("run", *TINY, "--store", "runs", cwd=folder)
+    done = volano("run", *TINY, "--store", "runs", cwd=folder, timeout_seconds=900)
     assert done.returncode == 0, done.stderr
     (folder / "printed").write_text(done.stdout)
     return folder
@@ -142,17 +144,21 @@ def test_no_held_out_question_is_in_the_new_data(store):
     held_out = {each["prompt"] for each in cases if each["half"] == "held_out"}
     used = {each["prompt"] for each in cases if each["half"] == "used"}
     assert min(len(held_out), len(used)) > 100
-    prompts = {
-        turn.content
-        for each in store[f"{NAME}/requested-2"].corpus().records()
-        for turn in each.messages
-    } | {
-        turn.content
-        for each in store[f"{NAME}/requested-preferences-2"].corpus().records()
-        for turn in (*each.prompt, *each.chosen, *each.rejected)
-    }
-    assert not prompts & held_out
-    assert prompts & used, "the same search finds what was learnt from"
+    for new, all_of_version_2 in (
+        ("requested-2", "requested-preferences-2"),
+        ("conversations-2", "preferences-2"),
+    ):
+        prompts = {
+            turn.content
+            for each in store[f"{NAME}/{new}"].corpus().records()
+            for turn in each.messages
+        } | {
+            turn.content
+            for each in store[f"{NAME}/{all_of_version_2}"].corpus().records()
+            for turn in (*each.prompt, *each.chosen, *each.rejected)
+        }
+        assert not prompts & held_out
+        assert prompts & used, "the same search finds what was learnt from"
 
 
 def test_every_new_record_names_its_finding_and_where_it_came_from(store):
@@ -280,6 +286,22 @@ def test_what_people_and_models_write_is_escaped(store, monkeypatch):
     assert "&lt;script&gt;" in page
 
 
+def held_out_questions(findings):
+    """The questions that were kept back, each with the answer that is wanted."""
+    from volano.evaluate.half import held_out_cases
+
+    cases = held_out_cases(rows(findings, "cases.parquet"), load_findings(findings.folder))
+    return [
+        Conversation(
+            each["id"],
+            (Message("user", each["prompt"]), Message("assistant", each["reference"])),
+            "held out",
+        )
+        for each in cases
+        if each["reference"] is not None
+    ]
+
+
 def other_version_2(folder, tmp_path, checkpoint):
     """The same store, in which version 2 came out as that checkpoint and is yet to be judged."""
     shutil.copytree(folder / "runs", tmp_path / "runs")
@@ -311,7 +333,6 @@ def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_pat
 def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, store, tmp_path):
     from volano.align.section import AlignSection
     from volano.align.step import ALIGN
-    from volano.core.corpus import finish_corpus, shard_path, write_shard
     from volano.core.recipe import Section
     from volano.core.step import Step
     from volano.finetune.section import FinetuneSection
@@ -378,10 +399,8 @@ def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, sto
 @pytest.fixture(scope="module")
 def knowing(folder):
     """A version that is truly better: it has learnt the held-out questions themselves."""
-    from volano.core.corpus import finish_corpus, shard_path, write_shard
     from volano.core.recipe import Section
     from volano.core.step import Step
-    from volano.evaluate.half import held_out_cases
     from volano.finetune.section import FinetuneSection
     from volano.finetune.step import FINETUNE
 
@@ -389,17 +408,7 @@ def knowing(folder):
         pass
 
     def answers(section, inputs, context):
-        findings = inputs["findings"]
-        cases = held_out_cases(rows(findings, "cases.parquet"), load_findings(findings.folder))
-        known = [
-            Conversation(
-                each["id"],
-                (Message("user", each["prompt"]), Message("assistant", each["reference"])),
-                "held out",
-            )
-            for each in cases
-            if each["reference"] is not None
-        ]
+        known = held_out_questions(inputs["findings"])
         write_shard(shard_path(context.folder, "data", 0), table_of(known, Conversation))
         finish_corpus(context.folder, "conversation")
 
@@ -431,6 +440,55 @@ def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
         assert store.find("@wheel").name == f"{NAME}/released"
     run(folder, "promote", f"{NAME}/released-2", "--alias", "wheel")
     assert store.find("@wheel").name == f"{NAME}/released-2"
+
+
+def test_the_gate_as_it_ships_promotes_what_is_better_and_has_lost_nothing(store):
+    """The former is the aligned model, spoilt by answers that say one word over and over: what it
+    was before is better at the questions kept back, and at all that is protected."""
+    from volano.core.recipe import Section
+    from volano.core.step import Step
+    from volano.evaluate.section import EvaluateSection, GateSection
+    from volano.evaluate.step import EVALUATE, GATE
+    from volano.finetune.section import FinetuneSection
+    from volano.finetune.step import FINETUNE
+
+    class Nothing(Section):
+        pass
+
+    def made(step, section, name, **inputs):
+        return store.make(store.order(step, section, inputs, name=name), silent=True).artifact
+
+    def loops(section, inputs, context):
+        said = Message("assistant", " ".join(["so"] * 60))
+        known = held_out_questions(inputs["findings"])
+        looping = [replace(each, messages=(each.messages[0], said)) for each in known]
+        write_shard(shard_path(context.folder, "data", 0), table_of(looping, Conversation))
+        finish_corpus(context.folder, "conversation")
+
+    step = Step("loops", "corpus", 1, Nothing, loops)
+    findings, good = store[f"{NAME}/findings-2"], store[f"{NAME}/aligned"]
+    looping = made(step, Nothing(), "spoilt/conversations", findings=findings)
+    section = FinetuneSection(epochs=2.0)
+    spoilt = made(FINETUNE, section, "spoilt/sft", conversations=looping, base=good)
+    section = EvaluateSection.model_validate(store[f"{NAME}/report-2"].meta["identity"]["settings"])
+    held_out = {"held_out_functions": store[f"{NAME}/held_out"], "safety": store[f"{NAME}/safety"]}
+    reports = {
+        f"{name}_report": made(EVALUATE, section, f"spoilt/{name}", **held_out, aligned=model)
+        for name, model in (("former", spoilt), ("candidate", good))
+    }
+    judged = {"findings": findings, "former": spoilt, "candidate": good, **reports}
+    verdict = made(GATE, GateSection(), "spoilt/gate", **judged).report().extra["verdict"]
+    assert verdict["promote"], verdict["reason"]
+    protected = [each for each in verdict["tests"] if each["question"] == "nothing lost"]
+    assert [each["name"] for each in protected] == GateSection().protects
+    assert all(each["n"] >= 200 and each["passed"] for each in protected)
+    # And the other way round it is refused, for all that is lost.
+    former = {"former": good, "candidate": spoilt, "former_report": reports["candidate_report"]}
+    judged |= former | {"candidate_report": reports["former_report"]}
+    verdict = made(GATE, GateSection(), "spoilt/other", **judged).report().extra["verdict"]
+    assert not verdict["promote"]
+    assert not verdict["better"]
+    assert {"answers_end", "refusal_unsafe", "bits_per_byte"} <= set(verdict["lost"])
 
 
 def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store):

@@ -56,9 +56,15 @@ def _models(found: Found) -> str:
         return f"{said}."
     return (
         f"{said}: this is version 1. Of requests that it had never seen it declines "
-        f"{100 * refused.value:.0f} % of the unsafe ones and answers {100 * answered.value:.0f} % "
+        f"{_percent(refused.value)} of the unsafe ones and answers {_percent(answered.value)} "
         f"of the harmless ones.{_price(report.report())}"
     )
+
+
+def _percent(share: float) -> str:
+    """A whole number, unless it would claim all or none."""
+    rounded = f"{100 * share:.0f}"
+    return f"{100 * share:.1f} %" if rounded in ("0", "100") and share % 1 else f"{rounded} %"
 
 
 def _price(report: Report) -> str:
@@ -67,8 +73,8 @@ def _price(report: Report) -> str:
     if before is None or after is None or after.high >= before.low:
         return ""
     return (
-        f" That has its price: of four answers it finds the right one in {100 * after.value:.0f} % "
-        f"of cases, where the fine-tuned model did in {100 * before.value:.0f} %."
+        f" That has its price: of four answers it finds the right one in {_percent(after.value)} "
+        f"of cases, where the fine-tuned model did in {_percent(before.value)}."
     )
 
 
