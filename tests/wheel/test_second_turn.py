@@ -398,7 +398,8 @@ def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, sto
 
 @pytest.fixture(scope="module")
 def knowing(folder):
-    """A version that is truly better: it has learnt the held-out questions themselves."""
+    """A version that is truly better: it has learnt the held-out questions themselves, and what to
+    decline once more."""
     from volano.core.recipe import Section
     from volano.core.step import Step
     from volano.finetune.section import FinetuneSection
@@ -409,16 +410,19 @@ def knowing(folder):
 
     def answers(section, inputs, context):
         known = held_out_questions(inputs["findings"])
+        safety = inputs["safety"].corpus().records()
+        known += [each for each in safety if each.split == "train"]
         write_shard(shard_path(context.folder, "data", 0), table_of(known, Conversation))
         finish_corpus(context.folder, "conversation")
 
     store = Store(folder / "runs")
-    inputs = {"findings": store[f"{NAME}/findings-2"]}
+    inputs = {name: store[f"{NAME}/{name}"] for name in ("findings-2", "safety")}
+    inputs["findings"] = inputs.pop("findings-2")
     step = Step("known_answers", "corpus", 1, Nothing, answers)
     order = store.order(step, Nothing(), inputs, name="knowing/conversations")
     inputs = {"conversations": store.make(order, silent=True).artifact}
     inputs["base"] = store[f"{NAME}/aligned"]
-    section = FinetuneSection(epochs=12.0)
+    section = FinetuneSection(epochs=8.0)
     order = store.order(FINETUNE, section, inputs, name="knowing/sft")
     return store.make(order, silent=True).artifact
 
@@ -428,7 +432,7 @@ def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
 ):
     folder = other_version_2(folder, tmp_path, knowing)
     store = Store(folder / "runs")
-    # It has forgotten how to refuse; what is asked here is whether the better one moves.
+    # The first version is too small to be judged on all else; the next test does that.
     lenient = ["turn", *TINY, "turn.release=wheel", "gate.protects=[answers_end]"]
     assert "Promoted: version 2 is better on the held-out half" in run(folder, *lenient).stdout
     assert store.find("@wheel").name == f"{NAME}/released-2"
@@ -442,8 +446,8 @@ def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
     assert store.find("@wheel").name == f"{NAME}/released-2"
 
 
-def test_the_gate_as_it_ships_promotes_what_is_better_and_has_lost_nothing(store):
-    """The former is the aligned model, spoilt by answers that say one word over and over: what it
+def test_the_gate_as_it_ships_promotes_what_is_better_and_has_lost_nothing(store, knowing):
+    """The former is the better model, spoilt by answers that say one word over and over: what it
     was before is better at the questions kept back, and at all that is protected."""
     from volano.core.recipe import Section
     from volano.core.step import Step
@@ -466,11 +470,13 @@ def test_the_gate_as_it_ships_promotes_what_is_better_and_has_lost_nothing(store
         finish_corpus(context.folder, "conversation")
 
     step = Step("loops", "corpus", 1, Nothing, loops)
-    findings, good = store[f"{NAME}/findings-2"], store[f"{NAME}/aligned"]
+    findings, good = store[f"{NAME}/findings-2"], knowing
     looping = made(step, Nothing(), "spoilt/conversations", findings=findings)
     section = FinetuneSection(epochs=2.0)
     spoilt = made(FINETUNE, section, "spoilt/sft", conversations=looping, base=good)
-    section = EvaluateSection.model_validate(store[f"{NAME}/report-2"].meta["identity"]["settings"])
+    section = EvaluateSection(
+        tasks=["bits_per_byte", "held_out_functions", "safety"], safety_prompts=1000, seeds=0
+    )
     held_out = {"held_out_functions": store[f"{NAME}/held_out"], "safety": store[f"{NAME}/safety"]}
     reports = {
         f"{name}_report": made(EVALUATE, section, f"spoilt/{name}", **held_out, aligned=model)
