@@ -19,6 +19,7 @@ from volano.model.score import score
 from volano.text.tokenizer import Tokenizer, train_tokenizer
 
 QUICK = {
+    "safety_repeats": 4,
     "batch_rows": 4,
     "learning_rate": 0.01,
     "matrix_learning_rate": 0.02,
