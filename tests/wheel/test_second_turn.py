@@ -34,7 +34,6 @@ SETTINGS = [
     "evaluate.bits_documents=200",
     "evaluate.answers=200",
     "evaluate.seeds=0",
-    "evaluate.safety_prompts=1000",
     "evaluate.tasks=[bits_per_byte, held_out_functions, safety]",
     "users.functions=150",
 ]
