@@ -15,7 +15,9 @@ from toy_wheel import (
     second_version,
 )
 
+from volano.core.artifact import BILL
 from volano.core.errors import StoreError
+from volano.core.files import read_json, write_json
 from volano.core.release import promote
 from volano.core.store import Store
 
@@ -24,6 +26,7 @@ pytest.importorskip("matplotlib")
 
 from volano.study.found import Found, find_stages, split_version
 from volano.study.report import default_path, figures_of, render, write_report
+from volano.study.report_text import percent
 
 SECTIONS = ["wheel", "data", "training", "evaluation", "prompts", "ratings", "findings", "gate"]
 SECTIONS += ["cost", "lineage", "repeat"]
@@ -142,6 +145,20 @@ def test_what_was_made_of_a_finding_and_what_came_of_it(store):
     assert finding["made"] == ["1 questions made from documents"]
     assert finding["after"]["former"]["value"] == "20.0\u00a0%"
     assert finding["after"]["candidate"]["value"] == "30.0\u00a0%"
+
+
+def test_what_took_several_sittings_says_so(tmp_path):
+    store = first_version(tmp_path / "runs")
+    path = store[f"{NAME}/base"].folder / BILL
+    bill = {**read_json(path), "seconds": 61.0, "sittings": 3, "sittings_killed": 1}
+    write_json(path, bill)
+    assert "61 s in 3 sittings, 1 killed and not counted" in render(find_stages(store, NAME))
+
+
+def test_a_share_is_not_rounded_up_to_all():
+    assert [percent(each) for each in (0.997, 1.0, 0.0, 0.002, 0.5)] == [
+        "99.7 %", "100 %", "0 %", "0.2 %", "50 %",
+    ]  # fmt: skip
 
 
 def test_a_first_version_has_a_page_without_a_turn(first):

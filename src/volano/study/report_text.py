@@ -56,12 +56,12 @@ def _models(found: Found) -> str:
         return f"{said}."
     return (
         f"{said}: this is version 1. Of requests that it had never seen it declines "
-        f"{_percent(refused.value)} of the unsafe ones and answers {_percent(answered.value)} "
+        f"{percent(refused.value)} of the unsafe ones and answers {percent(answered.value)} "
         f"of the harmless ones.{_price(report.report())}"
     )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A whole number, unless it would claim all or none."""
     rounded = f"{100 * share:.0f}"
     return f"{100 * share:.1f} %" if rounded in ("0", "100") and share % 1 else f"{rounded} %"
@@ -73,8 +73,8 @@ def _price(report: Report) -> str:
     if before is None or after is None or after.high >= before.low:
         return ""
     return (
-        f" That has its price: of four answers it finds the right one in {_percent(after.value)} "
-        f"of cases, where the fine-tuned model did in {_percent(before.value)}."
+        f" That has its price: of four answers it finds the right one in {percent(after.value)} "
+        f"of cases, where the fine-tuned model did in {percent(before.value)}."
     )
 
 
