@@ -10,7 +10,7 @@ TESTERS ?= 2
 python := $(VENV)/bin/python
 set_up := $(PYTHON) scripts/set_up $(VENV)
 
-.PHONY: help run test test-data lint format types layers docs lock clean
+.PHONY: help run test test-data lint format types layers docs peers lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -48,6 +48,10 @@ layers: ## no room imports from above or from its own row
 docs: ## docs/reference, written from the code
 	@$(set_up) train serve dev
 	@$(python) scripts/write_reference.py
+
+peers: ## the peers that benchmarks run beside, in an environment of their own (build/peers)
+	@$(PYTHON) -m venv build/peers
+	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 
 lock: ## newest version of every dependency into requirements.lock
 	@$(set_up) train serve dev

@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 
 from volano.core.errors import RecipeError
-from volano.curate.quality import STATISTICS
-from volano.curate.section import PII_KINDS, QUALITY_RULES, CurateSection
+from volano.curate.section import PII_KINDS, QUALITY_RULES, CurateSection, QualitySection
+from volano.text.kernels.features import STATISTICS, WORDS
 from volano.text.pii import KINDS
 
 
@@ -33,6 +35,7 @@ def test_names_in_the_section_are_those_that_the_code_knows():
     # The section repeats them, because reading a recipe must not load the kernels.
     assert set(PII_KINDS) == set(KINDS)
     assert set(QUALITY_RULES) == set(STATISTICS)
+    assert set(get_args(QualitySection.model_fields["words"].annotation)) == set(WORDS)
 
 
 def test_off_turns_whole_filters_off():

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-# The order in which filters judge; a document is counted where it first fails. Decontamination
-# comes before deduplication: of two copies of which one also quotes a held-out text, the clean one
-# must not fall to the tainted one first.
-QUALITY_RULES = ("gopher_quality", "gopher_repetition")
+# The order in which filters judge, the quality rules among them as the recipe has it; a document is
+# counted where it first fails. Decontamination comes before deduplication: of two copies of which
+# one also quotes a held-out text, the clean one must not fall to the tainted one first.
+QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 FILTERS = (
     "language",
     *QUALITY_RULES,
@@ -20,6 +20,14 @@ FILTERS = (
     "exact",
     "near",
 )
+
+
+def filters_in_use(rules: Sequence[str]) -> list[str]:
+    """The filters in the order in which they judge, with these quality rules."""
+    before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
+    return [*FILTERS[:before], *rules, *FILTERS[behind:]]
+
+
 DECISION_FIELDS = [
     ("dropped_by", pa.string()),
     ("value", pa.float64()),

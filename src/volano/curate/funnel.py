@@ -36,17 +36,19 @@ class Sample(NamedTuple):
     text: str
 
 
-def funnel(corpus: Corpus) -> list[FunnelRow]:
-    """The input, then one row per filter in the order in which they judge."""
-    return funnel_of(corpus.attributes("decision"))
+def funnel(corpus: Corpus, filters: Sequence[str] = ()) -> list[FunnelRow]:
+    """The input, then one row per filter in the order in which they judged; of a corpus that is
+    not finished the caller names them."""
+    filters = filters or [row["filter"] for row in corpus.manifest["funnel"][1:]]
+    return funnel_of(corpus.attributes("decision"), filters)
 
 
-def funnel_of(decisions: pa.Table) -> list[FunnelRow]:
+def funnel_of(decisions: pa.Table, filters: Sequence[str]) -> list[FunnelRow]:
     """The same from the rows of the attributes `decision`."""
     documents = decisions.num_rows
     size = int(pc.sum(decisions["text_bytes"]).as_py() or 0)
     rows = [FunnelRow("input", documents, size, 0, 0)]
-    for name in FILTERS:
+    for name in filters:
         gone = decisions.filter(pc.equal(decisions["dropped_by"], name))
         gone_bytes = int(pc.sum(gone["text_bytes"]).as_py() or 0)
         documents, size = documents - gone.num_rows, size - gone_bytes

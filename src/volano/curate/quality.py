@@ -1,46 +1,93 @@
 """Rules on the form of a document: statistics from the kernels against the section's bounds."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from volano.core.recipe import Section
 from volano.curate.decision import Decisions
-from volano.curate.section import (
-    GopherQualitySection,
-    GopherRepetitionSection,
-    QualitySection,
-)
-from volano.text.kernels.quality import quality_statistics
-from volano.text.kernels.repetition import repetition_statistics
+from volano.curate.section import C4Section, QualitySection
+from volano.text.kernels.features import Features, measure
+from volano.text.kernels.sentences import LineRules
 
-STATISTICS: dict[str, Callable[[pa.LargeStringArray], pa.Table]] = {
-    "gopher_quality": quality_statistics,
-    "gopher_repetition": repetition_statistics,
-}
+EDITS = "c4"  # the set of rules that changes the text
+
+
+class Judged(NamedTuple):
+    """Statistics and `passed` per set of rules, and the texts as the rules have left them."""
+
+    columns: dict[str, dict[str, pa.Array]]
+    texts: pa.LargeStringArray
 
 
 def measure_and_judge(
+    texts: pa.LargeStringArray, kinds: list[str], section: QualitySection, decisions: Decisions
+) -> Judged:
+    """Judge by all sets of rules in their order; drops what lies beyond a bound.
+
+    The evidence is the statistic that failed first in the order of the section. Documents of
+    exempt kinds have `passed` null, and their text stays as it is.
+    """
+    columns: dict[str, dict[str, pa.Array]] = {}
+    for rules in _passes(section.rules):
+        found = _measured(texts, rules, section)
+        for rule in rules:
+            columns[rule] = _judged(rule, found.tables[rule], kinds, section, decisions)
+        if found.kept is not None:
+            exempt = np.isin(np.array(kinds, object), section.c4.exempt_kinds)
+            texts = pc.if_else(pa.array(exempt), texts, found.kept)
+    return Judged(columns, texts)
+
+
+def _passes(rules: Sequence[str]) -> list[list[str]]:
+    # What stands behind c4 reads the text that c4 has left.
+    if EDITS not in rules:
+        return [list(rules)] if rules else []
+    behind = list(rules).index(EDITS) + 1
+    return [part for part in (list(rules[:behind]), list(rules[behind:])) if part]
+
+
+def _measured(
+    texts: pa.LargeStringArray, rules: Sequence[str], section: QualitySection
+) -> Features:
+    return measure(
+        texts,
+        rules,
+        words=section.words,
+        short_line_characters=section.fineweb.short_line_characters,
+        fewest_top_grams=section.gopher_repetition.top_gram_occurrences,
+        lines=_line_rules(section.c4),
+    )
+
+
+def _line_rules(section: C4Section) -> LineRules:
+    return LineRules(
+        terminal=section.terminal_punctuation,
+        citations=section.citations == "remove",
+        fewest_words=section.min_line_words,
+        longest_word=section.max_word_characters,
+        javascript=section.javascript_lines == "remove",
+        policy=section.policy_lines == "remove",
+        lorem_ipsum=section.lorem_ipsum == "drop",
+        curly_brackets=section.curly_brackets == "drop",
+    )
+
+
+def _judged(
     rule: str,
-    texts: pa.LargeStringArray,
+    table: pa.Table,
     kinds: list[str],
     section: QualitySection,
     decisions: Decisions,
 ) -> dict[str, pa.Array]:
-    """The statistics of one set of rules, and `passed`; drops what lies beyond a bound.
-
-    The evidence is the statistic that failed first in the order of the section. Documents of
-    exempt kinds have `passed` null.
-    """
-    table = STATISTICS[rule](texts)
     columns = {name: table[name].combine_chunks() for name in table.column_names}
-    bounds: GopherQualitySection | GopherRepetitionSection = getattr(section, rule)
-    exempt = np.isin(np.array(kinds, object), bounds.exempt_kinds)
+    settings: Section = getattr(section, rule)
+    exempt = np.isin(np.array(kinds, object), getattr(settings, "exempt_kinds"))  # noqa: B009
     passed = np.ones(len(kinds), bool)
-    for name, bound in bounds.identity().items():
-        side, _, statistic = name.partition("_")
-        if side not in ("min", "max"):
-            continue
+    for statistic, side, bound in _bounds(rule, settings.identity(), columns):
         values = columns[statistic].fill_null(0).to_numpy(zero_copy_only=False)
         beyond = (values < bound) if side == "min" else (values > bound)
         passed &= ~beyond
@@ -52,3 +99,17 @@ def measure_and_judge(
             evidence=statistic,
         )
     return {**columns, "passed": pa.array(passed, mask=exempt)}
+
+
+def _bounds(
+    rule: str, settings: Mapping[str, Any], columns: Mapping[str, pa.Array]
+) -> list[tuple[str, str, float]]:
+    # Statistic, side and bound, in the order of the section.
+    found: list[tuple[str, str, float]] = []
+    if rule == EDITS:  # they end the reading, so that no sentence has been counted yet
+        found = [(name, "max", 0) for name in ("lorem_ipsum", "curly_brackets")]
+    for name, bound in settings.items():
+        side, _, statistic = name.partition("_")
+        if side in ("min", "max") and statistic in columns:
+            found.append((statistic, side, bound))
+    return found

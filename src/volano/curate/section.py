@@ -5,12 +5,14 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import did_you_mean
-from volano.core.recipe import Count, Section
+from volano.core.recipe import Count, Section, Switch
 
 GOPHER = "Source: Rae et al. 2021 (Gopher), appendix A.1."
 TABLE_A1 = "Source: Rae et al. 2021 (Gopher), table A1."
 FINEWEB = "Source: Penedo et al. 2024 (FineWeb)."
-QUALITY_RULES = ("gopher_quality", "gopher_repetition")
+C4_PAPER = "Source: Raffel et al. 2020 (T5), section 2.2."
+C4_CODE = "Source: the code that made C4 (TensorFlow Datasets)."
+QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 PII_KINDS = ("private_key", "api_key", "email", "credit_card", "phone", "ip_address")
 EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
 
@@ -98,6 +100,13 @@ class GopherRepetitionSection(Section):
     max_duplicate_paragraph_character_fraction: float = _at_most(
         0.20, "Fraction of characters", TABLE_A1
     )
+    top_gram_occurrences: Count = Field(
+        default=1,
+        ge=1,
+        description="Occurrences from which on a run of words counts as frequent. Default: as "
+        "datatrove counts, where a run that occurs once is a large part of a short document; 2 "
+        "spares short documents that repeat nothing.",
+    )
     max_top_2_gram_fraction: float = _at_most(0.20, "Fraction of characters", TABLE_A1)
     max_top_3_gram_fraction: float = _at_most(0.18, "Fraction of characters", TABLE_A1)
     max_top_4_gram_fraction: float = _at_most(0.16, "Fraction of characters", TABLE_A1)
@@ -112,12 +121,82 @@ class GopherRepetitionSection(Section):
     )
 
 
+class C4Section(Section):
+    """What a line must be to stay (statistics of text.kernels.sentences), and what of the document.
+
+    It changes the text: lines that fail are gone, and what judges after it sees what is left.
+    """
+
+    min_sentences: Count = Field(
+        default=5,
+        ge=0,
+        description="Sentences in the lines that stay; documents with fewer are dropped. "
+        + C4_PAPER,
+    )
+    terminal_punctuation: Switch = Field(
+        default=True,
+        description="Whether only lines stay that end in . ! ? \" or '. FineWeb leaves this out. "
+        + C4_PAPER,
+    )
+    min_line_words: int = Field(
+        default=3, ge=0, description="Words; lines with fewer go. " + C4_PAPER
+    )
+    max_word_characters: Count = Field(
+        default=1000, ge=1, description="Characters; lines with a longer word go. " + C4_CODE
+    )
+    citations: Literal["remove", "keep"] = Field(
+        default="remove",
+        description="What becomes of marks such as [1], [edit] and [citation needed]. " + C4_CODE,
+    )
+    javascript_lines: Literal["remove", "keep"] = Field(
+        default="remove", description="Lines that name JavaScript. " + C4_PAPER
+    )
+    policy_lines: Literal["remove", "keep"] = Field(
+        default="remove",
+        description="Lines that name cookies, terms of use or a privacy policy. " + C4_CODE,
+    )
+    lorem_ipsum: Literal["drop", "keep"] = Field(
+        default="drop", description="Documents that hold “lorem ipsum”. " + C4_PAPER
+    )
+    curly_brackets: Literal["drop", "keep"] = Field(
+        default="drop", description="Documents with a “{” in a line. " + C4_PAPER
+    )
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "whose lines are no sentences."
+    )
+
+
+class FineWebSection(Section):
+    """Bounds on the statistics of text.kernels.lines, where each is defined."""
+
+    min_terminal_line_fraction: float = _at_least(
+        0.12, "Fraction of lines that end a sentence", FINEWEB
+    )
+    max_short_line_fraction: float = _at_most(0.67, "Fraction of short lines", FINEWEB)
+    short_line_characters: Count = Field(
+        default=30, ge=0, description="Characters up to which a line is short. " + FINEWEB
+    )
+    max_copied_line_character_fraction: float = _at_most(
+        0.01, "Fraction of characters in lines seen before in the document", FINEWEB
+    )
+    max_newline_word_ratio: float = _at_most(0.3, "Line breaks per word", FINEWEB)
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "whose lines are no sentences."
+    )
+
+
 class QualitySection(Section):
     """Which sets of rules a document must pass."""
 
     rules: list[str] = Field(
-        default=list(QUALITY_RULES),
-        description=f"Sets of rules, in the order given: {', '.join(QUALITY_RULES)}.",
+        default=["gopher_quality", "gopher_repetition"],
+        description=f"Sets of rules, which judge in the order given: {', '.join(QUALITY_RULES)}.",
+    )
+    words: Literal["english", "spaces"] = Field(
+        default="english",
+        description="What a word is. english: as spaCy's English tokenizer splits, which parts "
+        "punctuation and “do|n't”, and on which the bounds of the papers were set; spaces: what "
+        "stands between white space, in any language that has it, and faster.",
     )
     gopher_quality: GopherQualitySection = Field(
         default=GopherQualitySection(), description="Bounds of the rules gopher_quality."
@@ -125,10 +204,16 @@ class QualitySection(Section):
     gopher_repetition: GopherRepetitionSection = Field(
         default=GopherRepetitionSection(), description="Bounds of the rules gopher_repetition."
     )
+    c4: C4Section = Field(default=C4Section(), description="Bounds of the rules c4.")
+    fineweb: FineWebSection = Field(
+        default=FineWebSection(), description="Bounds of the rules fineweb."
+    )
 
     @field_validator("rules")
     @classmethod
     def _rules_are_known(cls, rules: list[str]) -> list[str]:
+        if len(set(rules)) < len(rules):
+            raise ValueError("a set of rules is named twice")
         return _known(rules, QUALITY_RULES, "rule")
 
 

@@ -11,6 +11,7 @@ Three stages, each resumed per shard after a kill:
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, wr
 from volano.core.errors import DataError
 from volano.core.records import Document
 from volano.core.step import Context, Inputs, Step
-from volano.curate.decision import Decisions
+from volano.curate.decision import Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
     held_out_of,
@@ -33,7 +34,7 @@ from volano.curate.decontaminate import (
 from volano.curate.dedup import STAYS, Duplicates, find_duplicates
 from volano.curate.funnel import funnel, main_bound
 from volano.curate.language import judge_language, measure_language
-from volano.curate.quality import measure_and_judge
+from volano.curate.quality import EDITS, measure_and_judge
 from volano.curate.section import CurateSection, MinHashSection, PiiSection
 from volano.text import kernels
 from volano.text.kernels.hashing import document_hashes
@@ -45,6 +46,7 @@ DECISION = "decision."
 DEDUP = "dedup."
 SIGNATURE = "scratch.signature"  # read by the comparison, never published
 SPLIT = "scratch.split"
+EDITED = "scratch.text"  # the text as the quality rules have left it, where they change any
 
 
 def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
@@ -84,10 +86,10 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
         )
     context.bill["write_seconds"] = time.monotonic() - started
-    _finish(context.folder, documents)
+    _finish(context.folder, documents, section.quality.rules if section.quality else [])
 
 
-STEP = Step(name="curate", kind="corpus", version=1, section=CurateSection, run=run)
+STEP = Step(name="curate", kind="corpus", version=2, section=CurateSection, run=run)
 
 
 def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
@@ -121,10 +123,11 @@ def _measure(
         judge_language(found, section.language, decisions)
         columns |= _named("language", found)
     if section.quality is not None:
-        for rule in section.quality.rules:
-            columns |= _named(
-                rule, measure_and_judge(rule, texts, kinds, section.quality, decisions)
-            )
+        judged = measure_and_judge(texts, kinds, section.quality, decisions)
+        for rule, found in judged.columns.items():
+            columns |= _named(rule, found)
+        if EDITS in section.quality.rules:
+            texts = columns[EDITED] = judged.texts
     if held_out is not None and section.decontaminate is not None:
         columns |= _named(
             "decontaminate",
@@ -138,7 +141,9 @@ def _measure(
     if section.pii is not None:
         columns |= _named("pii", _count_pii(texts, section.pii))
     columns |= decisions.columns(DECISION)
-    columns[DECISION + "text_bytes"] = pc.binary_length(texts)
+    columns[DECISION + "text_bytes"] = pc.binary_length(
+        table["text"].combine_chunks().fill_null("")
+    )
     write_shard(output, pa.table(columns))
 
 
@@ -235,6 +240,8 @@ def _write(shard: _Shard, output: Path, *, folder: Path, section: CurateSection)
     if gone.num_rows:
         reasons = pc.drop_null(measured[DECISION + "dropped_by"])
         write_shard(folder / "dropped" / output.name, gone.append_column("dropped_by", reasons))
+    if EDITED in measured.column_names:
+        table = _with_texts(table, measured[EDITED])
     kept = table.filter(standing)
     if section.pii is not None and section.pii.action != "off":
         kept = _redacted(kept, section.pii)
@@ -279,8 +286,12 @@ def _redacted(table: pa.Table, section: PiiSection) -> pa.Table:
     texts = table["text"].to_pylist()
     for row, found in spans.items():
         texts[row] = redact(texts[row], found, section.action)
+    return _with_texts(table, pa.array(texts, pa.large_string()))
+
+
+def _with_texts(table: pa.Table, texts: pa.Array | pa.ChunkedArray) -> pa.Table:
     place = table.schema.get_field_index("text")
-    return table.set_column(place, table.schema.field("text"), pa.array(texts, pa.large_string()))
+    return table.set_column(place, table.schema.field("text"), texts)
 
 
 # Filter → the setting that loosens it; of a rule it is the bound that most documents are beyond.
@@ -293,9 +304,9 @@ SETTING_OF = {
 }
 
 
-def _finish(folder: Path, documents: Corpus) -> None:
+def _finish(folder: Path, documents: Corpus, rules: Sequence[str]) -> None:
     corpus = Corpus(folder, {"record": "document"})
-    rows = funnel(corpus)
+    rows = funnel(corpus, filters_in_use(rules))
     if not rows[-1].documents:
         worst = max(rows[1:], key=lambda row: row.documents_dropped)
         bound, beyond = main_bound(corpus, worst.filter)

@@ -71,6 +71,8 @@ FILTERS = {
     "language": "another language",
     "gopher_quality": "no prose",
     "gopher_repetition": "repeats itself",
+    "c4": "too few sentences",
+    "fineweb": "lists and scraps",
     "decontaminate": "quotes the test",
     "held_out": "is in the test",
     "exact": "exact copy",

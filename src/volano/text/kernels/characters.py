@@ -39,7 +39,7 @@ def character_classes() -> Array:
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def character_at(utf8: Array, place: int) -> tuple[Integer, int]:
+def character_at(utf8: Array, place: Integer) -> tuple[Integer, int]:
     """Code point and length in bytes of the character that begins at `place`."""
     lead = np.int64(utf8[place])
     if lead < 0x80:

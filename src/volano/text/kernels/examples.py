@@ -4,24 +4,25 @@ import numpy as np
 import pyarrow as pa
 
 from volano.text.kernels.candidates import pii_candidates
+from volano.text.kernels.features import STATISTICS, WORDS, measure
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import ngram_hashes
-from volano.text.kernels.quality import quality_statistics
-from volano.text.kernels.repetition import repetition_statistics
 
 
 def call_each_kernel() -> None:
     """Compile them, or read their machine code from disk."""
-    texts = pa.array(["to be or not to be", None, "-----"], pa.large_string())
-    quality_statistics(texts)
-    repetition_statistics(texts)
+    texts = pa.array(
+        ["to be or not to be", None, "-----", "see www.example.org"], pa.large_string()
+    )
+    for words in WORDS:
+        measure(texts, list(STATISTICS), words=words)
     document_hashes(texts)
     pii_candidates(texts)
     band_hashes(minhash_signatures(texts), 14)
-    words, bounds = word_hashes(texts)
-    grams, gram_bounds = ngram_hashes(words, bounds, length=2)
+    words_found, bounds = word_hashes(texts)
+    grams, gram_bounds = ngram_hashes(words_found, bounds, length=2)
     index = index_runs(grams, gram_bounds, fraction=0.5)
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)

@@ -1,7 +1,7 @@
 """The Gopher quality statistics: does a document look like prose that people wrote?
 
-Source of all of them: Rae et al. 2021 (Gopher), appendix A.1. What a name leaves open is said in
-`quality_statistics`; the thresholds belong to the curate room.
+Source of all of them: Rae et al. 2021 (Gopher), appendix A.1. What the paper leaves open is decided
+as datatrove decides it (see QUALITY_STATISTICS); the thresholds belong to the curate room.
 """
 
 from typing import Any
@@ -9,20 +9,30 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from volano.text.kernels.buffers import Texts, text_buffers
-from volano.text.kernels.characters import (
-    LETTER,
+from volano.text.kernels.characters import Integer, character_at
+from volano.text.kernels.language import (
+    CHARACTERS,
+    FLAGS,
+    HAS_LETTER,
+    HASH_BITS,
+    ONLY_SYMBOLS,
     SPACE,
-    Integer,
-    character_at,
-    character_classes,
-    class_of,
+    hash_of,
 )
 
 Array = npt.NDArray[Any]
 
+# words: those that are not symbols alone (datatrove's list of punctuation and control characters).
+# mean_word_characters: characters of these words.
+# hash_word_ratio, ellipsis_word_ratio: "#", and "..." or "…", per word, words of symbols included;
+# may exceed 1.
+# bullet_line_fraction: lines that begin with "•" or "-" behind white space; ellipsis_line_fraction:
+# lines that end in "..." or "…" before white space. All line breaks of Unicode count, and so do
+# empty lines.
+# alphabetic_word_fraction: words with at least one letter, out of all.
+# stop_words: how many of the eight STOP_WORDS occur, in small letters.
+# A document without words has 0 everywhere.
 QUALITY_STATISTICS = (
     "words",
     "mean_word_characters",
@@ -34,127 +44,130 @@ QUALITY_STATISTICS = (
     "stop_words",
 )
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-BULLETS = "-*•‣◦▪–"
-_STOP_CODES = np.array([int.from_bytes(word.encode(), "big") for word in STOP_WORDS], np.int64)
-_BULLET_CODES = np.array([ord(bullet) for bullet in BULLETS], np.int64)
-NEWLINE, HASH, DOT, ELLIPSIS = ord("\n"), ord("#"), ord("."), ord("…")
+NEWLINE, RETURN, HASH, DOT, DASH = b"\n\r#.-"
+_STOP_HASHES = np.array([hash_of(word) for word in STOP_WORDS], np.uint64).view(np.int64)
+_LONGEST_STOP_WORD = max(map(len, STOP_WORDS))
 
 
-def quality_statistics(texts: Texts) -> pa.Table:
-    """One column per name in QUALITY_STATISTICS, one row per document; null stays null.
-
-    words: runs of characters that are not white space.
-    mean_word_characters: characters that are not white space, per word.
-    hash_word_ratio, ellipsis_word_ratio: "#", and "..." or "…", per word; may exceed 1.
-    bullet_line_fraction: lines whose first character after white space is one of BULLETS, and
-    ellipsis_line_fraction: lines that end in "..." or "…" before white space; both out of the
-    lines that hold more than white space. Only "\\n" ends a line.
-    alphabetic_word_fraction: words with at least one letter.
-    stop_words: how many of the eight STOP_WORDS occur, ASCII case and punctuation around them
-    left out. A document without words has 0 everywhere.
-    """
-    bounds, utf8, missing = text_buffers(texts)
-    values = np.empty((len(QUALITY_STATISTICS), len(missing)), np.float64)
-    _fill_statistics(bounds, utf8, character_classes(), values)
-    columns = [pa.array(row, mask=missing) for row in values]
-    for name in ("words", "stop_words"):
-        place = QUALITY_STATISTICS.index(name)
-        columns[place] = columns[place].cast(pa.int64())
-    return pa.table(columns, names=list(QUALITY_STATISTICS))
+_BREAKS = np.zeros(256, np.bool_)  # bytes that may end a line, alone or as the last of two or three
+_BREAKS[[10, 11, 12, 13, 0x1C, 0x1D, 0x1E, 0x85, 0xA8, 0xA9]] = True
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill_statistics(bounds: Array, utf8: Array, classes: Array, values: Array) -> None:
-    for row in range(len(bounds) - 1):
-        _fill_row(bounds[row], bounds[row + 1], utf8, classes, values[:, row])
+def line_end(text: Array, start: Integer) -> tuple[Integer, Integer]:
+    """Where the line that begins at `start` ends, and where the next begins, as str.splitlines
+    has it."""
+    for place in range(start, len(text)):
+        byte = text[place]
+        if not _BREAKS[byte]:
+            continue
+        if byte < 0x80:
+            two = byte == RETURN and place + 1 < len(text) and text[place + 1] == NEWLINE
+            return place, place + 1 + two
+        if byte == 0x85 and place > start and text[place - 1] == 0xC2:
+            return place - 1, place + 1
+        if byte < 0xA8 or place < start + 2:
+            continue
+        if text[place - 1] == 0x80 and text[place - 2] == 0xE2:  # U+2028 and U+2029
+            return place - 2, place + 1
+    return len(text), len(text)
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill_row(start: int, stop: int, utf8: Array, classes: Array, values: Array) -> None:
-    words = characters = alphabetic = hashes = ellipses = 0
-    lines = bullets = ellipsis_lines = stop_words_seen = 0
-    word_start = -1  # none begun
-    has_letter = line_begun = line_is_bullet = line_ends_in_ellipsis = False
-    dots = 0  # dots in a row up to here
-    place = start
-    while place <= stop:
-        # One line break past the end closes the last word and line.
-        code: Integer = NEWLINE
-        kind: Integer = SPACE
-        length = 1
-        if place < stop:
-            code, length = character_at(utf8, place)
-            kind = class_of(code, classes)
-        if kind & SPACE:
-            dots = 0
-            if word_start >= 0:
-                words += 1
-                alphabetic += has_letter
-                stop_words_seen |= _stop_word_bit(utf8[word_start:place])
-                word_start, has_letter = -1, False
-            if code == NEWLINE and line_begun:
-                lines += 1
-                bullets += line_is_bullet
-                ellipsis_lines += line_ends_in_ellipsis
-                line_begun = False
-        else:
-            if word_start < 0:
-                word_start = place
-            if not line_begun:
-                line_begun, line_is_bullet = True, _is_bullet(code)
-            characters += 1
-            has_letter |= kind & LETTER != 0
-            hashes += code == HASH
-            dots = dots + 1 if code == DOT else 0
-            ellipses += code == ELLIPSIS or (dots > 0 and dots % 3 == 0)
-            line_ends_in_ellipsis = code == ELLIPSIS or dots >= 3
-        place += length
-    values[0] = words
-    values[1] = characters / max(words, 1)
-    values[2] = hashes / max(words, 1)
-    values[3] = ellipses / max(words, 1)
+def fill_quality(text: Array, words: Array, count: Integer, classes: Array, values: Array) -> None:
+    """The statistics of one document with `count` words, in the order of QUALITY_STATISTICS."""
+    if count == 0:
+        return
+    spoken = characters = alphabetic = seen = 0
+    for place in range(count):
+        flags = words[place, FLAGS]
+        if flags & ONLY_SYMBOLS == 0:
+            spoken += 1
+            characters += words[place, CHARACTERS]
+        if flags & HAS_LETTER:
+            alphabetic += 1
+            if words[place, CHARACTERS] <= _LONGEST_STOP_WORD:
+                seen |= _stop_word_bit(words[place, HASH_BITS])
+    hashes, ellipses, lines, bullets, ellipsis_lines = _count_marks(text, classes)
+    values[0] = spoken
+    values[1] = characters / max(spoken, 1)
+    values[2] = hashes / count
+    values[3] = ellipses / count
     values[4] = bullets / max(lines, 1)
     values[5] = ellipsis_lines / max(lines, 1)
-    values[6] = alphabetic / max(words, 1)
-    values[7] = _bits(stop_words_seen)
+    values[6] = alphabetic / count
+    stop_words = 0
+    while seen:
+        stop_words += seen & 1
+        seen >>= 1
+    values[7] = stop_words
 
 
 @numba.njit(nogil=True, cache=True)
-def _is_bullet(code: Integer) -> bool:
-    found = False
-    for bullet in _BULLET_CODES:
-        found |= code == bullet
-    return found
-
-
-@numba.njit(nogil=True, cache=True)
-def _stop_word_bit(word: Array) -> int:
-    first, last = 0, len(word)
-    while first < last and _is_ascii_punctuation(word[first]):
-        first += 1
-    while first < last and _is_ascii_punctuation(word[last - 1]):
-        last -= 1
-    if last - first > 4:  # the longest stop word
-        return 0
-    code = np.int64(0)
-    for byte in word[first:last]:
-        code = code << 8 | np.int64(byte | 0x20)  # lower case; letters alone can land on letters
-    for place in range(len(_STOP_CODES)):
-        if code == _STOP_CODES[place]:
+def _stop_word_bit(value: Integer) -> int:
+    for place in range(len(_STOP_HASHES)):
+        if value == _STOP_HASHES[place]:
             return 1 << place
     return 0
 
 
 @numba.njit(nogil=True, cache=True)
-def _is_ascii_punctuation(byte: int) -> bool:
-    lower = byte | 0x20
-    return byte < 0x80 and not (97 <= lower <= 122 or 48 <= byte <= 57)
+def _count_marks(text: Array, classes: Array) -> tuple[Integer, Integer, Integer, Integer, Integer]:
+    hashes = ellipses = dots = 0
+    for place in range(len(text)):
+        hashes += text[place] == HASH
+    for place in range(len(text) - 2):
+        triple = text[place] == 0xE2 and text[place + 1] == 0x80 and text[place + 2] == 0xA6
+        ellipses += triple
+    for byte in text:
+        dots = dots + 1 if byte == DOT else 0
+        if dots == 3:
+            ellipses += 1
+            dots = 0
+    lines = bullets = ellipsis_lines = 0
+    start: Integer = 0
+    while start < len(text):
+        end, following = line_end(text, start)
+        first, last = stripped(text[start:end], classes)
+        line = text[start + first : start + last]
+        lines += 1
+        bullets += _starts_bullet(line)
+        ellipsis_lines += _ends_ellipsis(line)
+        start = following
+    return hashes, ellipses, lines, bullets, ellipsis_lines
 
 
 @numba.njit(nogil=True, cache=True)
-def _bits(value: int) -> int:
-    count = 0
-    while value:
-        count += value & 1
-        value >>= 1
-    return count
+def _starts_bullet(line: Array) -> bool:
+    if len(line) and line[0] == DASH:
+        return True
+    return bool(len(line) > 2 and line[0] == 0xE2 and line[1] == 0x80 and line[2] == 0xA2)
+
+
+@numba.njit(nogil=True, cache=True)
+def _ends_ellipsis(line: Array) -> bool:
+    if len(line) < 3:
+        return False
+    if line[-1] == DOT:
+        return bool(line[-2] == DOT and line[-3] == DOT)
+    return bool(line[-1] == 0xA6 and line[-2] == 0x80 and line[-3] == 0xE2)
+
+
+@numba.njit(nogil=True, cache=True)
+def stripped(text: Array, classes: Array) -> tuple[Integer, Integer]:
+    """Where the text begins and ends without white space around it."""
+    start, stop = 0, len(text)
+    while start < stop:
+        code, length = character_at(text, start)
+        if code >= len(classes) or classes[code] & SPACE == 0:
+            break
+        start += length
+    while stop > start:
+        begin = stop - 1
+        while begin > start and (text[begin] & 0xC0) == 0x80:
+            begin -= 1
+        code, length = character_at(text, begin)
+        if code >= len(classes) or classes[code] & SPACE == 0:
+            break
+        stop = begin
+    return start, stop
