@@ -144,7 +144,7 @@ def _rules(texts: Any, order: Sequence[str]) -> list[list[str]]:
 
 def _in_threads(texts: Any, threads: int) -> list[list[str]]:
     # By turns, so that both have documents of all kinds.
-    parts = [texts.take(range(start, len(texts), threads)) for start in range(threads)]
+    parts = [texts.take(list(range(start, len(texts), threads))) for start in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(lambda part: _rules(part, EVERY_ONE), parts))
     return [done[row % threads][row // threads] for row in range(len(texts))]
@@ -171,8 +171,8 @@ def _near_duplicates(texts: Any) -> list[int]:
     from volano.text.overlap import near_duplicate_roots
 
     signatures = minhash_signatures(texts, permutations=112, shingle_words=5)
-    roots: list[int] = near_duplicate_roots(signatures, bands=14).tolist()
-    return roots
+    roots = near_duplicate_roots(signatures, bands=14)
+    return [row for row, root in enumerate(roots.tolist()) if root != row]
 
 
 EVERY_ONE = ("gopher_repetition", "gopher_quality", "fineweb", "c4")  # c4 edits, so it is the last
@@ -204,16 +204,17 @@ def _same_chain(found: list[list[str]], known: list[list[str]]) -> str:
     return _equal([each[:1] for each in found], [each[:1] for each in known])
 
 
-def _same_clusters(found: list[int], known: dict[str, list[int]]) -> str:
-    ours = sum(root != row for row, root in enumerate(found))
-    return f"removed {ours:,} and {len(known['removed']):,}"
+def _same_removed(found: list[int], known: list[int]) -> str:
+    # Which of a cluster stays is each side's choice, so the numbers are compared too.
+    both = len(set(found) & set(known))
+    return f"removed {len(found):,} and {len(known):,}, {both:,} of them the same"
 
 
 AGREEMENT: dict[str, Callable[[Any, Any], str]] = {
     "rules, every one": _same_rules,
     "rules, in a chain": _same_chain,
     "rules, every one, our 2 threads": _same_rules,
-    "near-duplicates": _same_clusters,
+    "near-duplicates": _same_removed,
     "e-mail and IP addresses": _equal,
     "language": _equal,
 }

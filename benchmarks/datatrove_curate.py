@@ -94,7 +94,7 @@ def language(texts: list[str]) -> tuple[float, object]:
 
 
 def near_duplicates(texts: list[str]) -> tuple[float, object]:
-    """The cluster of each document, -1 for none: all four stages, files included."""
+    """The documents that go: all four stages, files included."""
     from datatrove.data import DocumentsPipeline
     from datatrove.pipeline.dedup import (
         MinhashDedupBuckets,
@@ -117,22 +117,11 @@ def near_duplicates(texts: list[str]) -> tuple[float, object]:
         buckets = MinhashDedupBuckets(f"{folder}/signatures", f"{folder}/buckets", config=config)
         for bucket in range(config.num_buckets):
             buckets.run(None, bucket, config.num_buckets)
-        MinhashDedupCluster(
-            f"{folder}/buckets", f"{folder}/remove", config=config, save_cluster_id=True
-        ).run(None, 0, 1)
-        cluster = [-1] * len(texts)
+        MinhashDedupCluster(f"{folder}/buckets", f"{folder}/remove", config=config).run(None, 0, 1)
         again = (Document(text=text, id=str(place)) for place, text in enumerate(texts))
-        kept = MinhashDedupFilter(f"{folder}/remove", load_cluster_ids=True).run(again, 0, 1)
-        for document in kept:
-            cluster[int(document.id)] = int(document.metadata.get("minhash_cluster_id", -1))
+        kept = [int(each.id) for each in MinhashDedupFilter(f"{folder}/remove").run(again, 0, 1)]
         seconds = time.perf_counter() - began
-        removed = _removed(Path(folder))
-    return seconds, {"kept_in_cluster": cluster, "removed": removed}
-
-
-def _removed(folder: Path) -> list[int]:
-    data = (folder / "remove" / "000000.remove").read_bytes()
-    return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+    return seconds, sorted(set(range(len(texts))) - set(kept))
 
 
 if __name__ == "__main__":
