@@ -11,6 +11,7 @@ does before the clock starts (imports, reading, compiled kernels) is not counted
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "build/peers/bin/python"
 PEER = ROOT / "benchmarks/datatrove_curate.py"
 FIELDS = ("text", "gold", "html")
+_began = 0.0  # when the clock started; a work that has files to write first starts it again
 
 
 def main() -> None:
@@ -122,10 +124,13 @@ def _be(work: str, documents: Path, result: Path, _: Path) -> None:
     with documents.open(encoding="utf-8", newline="\n") as lines:
         texts = pa.array([json.loads(line)["text"] for line in lines], pa.large_string())
     kernels.warm_up()
-    began = time.perf_counter()
+    if work.startswith("language"):
+        _language(pa.array(["warm"]), None)
+    global _began
+    _began = time.perf_counter()
     found = WORKS[work](texts)
-    seconds = time.perf_counter() - began
-    result.write_text(json.dumps(found() if callable(found) else found))
+    seconds = time.perf_counter() - _began
+    result.write_text(json.dumps(found))
     print(seconds)
 
 
@@ -159,11 +164,10 @@ def _personal_data(texts: Any) -> list[bool]:
     return [row in found for row in range(len(texts))]
 
 
-def _language(texts: Any) -> Any:
+def _language(texts: Any, characters: int | None) -> Any:
     from volano.curate.language import identify
 
-    identify(["warm"])
-    return identify(texts.to_pylist())[0]
+    return identify(texts.to_pylist(), characters)[0]
 
 
 def _near_duplicates(texts: Any) -> list[int]:
@@ -175,6 +179,34 @@ def _near_duplicates(texts: Any) -> list[int]:
     return [row for row, root in enumerate(roots.tolist()) if root != row]
 
 
+def _whole(texts: Any) -> int:
+    """Number of documents that stay, from a compressed file to Parquet."""
+    import zstandard
+
+    import volano
+
+    global _began
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one worker, as the peer has
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "documents.jsonl.zst"
+        lines = (
+            json.dumps({"text": text, "id": str(place)})
+            for place, text in enumerate(texts.to_pylist())
+        )
+        path.write_bytes(zstandard.compress(("\n".join(lines) + "\n").encode()))
+        _began = time.perf_counter()
+        artifact = volano.curate(
+            [str(path)],
+            store=f"{folder}/store",
+            out=f"{folder}/clean",
+            language={"uncertain": "drop"},
+            quality={"rules": list(CHAIN)},
+            dedup={"exact": "off", "minhash": {"min_similarity": 0}},
+            pii={"kinds": ["email", "ip_address"]},
+        )
+        return len(artifact.corpus())
+
+
 EVERY_ONE = ("gopher_repetition", "gopher_quality", "fineweb", "c4")  # c4 edits, so it is the last
 CHAIN = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 WORKS: dict[str, Callable[[Any], Any]] = {
@@ -183,9 +215,14 @@ WORKS: dict[str, Callable[[Any], Any]] = {
     "rules, every one, our 2 threads": lambda texts: _in_threads(texts, 2),
     "near-duplicates": _near_duplicates,
     "e-mail and IP addresses": _personal_data,
-    "language": _language,
+    "language": lambda texts: _language(texts, None),
+    "language, our first 600 characters": lambda texts: _language(texts, 600),
+    "whole, JSONL.zst to Parquet": _whole,
 }
-PEER_WORK = {"rules, every one, our 2 threads": "rules, every one"}
+PEER_WORK = {
+    "rules, every one, our 2 threads": "rules, every one",
+    "language, our first 600 characters": "language",
+}
 
 
 # ---- agreement
@@ -217,6 +254,8 @@ AGREEMENT: dict[str, Callable[[Any, Any], str]] = {
     "near-duplicates": _same_removed,
     "e-mail and IP addresses": _equal,
     "language": _equal,
+    "language, our first 600 characters": _equal,
+    "whole, JSONL.zst to Parquet": lambda found, known: f"{found:,} and {known:,} stay",
 }
 
 

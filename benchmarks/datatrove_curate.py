@@ -35,6 +35,7 @@ def main(work: str, documents: str, result: str) -> None:
         "e-mail and IP addresses": personal_data,
         "language": language,
         "near-duplicates": near_duplicates,
+        "whole, JSONL.zst to Parquet": whole,
     }
     seconds, found = works[work](texts)
     Path(result).write_text(json.dumps(found), encoding="utf-8")
@@ -122,6 +123,74 @@ def near_duplicates(texts: list[str]) -> tuple[float, object]:
         kept = [int(each.id) for each in MinhashDedupFilter(f"{folder}/remove").run(again, 0, 1)]
         seconds = time.perf_counter() - began
     return seconds, sorted(set(range(len(texts))) - set(kept))
+
+
+def whole(texts: list[str]) -> tuple[float, object]:
+    """Number of documents that stay, from a compressed file to Parquet, by five pipelines."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.dedup import (
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+        MinhashDedupSignature,
+    )
+    from datatrove.pipeline.dedup.minhash import MinhashConfig
+    from datatrove.pipeline.filters import LanguageFilter
+    from datatrove.pipeline.formatters import PIIFormatter
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
+    from datatrove.utils import lid
+    from loguru import logger
+
+    logger.remove()
+    lid.cached_asset_path_or_download = lambda *_, **__: sys.argv[4]
+    config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
+    GopherQualityFilter().filter(Document(text=WARM, id=""))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        _write_compressed(folder / "in/documents.jsonl.zst", texts)
+        filtered = str(folder / "filtered")
+        signatures, buckets, remove = (str(folder / each) for each in ("s", "b", "r"))
+        pipelines = [
+            [
+                JsonlReader(str(folder / "in"), compression="infer"),
+                LanguageFilter(languages=["en"]),
+                GopherRepetitionFilter(),
+                GopherQualityFilter(),
+                C4QualityFilter(),
+                FineWebQualityFilter(),
+                JsonlWriter(filtered),
+            ],
+            [JsonlReader(filtered), MinhashDedupSignature(signatures, config=config)],
+            [MinhashDedupBuckets(signatures, buckets, config=config)],
+            [MinhashDedupCluster(buckets, remove, config=config)],
+            [
+                JsonlReader(filtered),
+                MinhashDedupFilter(remove),
+                PIIFormatter(),
+                ParquetWriter(str(folder / "out")),
+            ],
+        ]
+        began = time.perf_counter()
+        for number, pipeline in enumerate(pipelines):
+            tasks = config.num_buckets if number == 2 else 1
+            logs = str(folder / f"logs{number}")
+            LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=logs).run()
+        seconds = time.perf_counter() - began
+        import pyarrow.parquet as pq
+
+        kept = sum(pq.read_metadata(path).num_rows for path in (folder / "out").glob("*.parquet"))
+    return seconds, kept
+
+
+def _write_compressed(path: Path, texts: list[str]) -> None:
+    import zstandard
+
+    lines = "".join(
+        json.dumps({"text": text, "id": str(place)}) + "\n" for place, text in enumerate(texts)
+    )
+    path.write_bytes(zstandard.compress(lines.encode()))
 
 
 if __name__ == "__main__":

@@ -56,3 +56,10 @@ def test_a_text_without_words_has_no_language_and_stays(text):
     columns, dropped = judged([text], uncertain="drop")
     assert columns["language"].to_pylist() == [None]
     assert dropped == [None]
+
+
+def test_as_many_characters_are_read_as_asked_for():
+    text = f"{GERMAN} {ENGLISH * 3}"
+    columns, _ = judged([text, text.replace(" ", "\n")], characters=len(GERMAN))
+    assert columns["language"].to_pylist() == ["de", "de"]
+    assert judged([text], characters=1000)[0]["language"].to_pylist() == ["en"]

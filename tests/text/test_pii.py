@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volano.core.errors import DataError
+from volano.text import pii
 from volano.text.pii import find_spans, find_spans_in, passes_luhn, redact
 
 KEY_BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOg==\n-----END RSA PRIVATE KEY-----"
@@ -114,3 +115,18 @@ def test_spans_are_ordered_do_not_overlap_and_leave_no_key_behind(text):
 def test_luhn_on_the_example_of_the_standard():
     assert passes_luhn("79927398713")  # check digit 3; the sum by hand is 70
     assert not passes_luhn("79927398710")
+
+
+addresses = st.lists(
+    st.sampled_from(
+        ["ann@mail.org", "@", "a", ".", "-", "(", "b@c", "x" * 70, ".com", "@mail.org", " ", "é"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=400)
+@given(addresses | st.text(max_size=40))
+def test_looking_around_every_at_sign_finds_what_the_whole_pattern_finds(text):
+    spans = [span[:2] for span in find_spans(text, ["email"])]
+    assert spans == [match.span() for match in pii._EMAIL.finditer(text) if pii._is_mail(match)]

@@ -22,19 +22,20 @@ from volano.core.errors import MissingExtra
 from volano.curate.decision import Decisions
 from volano.curate.section import LanguageSection
 
-CHARACTERS_READ = 600  # more changes no decision on docstrings, and time is in proportion
 
-
-def identify(texts: Iterable[str | None]) -> tuple[list[str | None], list[float | None]]:
-    """The most likely language of each text and its probability; None for a text without one."""
+def identify(
+    texts: Iterable[str | None], characters: int | None = None
+) -> tuple[list[str | None], list[float | None]]:
+    """The most likely language of each text, of which so many characters are read, and its
+    probability; None for a text without one."""
     predict = _model().predict
     languages: list[str | None] = []
     scores: list[float | None] = []
     for text in texts:
         # The model reads one line.
-        line = " ".join(text[:CHARACTERS_READ].split()) if text else ""
+        line = text[:characters].replace("\n", " ") if text else ""
         label, score = None, None
-        if line and (found := predict(line))[0]:
+        if line.strip() and (found := predict(line))[0]:
             label, score = found[0][0].removeprefix("__label__"), float(found[1][0])
         languages.append(label)
         scores.append(None if score is None else min(round(score, 6), 1.0))
@@ -46,7 +47,7 @@ def measure_language(
 ) -> dict[str, pa.Array]:
     """Columns `language` and `score`; null for exempt kinds, which are not even read."""
     read = [row for row, kind in enumerate(kinds) if kind not in section.exempt_kinds]
-    found, scored = identify(texts[row].as_py() for row in read)
+    found, scored = identify((texts[row].as_py() for row in read), section.characters)
     languages: list[str | None] = [None] * len(kinds)
     scores: list[float | None] = [None] * len(kinds)
     for place, row in enumerate(read):

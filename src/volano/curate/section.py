@@ -32,7 +32,7 @@ def _at_least(default: float, what: str, source: str) -> float:
 
 
 class LanguageSection(Section):
-    """Which languages stay, judged by fastText's lid.176 on the first 600 characters."""
+    """Which languages stay, judged by fastText's lid.176."""
 
     keep: list[str] = Field(
         default=["en"],
@@ -50,6 +50,13 @@ class LanguageSection(Section):
         description="What becomes of documents whose most likely language is below min_score. "
         "Papers on web text drop them; short technical texts full of names score low in any "
         "language, so the default keeps them and leaves gibberish to the quality rules.",
+    )
+    characters: Count = Field(
+        default=600,
+        ge=1,
+        description="Characters that are read, from the beginning of a document. Time is in "
+        "proportion; more than the default changed no decision on docstrings, but a page that "
+        "begins with a menu may need more.",
     )
     exempt_kinds: list[str] = Field(
         default=["code"], description=EXEMPT + "which the model was not trained on."

@@ -85,10 +85,9 @@ def _spans_in_conversation(text: str, kinds: list[str]) -> list[Span]:
 def find_spans_in(texts: Texts, kinds: Iterable[str] = tuple(KINDS)) -> dict[int, list[Span]]:
     """The spans of each row that has any, by row. Rows without a candidate cost no regex."""
     chosen = check_kinds(kinds)
-    flags = candidates.pii_candidates(texts)
-    wanted = sum(KINDS[kind] for kind in chosen)
+    flags = candidates.pii_candidates(texts, sum(KINDS[kind] for kind in chosen))
     found = {}
-    for row in np.flatnonzero(flags & wanted):
+    for row in np.flatnonzero(flags):
         spans = _spans(texts[int(row)].as_py(), chosen, int(flags[row]), _FINDERS)
         if spans:
             found[int(row)] = spans
@@ -151,14 +150,29 @@ _RESERVED = re.compile(
 _SERVICE_USERS = ("git@", "noreply@", "no-reply@")
 
 
+_BEFORE_AT, _BEHIND_AT = 64, 600  # characters that the pattern can reach
+
+
 def _emails(text: str) -> Iterator[tuple[int, int]]:
-    for match in _EMAIL.finditer(text):
-        domain = match[1].lower()
-        ending = domain.rsplit(".", 1)[1]
-        if len(ending) != 2 and ending not in _GENERIC_DOMAINS:
+    # Around each "@" only: the pattern itself would try every word.
+    place, end = text.find("@"), 0
+    while place >= 0:
+        match = _EMAIL.search(text, max(end, place - _BEFORE_AT), place + _BEHIND_AT)
+        if match is None:
+            place = text.find("@", place + 1)
             continue
-        if not _RESERVED.search(domain) and not match[0].lower().startswith(_SERVICE_USERS):
+        end = match.end()
+        place = text.find("@", end)
+        if _is_mail(match):
             yield match.span()
+
+
+def _is_mail(match: re.Match[str]) -> bool:
+    domain = match[1].lower()
+    ending = domain.rsplit(".", 1)[1]
+    if len(ending) != 2 and ending not in _GENERIC_DOMAINS:
+        return False
+    return not _RESERVED.search(domain) and not match[0].lower().startswith(_SERVICE_USERS)
 
 
 _API_KEY = re.compile(
