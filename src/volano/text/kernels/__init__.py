@@ -31,7 +31,7 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
 
     started = time.monotonic()
     if not any(Path(CONFIG.CACHE_DIR).rglob("*.nbc")):
-        line = "Compiling the text kernels, once for this machine (some 15 seconds) …"
+        line = "Compiling the text kernels, once for this machine (some 25 seconds) …"
         say(line) if say else print(line, file=sys.stderr, flush=True)
     call_each_kernel()
     return time.monotonic() - started

@@ -63,7 +63,7 @@ class Language(NamedTuple):
     table: (
         Array  # uint64, open addressing: hash of kind and run; its first length and number of words
     )
-    lengths: Array  # int32: bytes of words
+    lengths: Array  # int64: bytes of words
     limits: Array  # int64
     letters: Array  # bool: False where no exception of ASCII letters alone has such a hash
 
@@ -152,7 +152,7 @@ def _table(entries: Sequence[tuple[int, int, Sequence[str]]]) -> tuple[Array, Ar
             slot = (slot + 1) & (size - 1)
         keys[slot], values[slot] = key, len(lengths) << 16 | len(words)
         lengths += [len(word.encode()) for word in words]
-    return np.array([keys, values], np.uint64).T.copy(), np.array(lengths or [0], np.int32)
+    return np.array([keys, values], np.uint64).T.copy(), np.array(lengths or [0], np.int64)
 
 
 def hash_of(word: str) -> int:

@@ -125,7 +125,7 @@ def _count_marks(text: Array, classes: Array) -> tuple[Integer, Integer, Integer
             ellipses += 1
             dots = 0
     lines = bullets = ellipsis_lines = 0
-    start: Integer = 0
+    start: Integer = np.int64(0)
     while start < len(text):
         end, following = line_end(text, start)
         first, last = stripped(text[start:end], classes)

@@ -173,7 +173,7 @@ def _find_repeated(
     # Marks which runs of `length` words occur twice or more, of those whose runs of one word less
     # do: how many, how often the most frequent one occurs, and where it is first.
     mask = new_count(candidates, table, turn)
-    most: Integer = 1
+    most: Integer = np.int64(1)
     first: Integer = 0
     found = 0
     for place in range(runs):
@@ -206,7 +206,7 @@ def _copied(
     repeated: Array,
 ) -> Integer:
     mask = new_count(candidates, table, turn)
-    characters: Integer = 0
+    characters: Integer = np.int64(0)
     place = 0
     while place < runs:
         if not repeated[place]:

@@ -62,7 +62,7 @@ def split_run(
 ) -> Integer:
     """The number of words of a run that is no exception; they are in the columns FIRST and LAST of
     `room`, as places in `text`. UNKNOWN if it may hold an address of four numbers."""
-    size: Integer = 0
+    size: Integer = np.int64(0)
     place: Integer = start
     while place < stop:
         code, length = character_at(text, place)
@@ -71,11 +71,13 @@ def split_run(
         size += 1
         place += length
     room[size, OFFSET] = stop
-    first: Integer = 0
+    first: Integer = np.int64(0)
     last: Integer = size
-    count: Integer = 0  # words before the middle; those behind it are kept at the far end …
+    count: Integer = np.int64(
+        0
+    )  # words before the middle; those behind it are kept at the far end …
     behind = 0  # … the last first
-    before_size: Integer = -1
+    before_size: Integer = np.int64(-1)
     while first < last and last - first != before_size:
         if before_size >= 0 and _is_exception(text, first, last, table, limits, room):
             break
@@ -101,7 +103,7 @@ def split_run(
             _put(room, size + 1 - behind, last - tail, last)
             last -= tail
     if first < last:
-        found: Integer = -1
+        found: Integer = np.int64(-1)
         begin, end = room[first, OFFSET], room[last, OFFSET]
         if end - begin <= limits[LONGEST_EXCEPTION]:
             found = find(table, EXCEPTION, hash_bytes(text, begin, end))

@@ -114,17 +114,17 @@ def keep_sentences(
 ) -> tuple[Integer, Integer]:
     """Write the lines that stay to `kept`, which takes as many bytes as the text: the number of
     bytes, and of runs that nobody knows yet (see `read_words`)."""
-    written: Integer = 0
+    written: Integer = np.int64(0)
     missing: Integer = 0
-    word: Integer = 0
+    word: Integer = np.int64(0)
     place: Integer = 0
     size = len(text)
     while place < size:
         line_stop, following = line_end(text, place)
         begin = word
-        longest: Integer = 0
+        longest: Integer = np.int64(0)
         spoken = 0
-        run: Integer = 0  # characters of what stands between white space
+        run: Integer = np.int64(0)  # characters of what stands between white space
         while word < count and words[word, START] < line_stop:
             if word == begin or words[word, START] != words[word - 1, STOP]:
                 spoken += 1
@@ -274,7 +274,7 @@ def _citations(line: Array) -> int:
 @numba.njit(nogil=True, cache=True)
 def _without_citations(line: Array, copy: Array) -> Integer:
     written = 0
-    place: Integer = 0
+    place: Integer = np.int64(0)
     while place < len(line):
         length = _citation(line, place)
         if length:

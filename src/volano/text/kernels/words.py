@@ -76,7 +76,7 @@ def words_of(room: int) -> Array:
 
 def room_of(room: int) -> Array:
     """Scratch for runs of up to `room` bytes."""
-    return np.empty((room + 2, 5), np.int32)
+    return np.empty((room + 2, 5), np.int64)
 
 
 def unknown_of(room: int) -> Unknown:
@@ -102,9 +102,9 @@ def read_words(
     the words are not to be used then."""
     classes, table, lengths, limits, exceptional = language
     longest = limits[LONGEST_EXCEPTION]
-    count: Integer = 0
+    count: Integer = np.int64(0)
     missing = 0
-    place: Integer = 0
+    place: Integer = np.int64(0)
     size = len(text)
     while place < size:
         if _ASCII[text[place]] == _ASCII_SPACE:
@@ -117,7 +117,7 @@ def read_words(
             place += 1
         letters, key = place, mixed(value ^ eight)
         if place > start and (place == size or _ASCII[text[place]] == _ASCII_SPACE):
-            found: Integer = -1
+            found: Integer = np.int64(-1)
             if may_be_exception(exceptional, key):
                 found = find(table, EXCEPTION, key)
             if found < 0:
@@ -201,7 +201,7 @@ def _add(
     value, eight, characters = FNV_OFFSET, np.uint64(1), 0
     some, every = np.int64(0), np.int64(-1)
     kind: Integer = np.int64(0)
-    place = np.int64(start)
+    place = start
     while place < stop:
         code, length = character_at(text, place)
         kind = np.int64(classes[code]) if code < len(classes) else 0
@@ -277,17 +277,17 @@ def _put_together(
     for place in range(total):  # out of the way: an exception may have more words than it had
         room[place, OFFSET] = words[first + place, START]
     room[total, OFFSET] = words[count - 1, STOP]
-    place = 0
+    piece: Integer = np.int64(0)
     found: Integer = first
-    while place < total:
-        start = np.int64(room[place, OFFSET])
-        if room[place, KIND]:
-            entry = np.int64(room[place, FIRST]) << 16 | room[place, LAST]
+    while piece < total:
+        start = room[piece, OFFSET]
+        if room[piece, KIND]:
+            entry = room[piece, FIRST] << 16 | room[piece, LAST]
             found = _take(text, start, lengths, entry, classes, words, found)
-            place += room[place, KIND]
+            piece += room[piece, KIND]
         else:
-            place += 1
-            found = _add(text, start, np.int64(room[place, OFFSET]), classes, words, found)
+            piece += 1
+            found = _add(text, start, room[piece, OFFSET], classes, words, found)
     return found
 
 
@@ -296,6 +296,7 @@ def _note(text: Array, start: Integer, stop: Integer, unknown: Unknown) -> None:
     number = unknown.number[0]
     used = unknown.stops[number - 1] if number else np.int64(0)
     if number < len(unknown.stops) and used + stop - start <= len(unknown.utf8):
-        unknown.utf8[used : used + stop - start] = text[start:stop]
+        for place in range(start, stop):
+            unknown.utf8[used + place - start] = text[place]
         unknown.stops[number] = used + stop - start
         unknown.number[0] += 1
