@@ -242,8 +242,12 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
-_IPV4 = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|\.[0-9])")
-_IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
+# What may stand before is asked behind the first digit: a pattern that begins with digits is looked
+# for three times as fast.
+_IPV4 = re.compile(
+    r"[0-9](?<![\w.-][0-9])[0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![\w-]|\.[0-9])"
+)
+_IPV6 = re.compile(r"[23](?<![\w:.][23])[0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 _VERSION_BEFORE = re.compile(r"(?:\bversions?|\bv|\brelease|[=<>~!]=|[<>])[ :=]{0,2}$", re.I)
 
 

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from volano.text import english
 from volano.text.kernels.buffers import Texts, text_buffers
@@ -255,7 +256,7 @@ def _texts(kept: Array, spans: Array, missing: Array) -> pa.LargeStringArray:
     texts = pa.LargeStringArray.from_buffers(
         len(spans), pa.py_buffer(offsets), pa.py_buffer(packed)
     )
-    return pa.compute.if_else(pa.array(missing), None, texts) if missing.any() else texts
+    return pc.if_else(pa.array(missing), None, texts) if missing.any() else texts
 
 
 @numba.njit(nogil=True, cache=True)
