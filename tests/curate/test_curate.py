@@ -329,3 +329,9 @@ def test_curly_brackets_drop_the_document_with_the_evidence(curate):
     corpus = curate([document("page", PAGE), document("css", PAGE + "\nA { b. }.")], **WEB)
     (row,) = corpus.attributes("decision").filter(pc.field("id") == "css").to_pylist()
     assert (row["dropped_by"], row["evidence"], row["value"]) == ("c4", "curly_brackets", 1)
+
+
+def test_where_every_document_falls_to_a_switch_of_c4_the_message_names_it(curate):
+    rules = {"rules": ["c4"]}
+    with pytest.raises(DataError, match=r"Loosen curate\.quality\.c4\.curly_brackets, or give"):
+        curate([document("css", PAGE + "\nA { b. }.")], **{**WEB, "quality": rules})

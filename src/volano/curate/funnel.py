@@ -5,13 +5,14 @@ Counted from the attributes of a curated corpus, so it can be asked for at any t
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
 from volano.curate.decision import FILTERS, QUALITY_RULES
+from volano.curate.section import C4_SWITCHES
 
 
 class FunnelRow(NamedTuple):
@@ -57,16 +58,21 @@ def funnel_of(decisions: pa.Table, filters: Sequence[str]) -> list[FunnelRow]:
 
 
 def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
-    """The bound of a quality rule that most of its dropped documents were beyond, such as
-    min_words, and how many were; "" and 0 for other filters."""
+    """The setting of a quality rule by which most of its dropped documents went, such as min_words,
+    and how many did; "" and 0 for other filters."""
     if rule not in QUALITY_RULES:
         return "", 0
     decisions = corpus.attributes("decision")
     gone = decisions.filter(pc.equal(decisions["dropped_by"], rule)).to_pylist()
-    bounds = Counter(
-        f"{'min' if row['value'] < row['threshold'] else 'max'}_{row['evidence']}" for row in gone
-    )
+    bounds = Counter(map(_bound_of, gone))
     return bounds.most_common(1)[0] if bounds else ("", 0)
+
+
+def _bound_of(decision: dict[str, Any]) -> str:
+    name = str(decision["evidence"])
+    if name in C4_SWITCHES:
+        return name
+    return f"{'min' if decision['value'] < decision['threshold'] else 'max'}_{name}"
 
 
 def samples(

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from volano.core.recipe import Section
 from volano.curate.decision import Decisions
-from volano.curate.section import C4Section, QualitySection
+from volano.curate.section import C4_SWITCHES, C4Section, QualitySection
 from volano.text.kernels.features import Features, measure
 from volano.text.kernels.sentences import LineRules
 
@@ -29,7 +29,7 @@ def measure_and_judge(
     """Judge by all sets of rules in their order; drops what lies beyond a bound.
 
     The evidence is the statistic that failed first in the order of the section. Documents of
-    exempt kinds have `passed` null, and their text stays as it is.
+    exempt kinds have `passed` null, and their text stays as it is, as does that of a dropped one.
     """
     columns: dict[str, dict[str, pa.Array]] = {}
     for rules in _passes(section.rules):
@@ -37,8 +37,9 @@ def measure_and_judge(
         for rule in rules:
             columns[rule] = _judged(rule, found.tables[rule], kinds, section, decisions)
         if found.kept is not None:
-            exempt = np.isin(np.array(kinds, object), section.c4.exempt_kinds)
-            texts = pc.if_else(pa.array(exempt), texts, found.kept)
+            exempt = pa.array(np.isin(np.array(kinds, object), section.c4.exempt_kinds))
+            passed = pc.fill_null(columns[EDITS]["passed"], pa.scalar(value=False))
+            texts = pc.if_else(pc.and_(passed, pc.invert(exempt)), found.kept, texts)
     return Judged(columns, texts)
 
 
@@ -107,7 +108,7 @@ def _bounds(
     # Statistic, side and bound, in the order of the section.
     found: list[tuple[str, str, float]] = []
     if rule == EDITS:  # they end the reading, so that no sentence has been counted yet
-        found = [(name, "max", 0) for name in ("lorem_ipsum", "curly_brackets")]
+        found = [(name, "max", 0) for name in C4_SWITCHES]
     for name, bound in settings.items():
         side, _, statistic = name.partition("_")
         if side in ("min", "max") and statistic in columns:

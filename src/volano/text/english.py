@@ -2,8 +2,8 @@
 
 Gopher's rules, FineWeb's and C4's are stated on words, and every published threshold was set with
 a tokenizer that parts "don't" into two words and "(see" likewise. This file says what its answer
-is for one run of characters without white space, in plain Python; text.kernels.words does the same
-at native speed, and asks here about the runs that it does not know (web addresses above all).
+is for one run of characters without white space, in plain Python, one run after the other;
+text.kernels.words does the same at native speed, and is tested against it.
 
 Source: spaCy 3.8 (MIT License), whose rules stand in text/data/english.json.
 """
@@ -141,10 +141,11 @@ def _with_exceptions(words: list[str]) -> list[str]:
     if not starts:
         return words
     apart = taken_apart()
+    longest = max(map(len, apart))
     spans = [
         (start, stop)
         for start in starts
-        for stop in range(start + 2, len(words) + 1)
+        for stop in range(start + 2, min(start + longest, len(words)) + 1)
         if tuple(words[start:stop]) in apart
     ]
     chosen: dict[int, int] = {}

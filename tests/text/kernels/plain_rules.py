@@ -15,7 +15,7 @@ POLICIES = (
     "use of cookies",
     "use cookies",
 )
-CITATION = re.compile(r"\[[0-9]*]|\[edit]|\[citation needed]")
+CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 
 
 def characters(name):

@@ -1,5 +1,8 @@
 """The compiled rules against plain ones, on arbitrary Unicode and on what the rules look for."""
 
+import time
+
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,10 @@ from hypothesis import strategies as st
 
 from tests.text.kernels import plain_rules
 from volano.core.errors import DataError
+from volano.text.english import english_words
 from volano.text.kernels.features import STATISTICS, WORDS, measure
+from volano.text.kernels.language import EXCEPTION, _table, english_language, hash_of
+from volano.text.kernels.words import read_words, room_of, words_of
 
 RUNS = """
 the The, be (have) x # . ... …… - • é 語 don't it's I'll :) good:) ): =( U.S. e.g. id. A. 10km 5% $3
@@ -16,6 +22,14 @@ the The, be (have) x # . ... …… - • é 語 don't it's I'll :) good:) ): =(
 end. End? "Yes!" a..b °C.
 """
 PIECES = RUNS.split()
+PIECES += [
+    "[\u0661\uff11]",
+    "we use coo\u212aies!",
+    "8.8.8.8/x-y",
+    "10.0.0.1:80",
+    "a@1.2.3.4#b",
+    "1.2.3.04",
+]
 PIECES += ["lorem ipsum.", "[citation needed]", "terms of use", "privacy policy", "we use cookies!"]
 BREAKS = ["\n", "\n\n", "\r\n", "\r", "\u2028", "\x85", "\x0b", "\t", "\u00a0", "  ", " \n "]
 pieces = st.sampled_from([*PIECES, *BREAKS])
@@ -125,3 +139,39 @@ def test_number_column_is_refused_with_its_type_and_a_remedy():
         measure(pa.array([1, 2]), ["fineweb"])
     message = str(refused.value)
     assert message == "column of int64: expected text. Cast it to pyarrow.large_string()."
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(pieces, max_size=20).map("".join) | st.text(max_size=40))
+def test_words_of_the_kernel_are_those_of_the_plain_tokenizer(text):
+    utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
+    words = words_of(len(utf8))
+    count = read_words(utf8, english_language(), room_of(len(utf8)), words)
+    found = [utf8[start:stop].tobytes().decode() for start, stop in words[:count, :2].tolist()]
+    assert found == english_words(utf8.tobytes().decode())
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "1.2.3.4" + "-p.A" * 20_000,
+        "1.2.3.4" + "(" * 50_000,
+        "1.2.3.4" + "…a" * 40_000,  # more words than 16 bits tell
+        "a.b@" * 20_000,
+        ":)" * 20_000,
+    ],
+)
+def test_no_run_takes_long_however_long_it_is(run):
+    before = time.process_time()
+    measure(pa.array([run]), list(STATISTICS))
+    assert time.process_time() - before < 20
+
+
+def test_a_hash_that_is_hit_on_purpose_does_not_lead_out_of_the_text():
+    table, lengths = _table([(EXCEPTION, hash_of("xyz"), ["x" * 1000, "y" * 1000])])
+    language = english_language()._replace(table=table, lengths=lengths)
+    utf8 = np.frombuffer(b"(xyz) xyz, xyz", np.uint8)
+    words = words_of(len(utf8))
+    count = read_words(utf8, language, room_of(len(utf8)), words)
+    assert words[:count, 1].max() == len(utf8)
+    assert count == 6

@@ -3,8 +3,7 @@
 Rules that need the words of a document come here together, since splitting it costs most.
 """
 
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -13,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from volano.text import english
 from volano.text.kernels.buffers import Texts, text_buffers
 from volano.text.kernels.counting import counter_of
 from volano.text.kernels.language import Language, english_language, spaces
@@ -25,7 +23,7 @@ from volano.text.kernels.repetition import (
     grams_of,
 )
 from volano.text.kernels.sentences import SENTENCE_STATISTICS, LineRules, keep_sentences
-from volano.text.kernels.words import Unknown, read_words, room_of, taken_from, unknown_of, words_of
+from volano.text.kernels.words import read_words, room_of, words_of
 
 Array = npt.NDArray[Any]
 STATISTICS = {
@@ -36,8 +34,6 @@ STATISTICS = {
 }
 WORDS = ("english", "spaces")
 C4 = LineRules(True, True, 3, 1000, True, True, True, True)
-LEARNT_RUNS = 400_000  # some 60 MB of them; then they are learnt anew
-_UNKNOWN_BYTES = 1 << 22
 # Few counts, which no document has half of.
 _COUNTS = {"words", "stop_words", *SENTENCE_STATISTICS}
 
@@ -47,34 +43,6 @@ class Features(NamedTuple):
 
     tables: dict[str, pa.Table]
     kept: pa.LargeStringArray | None
-
-
-class _Learner:
-    """The English that is known by now; threads share it."""
-
-    def __init__(self) -> None:
-        self.language = english_language()
-        self._runs: dict[str, Sequence[str]] = {}
-        self._lock = threading.Lock()
-
-    def learn(self, runs: Iterable[bytes]) -> None:
-        """Ask text.english how each of the runs is split."""
-        with self._lock:
-            for each in runs:
-                run = each.decode("utf-8", "surrogatepass")
-                if run not in self._runs:
-                    self._runs[run] = english.words_of_run(run)
-            self.language = english_language(self._runs)
-
-    def forget_if_full(self) -> None:
-        """Begin anew where too many runs are known; what a caller then asks is learnt again."""
-        with self._lock:
-            if len(self._runs) > LEARNT_RUNS:
-                self._runs.clear()
-                self.language = english_language()
-
-
-_learner = _Learner()
 
 
 def measure(
@@ -113,32 +81,22 @@ def measure(
         np.empty(longest if "c4" in rules else 0, np.uint8),
         words_of(longest if "c4" in rules else 0),
     )
-    unknown = unknown_of(max(_UNKNOWN_BYTES, longest))
-    _learner.forget_if_full()
     nothing = np.zeros((0, 0), np.float64)
-    # The rows that are not done yet: all, then those with runs that had to be asked for.
-    open_rows = np.arange(rows, dtype=np.int64)
-    while len(open_rows):
-        done = _fill(
-            open_rows,
-            bounds,
-            utf8,
-            _learner.language if words == "english" else spaces(),
-            scratch,
-            unknown,
-            values.get("gopher_quality", nothing),
-            values.get("gopher_repetition", nothing),
-            values.get("fineweb", nothing),
-            values.get("c4", nothing),
-            short_line_characters,
-            fewest_top_grams,
-            lines,
-            kept,
-            spans,
-        )
-        if unknown.number[0]:
-            _learner.learn(taken_from(unknown))
-        open_rows = open_rows[~done]
+    _fill(
+        bounds,
+        utf8,
+        english_language() if words == "english" else spaces(),
+        scratch,
+        values.get("gopher_quality", nothing),
+        values.get("gopher_repetition", nothing),
+        values.get("fineweb", nothing),
+        values.get("c4", nothing),
+        short_line_characters,
+        fewest_top_grams,
+        lines,
+        kept,
+        spans,
+    )
     tables = {name: _table(STATISTICS[name], values[name], missing) for name in rules}
     return Features(tables, _texts(kept, spans, missing) if "c4" in rules else None)
 
@@ -159,12 +117,10 @@ class _Scratch(NamedTuple):
 
 @numba.njit(nogil=True, cache=True)
 def _fill(
-    rows: Array,
     bounds: Array,
     utf8: Array,
     language: Language,
     scratch: _Scratch,
-    unknown: Unknown,
     quality: Array,
     repetition: Array,
     line_values: Array,
@@ -174,20 +130,16 @@ def _fill(
     line_rules: LineRules,
     kept: Array,
     spans: Array,
-) -> Array:
-    done = np.ones(len(rows), np.bool_)
+) -> None:
     words, room, lines, table, firsts, turn, hashes, before, repeated, copy, copy_words = scratch
     classes = language.classes
-    for number in range(len(rows)):
-        row = rows[number]
+    for row in range(len(bounds) - 1):
         text = utf8[bounds[row] : bounds[row + 1]]
-        count, missing = read_words(text, language, room, words, unknown)
-        if len(sentences) and not missing:
-            found = sentences[row]
-            found[:] = 0
+        count = read_words(text, language, room, words)
+        if len(sentences):
             place = bounds[row] - bounds[0]
             part = kept[place : place + len(text)]
-            written, missing = keep_sentences(
+            written = keep_sentences(
                 text,
                 words,
                 count,
@@ -196,15 +148,11 @@ def _fill(
                 room,
                 copy,
                 copy_words,
-                unknown,
                 part,
-                found,
+                sentences[row],
             )
             first, last = stripped(part[:written], classes)
             spans[row, 0], spans[row, 1] = place + first, place + last
-        if missing:
-            done[number] = False
-            continue
         if len(quality):
             fill_quality(text, words, count, classes, quality[row])
         if len(repetition) or len(line_values):
@@ -237,7 +185,6 @@ def _fill(
                     turn,
                     line_values[row],
                 )
-    return done
 
 
 def _table(names: Sequence[str], values: Array, missing: Array) -> pa.Table:

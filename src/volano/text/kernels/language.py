@@ -5,7 +5,7 @@ whenever it hands on a tuple of them, which would cost more than the work itself
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -48,7 +48,10 @@ START, STOP, HASH_BITS, CHARACTERS, FLAGS = range(5)
 # stand. Plain arrays, since numba counts references whenever it hands on a tuple of them.
 CODE, KIND, OFFSET, FIRST, LAST = range(5)
 # What the table of a language knows; kinds of entries, and columns.
-EXCEPTION, UNIT, BEGINNING, APART, LEARNT = range(5)
+EXCEPTION, UNIT, BEGINNING, APART = range(4)
+# Behind where its lengths begin an entry keeps how many words it has, in so many bits.
+COUNT_BITS = 16
+COUNT_MASK = (1 << COUNT_BITS) - 1
 _KEY, _WORDS = range(2)
 # Its limits: bytes of the longest exception, characters of the longest unit, words of the longest
 # exception that was taken apart; 0 where words are what stands between white space.
@@ -91,18 +94,13 @@ def spaces() -> Language:
     return Language(word_classes(), *_table([]), np.zeros(3, np.int64), nothing)
 
 
-def english_language(learnt: Mapping[str, Sequence[str]] | None = None) -> Language:
-    """Words as text.english splits them, with the runs that have been learnt."""
-    table, lengths = _table(
-        [
-            *_english_entries(),
-            *((LEARNT, hash_of(run), words) for run, words in (learnt or {}).items()),
-        ]
-    )
+@functools.cache
+def english_language() -> Language:
+    """Words as text.english splits them."""
+    table, lengths = _table(_english_entries())
     return Language(word_classes(), table, lengths, _english_limits(), _letters())
 
 
-@functools.cache
 def _english_entries() -> list[tuple[int, int, Sequence[str]]]:
     entries: list[tuple[int, int, Sequence[str]]] = []
     for run, words in english.rules().exceptions.items():
@@ -116,7 +114,6 @@ def _english_entries() -> list[tuple[int, int, Sequence[str]]]:
     return entries
 
 
-@functools.cache
 def _english_limits() -> Array:
     exceptions = english.rules().exceptions
     longest = max(len(run.encode()) for run in exceptions)
@@ -124,7 +121,6 @@ def _english_limits() -> Array:
     return np.array([longest, unit, max(map(len, english.taken_apart()))], np.int64)
 
 
-@functools.cache
 def _letters() -> Array:
     found = np.zeros(_LETTERS_MASK + 1, np.bool_)
     for run in english.rules().exceptions:
@@ -150,7 +146,7 @@ def _table(entries: Sequence[tuple[int, int, Sequence[str]]]) -> tuple[Array, Ar
         slot = key & (size - 1)
         while keys[slot] and keys[slot] != key:
             slot = (slot + 1) & (size - 1)
-        keys[slot], values[slot] = key, len(lengths) << 16 | len(words)
+        keys[slot], values[slot] = key, len(lengths) << COUNT_BITS | len(words)
         lengths += [len(word.encode()) for word in words]
     return np.array([keys, values], np.uint64).T.copy(), np.array(lengths or [0], np.int64)
 
@@ -209,8 +205,8 @@ def hash_bytes(utf8: Array, start: Integer, stop: Integer) -> np.uint64:
 
 @numba.njit(nogil=True, cache=True)
 def find(table: Array, kind: int, value: np.uint64) -> Integer:
-    """Where the lengths of an entry's words begin and, in the last 16 bits, how many words it has;
-    -1 if there is no such entry."""
+    """Where the lengths of an entry's words begin and, in the last bits, how many words it has; -1
+    if there is no such entry."""
     key = _keyed(kind, value)
     mask = np.uint64(len(table) - 1)
     slot = np.int64(key & mask)
@@ -219,3 +215,15 @@ def find(table: Array, kind: int, value: np.uint64) -> Integer:
             return np.int64(table[slot, _WORDS])
         slot = np.int64(np.uint64(slot + 1) & mask)
     return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def find_words(table: Array, lengths: Array, kind: int, value: np.uint64, size: Integer) -> Integer:
+    """An entry whose words are `size` bytes altogether, or -1: a hash can be hit on purpose, and
+    must not lead out of the text."""
+    entry = find(table, kind, value)
+    if entry >= 0:
+        first = entry >> COUNT_BITS
+        for each in range(first, first + (entry & COUNT_MASK)):
+            size -= lengths[each]
+    return entry if entry >= 0 and size == 0 else -1

@@ -15,6 +15,8 @@ from volano.text.kernels.language import (
     ALPHA,
     BEFORE_STOP,
     CODE,
+    COUNT_BITS,
+    COUNT_MASK,
     CURRENCY,
     DECIMAL,
     EXCEPTION,
@@ -34,11 +36,11 @@ from volano.text.kernels.language import (
     UPPER,
     WORD,
     find,
+    find_words,
     hash_bytes,
 )
 
 Array = npt.NDArray[Any]
-UNKNOWN = -1
 _DOT, _PLUS, _MINUS, _STAR, _CARET, _COMMA, _SLASH, _COLON, _DOLLAR, _APOSTROPHE = b".+-*^,/:$'"
 _LESS, _EQUAL, _GREATER, _CAPITAL_U, _CAPITAL_S, _CAPITAL_C, _CAPITAL_A, _SMALL_S = b"<=>USCAs"
 _LONG_DASH, _CURLY, _ELLIPSIS, _DEGREE = 0x2014, 0x2019, 0x2026, 0xB0
@@ -61,7 +63,7 @@ def split_run(
     room: Array,
 ) -> Integer:
     """The number of words of a run that is no exception; they are in the columns FIRST and LAST of
-    `room`, as places in `text`. UNKNOWN if it may hold an address of four numbers."""
+    `room`, as places in `text`."""
     size: Integer = np.int64(0)
     place: Integer = start
     while place < stop:
@@ -106,18 +108,17 @@ def split_run(
         found: Integer = np.int64(-1)
         begin, end = room[first, OFFSET], room[last, OFFSET]
         if end - begin <= limits[LONGEST_EXCEPTION]:
-            found = find(table, EXCEPTION, hash_bytes(text, begin, end))
+            key = hash_bytes(text, begin, end)
+            found = find_words(table, lengths, EXCEPTION, key, end - begin)
         if found >= 0:
-            for each in range(found >> 16, (found >> 16) + (found & 0xFFFF)):
+            for each in range(found >> COUNT_BITS, (found >> COUNT_BITS) + (found & COUNT_MASK)):
                 room[count, FIRST], room[count, LAST] = begin, begin + lengths[each]
                 begin += lengths[each]
                 count += 1
+        elif _is_url(room, first, last):
+            count = _put(room, count, first, last)
         else:
-            url = _url(room, first, last)
-            if url == UNKNOWN:
-                return UNKNOWN
-            whole = url > 0
-            count = _put(room, count, first, last) if whole else _infixed(room, first, last, count)
+            count = _infixed(room, first, last, count)
     for each in range(size + 1 - behind, size + 1):
         room[count, FIRST], room[count, LAST] = room[each, FIRST], room[each, LAST]
         count += 1
@@ -224,35 +225,59 @@ def _suffix(
 
 
 @numba.njit(nogil=True, cache=True)
-def _url(room: Array, first: Integer, last: Integer) -> Integer:
-    # 1 if it is a web or mail address, 0 if not, UNKNOWN if it may be four numbers with dots.
+def _is_url(room: Array, first: Integer, last: Integer) -> bool:
+    # A web or mail address: a host behind a scheme, behind nothing, or behind any "@".
     dots = 0
     for place in range(first + 1, last - 1):
-        if room[place, CODE] == _DOT:
-            dots += 1
+        dots += room[place, CODE] == _DOT
     if dots == 0:
-        return 0
+        return False
     start = first
     while start < last and (room[start, KIND] & WORD != 0 or room[start, CODE] in _IN_SCHEME):
         start += 1
     scheme = start - first >= 2 and start + 2 < last and room[start, CODE] == _COLON
     scheme = scheme and room[start + 1, CODE] == _SLASH and room[start + 2, CODE] == _SLASH
     if scheme and _is_host(room, start + 3, last):
-        return 1
+        return True
     if _is_host(room, first, last):
-        return 1
-    quads = dots >= 3 and _is_digit(room[first, CODE])
+        return True
     for place in range(first + 1, last):
         if room[place, CODE] == _AT and _is_host(room, place + 1, last):
-            return 1
-        if dots >= 3 and _is_digit(room[place, CODE]):
-            quads |= room[place - 1, CODE] == _AT or room[place - 1, CODE] == _SLASH
-    return UNKNOWN if quads else 0
+            return True
+    return False
+
+
+@numba.njit(nogil=True, cache=True)
+def _is_public_ipv4(room: Array, start: Integer, last: Integer) -> bool:
+    # Four numbers, of which some that nobody may have are left out, then a port and a path if any.
+    values = np.zeros(4, np.int64)
+    place = start
+    for number in range(4):
+        begin = place
+        while place < last and place < begin + 4 and _is_digit(room[place, CODE]):
+            values[number] = 10 * values[number] + room[place, CODE] - 48
+            place += 1
+        digits = place - begin
+        padded = digits > 1 and room[begin, CODE] == 48
+        inner = 0 < number < 3
+        if not 1 <= digits <= 3 or (padded and (digits == 3 or not inner)):
+            return False
+        if number < 3:
+            if place >= last or room[place, CODE] != _DOT:
+                return False
+            place += 1
+    first, second = values[0], values[1]
+    private = first in (10, 127) or (first == 169 and second == 254)
+    private = private or (first == 192 and second == 168) or (first == 172 and 16 <= second <= 31)
+    possible = 1 <= first <= 223 and second <= 255 and values[2] <= 255 and 1 <= values[3] <= 254
+    return bool(possible and not private and _is_behind_host(room, place, last))
 
 
 @numba.njit(nogil=True, cache=True)
 def _is_host(room: Array, start: Integer, last: Integer) -> bool:
     # Labels with dots behind them, a last one of small letters, then a port and a path if any.
+    if start < last and _is_digit(room[start, CODE]) and _is_public_ipv4(room, start, last):
+        return True
     labels = 0
     place = start
     while True:

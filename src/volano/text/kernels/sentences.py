@@ -11,9 +11,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from volano.text.kernels.characters import Integer
+from volano.text.kernels.characters import Integer, character_at
 from volano.text.kernels.language import (
     CHARACTERS,
+    DECIMAL,
     ENDS_SENTENCE,
     FLAGS,
     ONLY_PUNCTUATION,
@@ -22,7 +23,7 @@ from volano.text.kernels.language import (
     Language,
 )
 from volano.text.kernels.quality import NEWLINE, line_end
-from volano.text.kernels.words import Unknown, read_words
+from volano.text.kernels.words import read_words
 
 Array = npt.NDArray[Any]
 
@@ -74,6 +75,8 @@ for _row, (_phrase, _place, _) in enumerate(_PHRASES):
     _LETTERS[_row, : len(_phrase)] = list(_phrase)
     for _letter in (_phrase[_place], _phrase[_place] - 32):
         _SPAN[_letter] = _SPAN[_letter, 0] or _row, _row + 1
+_KELVIN = np.frombuffer("\u212a".encode(), np.uint8)
+_SPAN[_KELVIN[0]] = _SPAN[ord("k")]
 _RARE = _SPAN[:, 1] > 0
 _EDIT, _NEEDED = np.frombuffer(b"edit]", np.uint8), np.frombuffer(b"citation needed]", np.uint8)
 
@@ -108,16 +111,15 @@ def keep_sentences(
     room: Array,
     copy: Array,
     copy_words: Array,
-    unknown: Unknown,
     kept: Array,
     values: Array,
-) -> tuple[Integer, Integer]:
-    """Write the lines that stay to `kept`, which takes as many bytes as the text: the number of
-    bytes, and of runs that nobody knows yet (see `read_words`)."""
+) -> Integer:
+    """Write the lines that stay to `kept`, which takes as many bytes as the text: how many it
+    are."""
+    classes = language.classes
     written: Integer = np.int64(0)
-    missing: Integer = 0
     word: Integer = np.int64(0)
-    place: Integer = 0
+    place: Integer = np.int64(0)
     size = len(text)
     while place < size:
         line_stop, following = line_end(text, place)
@@ -139,9 +141,9 @@ def keep_sentences(
             continue
         line = text[words[begin, START] : words[end - 1, STOP]] if end > begin else text[:0]
         cited = False
-        if rules.citations and _has_citation(line):
+        if rules.citations and _has_citation(line, classes):
             cited = True
-            line = copy[: _without_citations(line, copy)]
+            line = copy[: _without_citations(line, classes, copy)]
         if rules.terminal and not _is_terminated(line):
             values[_UNTERMINATED] += 1
             continue
@@ -151,20 +153,19 @@ def keep_sentences(
         found = _phrases(line)
         if rules.lorem_ipsum and found & _LOREM_FOUND:
             values[_LOREM] = 1
-            return 0, missing
+            return 0
         if rules.javascript and found & _JAVASCRIPT_FOUND:
             values[_JAVASCRIPT] += 1
             continue
         if rules.curly_brackets and _has(line, _BRACE):
             values[_CURLY] = 1
-            return 0, missing
+            return 0
         if rules.policy and found & _POLICY_FOUND:
             values[_POLICY] += 1
             continue
         if cited:
             # What was taken out stood inside a word, so the words are others now.
-            number, more = read_words(line, language, room, copy_words, unknown)
-            missing += more
+            number = read_words(line, language, room, copy_words)
             values[_SENTENCES] += _sentences(line, copy_words, 0, number)
         else:
             values[_SENTENCES] += _sentences(text, words, begin, end)
@@ -173,7 +174,7 @@ def keep_sentences(
             written += 1
         kept[written : written + len(line)] = line
         written += len(line)
-    return written, missing
+    return written
 
 
 @numba.njit(nogil=True, cache=True)
@@ -221,30 +222,48 @@ def _phrases(line: Array) -> Integer:
     for place in range(len(line)):
         if not _RARE[line[place]]:
             continue
-        for phrase in range(_SPAN[line[place], 0], _SPAN[line[place], 1]):
-            start = place - _PLACES[phrase]
-            if start < 0 or start + _LENGTHS[phrase] > len(line):
+        width = 1
+        if line[place] == _KELVIN[0]:  # the sign of the unit, which str.lower makes a "k"
+            width = len(_KELVIN)
+            if (
+                place + 3 > len(line)
+                or line[place + 1] != _KELVIN[1]
+                or line[place + 2] != _KELVIN[2]
+            ):
                 continue
-            equal = True
-            for letter in range(_LENGTHS[phrase]):
-                byte = line[start + letter]
-                byte = byte + 32 if 65 <= byte <= 90 else byte
-                if byte != _LETTERS[phrase, letter]:
-                    equal = False
-                    break
-            if equal:
+        for phrase in range(_SPAN[line[place], 0], _SPAN[line[place], 1]):
+            if _is_phrase(line, place, width, phrase):
                 found |= _MEANINGS[phrase]
     return found
 
 
 @numba.njit(nogil=True, cache=True)
-def _citation(line: Array, place: Integer) -> Integer:
+def _is_phrase(line: Array, place: Integer, width: int, phrase: int) -> bool:
+    # Around the rare letter, which is `width` bytes at `place`; in small or capital letters.
+    start, rare = place - _PLACES[phrase], _PLACES[phrase]
+    if start < 0 or start + _LENGTHS[phrase] + width - 1 > len(line):
+        return False
+    for letter in range(_LENGTHS[phrase]):
+        if letter == rare:
+            continue
+        byte = line[start + letter + (width - 1 if letter > rare else 0)]
+        byte = byte + 32 if 65 <= byte <= 90 else byte
+        if byte != _LETTERS[phrase, letter]:
+            return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def _citation(line: Array, place: Integer, classes: Array) -> Integer:
     # Length in bytes of the citation that begins here, or 0: [12], [], [edit], [citation needed].
     if line[place] != _OPEN:
         return 0
     stop = place + 1
-    while stop < len(line) and 48 <= line[stop] <= 57:
-        stop += 1
+    while stop < len(line):
+        code, length = character_at(line, stop)
+        if code >= len(classes) or classes[code] & DECIMAL == 0:
+            break
+        stop += length
     if stop < len(line) and line[stop] == _CLOSE:
         return stop + 1 - place
     for known in (_EDIT, _NEEDED):
@@ -258,25 +277,25 @@ def _citation(line: Array, place: Integer) -> Integer:
 
 
 @numba.njit(nogil=True, cache=True)
-def _has_citation(line: Array) -> bool:
-    return _citations(line) > 0
+def _has_citation(line: Array, classes: Array) -> bool:
+    return _citations(line, classes) > 0
 
 
 @numba.njit(nogil=True, cache=True)
-def _citations(line: Array) -> int:
+def _citations(line: Array, classes: Array) -> int:
     count = 0
     for place in range(len(line)):
         if line[place] == _OPEN:
-            count += int(_citation(line, place) > 0)
+            count += int(_citation(line, place, classes) > 0)
     return count
 
 
 @numba.njit(nogil=True, cache=True)
-def _without_citations(line: Array, copy: Array) -> Integer:
+def _without_citations(line: Array, classes: Array, copy: Array) -> Integer:
     written = 0
     place: Integer = np.int64(0)
     while place < len(line):
-        length = _citation(line, place)
+        length = _citation(line, place, classes)
         if length:
             place += length
         else:

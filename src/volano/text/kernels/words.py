@@ -1,12 +1,10 @@
 """Words of a document at native speed: the tokenizer of text.english, or runs between white space.
 
-What a run without white space becomes depends on nothing around it. Most runs are letters, or
-letters with one mark behind them, and need no rules. A run that the compiled rules leave open (it
-may hold four numbers with dots, which is an address or is not) is looked up among the runs learnt
-before; if it is not there, the document is put aside and text.english is asked, once for each run.
+Each run without white space is split alone. Most are letters, or letters with one mark behind them,
+and need no rules.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -19,6 +17,8 @@ from volano.text.kernels.language import (
     BEGINNING,
     CHARACTERS,
     CODE,
+    COUNT_BITS,
+    COUNT_MASK,
     ENDS_SENTENCE,
     EXCEPTION,
     FIRST,
@@ -27,7 +27,6 @@ from volano.text.kernels.language import (
     HASH_BITS,
     KIND,
     LAST,
-    LEARNT,
     LETTER,
     LONGEST_EXCEPTION,
     MOST_APART,
@@ -42,11 +41,12 @@ from volano.text.kernels.language import (
     SYMBOL,
     Language,
     find,
+    find_words,
     hash_row,
     may_be_exception,
     with_byte,
 )
-from volano.text.kernels.runs import UNKNOWN, split_run
+from volano.text.kernels.runs import split_run
 
 Array = npt.NDArray[Any]
 _FULL_STOP, _SMALL_A = b".a"
@@ -61,14 +61,6 @@ for _code in range(128):
         _ASCII[_code] = _ASCII_MARK
 
 
-class Unknown(NamedTuple):
-    """Runs that nobody knows yet, as far as there is room for them."""
-
-    utf8: Array  # uint8
-    stops: Array  # int64: where each ends in it
-    number: Array  # int64, one element: how many they are
-
-
 def words_of(room: int) -> Array:
     """Space for the words of a document of `room` bytes: START, STOP and so on of each."""
     return np.empty((room + 1, 5), np.int64)
@@ -79,31 +71,12 @@ def room_of(room: int) -> Array:
     return np.empty((room + 2, 5), np.int64)
 
 
-def unknown_of(room: int) -> Unknown:
-    """Space for unknown runs of `room` bytes altogether."""
-    return Unknown(np.empty(room, np.uint8), np.empty(room, np.int64), np.zeros(1, np.int64))
-
-
-def taken_from(unknown: Unknown) -> list[bytes]:
-    """The runs, of which there is none afterwards."""
-    stops = unknown.stops[: unknown.number[0]].tolist()
-    found = [
-        unknown.utf8[start:stop].tobytes() for start, stop in zip([0, *stops], stops, strict=False)
-    ]
-    unknown.number[0] = 0
-    return found
-
-
 @numba.njit(nogil=True, cache=True)
-def read_words(
-    text: Array, language: Language, room: Array, words: Array, unknown: Unknown
-) -> tuple[Integer, Integer]:
-    """Number of words of a document, and of runs that nobody knows yet: these go to `unknown`, and
-    the words are not to be used then."""
+def read_words(text: Array, language: Language, room: Array, words: Array) -> Integer:
+    """Write the words of a document to `words`, and tell how many they are."""
     classes, table, lengths, limits, exceptional = language
     longest = limits[LONGEST_EXCEPTION]
     count: Integer = np.int64(0)
-    missing = 0
     place: Integer = np.int64(0)
     size = len(text)
     while place < size:
@@ -119,7 +92,7 @@ def read_words(
         if place > start and (place == size or _ASCII[text[place]] == _ASCII_SPACE):
             found: Integer = np.int64(-1)
             if may_be_exception(exceptional, key):
-                found = find(table, EXCEPTION, key)
+                found = find_words(table, lengths, EXCEPTION, key, place - start)
             if found < 0:
                 count = _add_letters(start, place, key, words, count)
             else:
@@ -145,14 +118,14 @@ def read_words(
             continue
         run, first = mixed(value ^ eight), count
         if place - start <= longest:
-            found = find(table, EXCEPTION, run)
+            found = find_words(table, lengths, EXCEPTION, run, place - start)
             if found >= 0:
                 count = _take(text, start, lengths, found, classes, words, count)
                 continue
         if mark_only and letters > start and _parts(text[letters], text[letters - 1]):
             found = -1
             if may_be_exception(exceptional, key):
-                found = find(table, EXCEPTION, key)
+                found = find_words(table, lengths, EXCEPTION, key, letters - start)
             if found < 0:
                 count = _add_letters(start, letters, key, words, count)
                 count = _add(text, letters, place, classes, words, count)
@@ -168,14 +141,7 @@ def read_words(
         # Two words that are an exception together are the whole run, which is none.
         if pieces > 2 and _may_belong(words, first, count, table):
             count = _put_together(text, first, count, classes, table, lengths, limits, room, words)
-        if pieces == UNKNOWN:
-            found = find(table, LEARNT, run)
-            if found >= 0:
-                count = _take(text, start, lengths, found, classes, words, count)
-            else:
-                missing += 1
-                _note(text, start, place, unknown)
-    return count, missing
+    return count
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -232,8 +198,8 @@ def _take(
     count: Integer,
 ) -> Integer:
     # The words of an entry of the table, which begin at `start`.
-    first = entry >> 16
-    for each in range(first, first + (entry & 0xFFFF)):
+    first = entry >> COUNT_BITS
+    for each in range(first, first + (entry & COUNT_MASK)):
         count = _add(text, start, start + lengths[each], classes, words, count)
         start += lengths[each]
     return count
@@ -266,12 +232,14 @@ def _put_together(
     for length in range(min(limits[MOST_APART], total), 1, -1):
         for place in range(total - length + 1):
             begin = first + place
-            entry = find(table, APART, hash_row(words, begin, begin + length))
+            size = words[begin + length - 1, STOP] - words[begin, START]
+            key = hash_row(words, begin, begin + length)
+            entry = find_words(table, lengths, APART, key, size)
             if entry < 0:
                 continue
             if room[place, CODE] == 0 and room[place + length - 1, CODE] == 0:
                 room[place, KIND] = length
-                room[place, FIRST], room[place, LAST] = entry >> 16, entry & 0xFFFF
+                room[place, FIRST] = entry
             for each in range(place, place + length):
                 room[each, CODE] = 1
     for place in range(total):  # out of the way: an exception may have more words than it had
@@ -282,21 +250,9 @@ def _put_together(
     while piece < total:
         start = room[piece, OFFSET]
         if room[piece, KIND]:
-            entry = room[piece, FIRST] << 16 | room[piece, LAST]
-            found = _take(text, start, lengths, entry, classes, words, found)
+            found = _take(text, start, lengths, room[piece, FIRST], classes, words, found)
             piece += room[piece, KIND]
         else:
             piece += 1
             found = _add(text, start, room[piece, OFFSET], classes, words, found)
     return found
-
-
-@numba.njit(nogil=True, cache=True)
-def _note(text: Array, start: Integer, stop: Integer, unknown: Unknown) -> None:
-    number = unknown.number[0]
-    used = unknown.stops[number - 1] if number else np.int64(0)
-    if number < len(unknown.stops) and used + stop - start <= len(unknown.utf8):
-        for place in range(start, stop):
-            unknown.utf8[used + place - start] = text[place]
-        unknown.stops[number] = used + stop - start
-        unknown.number[0] += 1
