@@ -17,7 +17,7 @@ from volano.curate.section import C4_SWITCHES
 
 class FunnelRow(NamedTuple):
     """The corpus after one filter; `dropped` is what that filter took out. Bytes of UTF-8 text as
-    it was collected, before personal data was replaced."""
+    it was collected, before c4 took lines out and personal data was replaced."""
 
     filter: str  # "input" for the first row
     documents: int

@@ -1,7 +1,8 @@
 """How much of a document repeats what it has already said.
 
 Repeated lines mark boilerplate, and teach a model to loop. Source: Rae et al. 2021 (Gopher), table
-A1; what it leaves open is decided as datatrove decides it.
+A1; what it leaves open is decided as datatrove decides it, but for runs of words: copies have the
+same words, and not only the same letters.
 """
 
 from typing import Any
