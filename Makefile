@@ -50,6 +50,7 @@ docs: ## docs/reference, written from the code
 	@$(python) scripts/write_reference.py
 
 peers: ## the peers that benchmarks run beside, in an environment of their own (build/peers)
+	@echo "making build/peers with what benchmarks/peers.txt names …" >&2
 	@$(PYTHON) -m venv build/peers
 	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 

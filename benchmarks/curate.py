@@ -33,11 +33,15 @@ _began = 0.0  # when the clock started; a work that has files to write first sta
 def main() -> None:
     """Measure every work and print a row per work, or be one side of one."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument(
+        "files", nargs="+", type=Path, help="JSONL, also .gz or .zst, with a field `text`"
+    )
     parser.add_argument("--quick", action="store_true", help="300 documents, one round")
     parser.add_argument("--json", action="store_true", help="rows as JSON")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--works", default="", help="those whose name begins so")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each side, default 3")
+    parser.add_argument(
+        "--works", default="", help="beginnings of names, with commas between: rules,language"
+    )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
@@ -45,6 +49,9 @@ def main() -> None:
         return
     if not PEERS.is_file():
         sys.exit(f"{PEERS} is not there. Run `make peers` once.")
+    works = [work for work in WORKS if work.startswith(tuple(options.works.split(",")))]
+    if not works:
+        sys.exit(f"no work begins with '{options.works}'. There are: {'; '.join(WORKS)}.")
     texts = _read(options.files)
     texts = texts[:: max(1, len(texts) // 300)] if options.quick else texts
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) / 1e6
@@ -52,11 +59,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         documents = Path(name) / "documents.jsonl"
         documents.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        for work in WORKS:
-            if work.startswith(tuple(options.works.split(","))):
-                rounds = 1 if options.quick else options.rounds
-                rows.append(_row(work, documents, size, rounds))
-                print(_line(rows[-1]), file=sys.stderr, flush=True)
+        for work in works:
+            rows.append(_row(work, documents, size, 1 if options.quick else options.rounds))
+            print(_line(rows[-1]), file=sys.stderr, flush=True)
     about = {"documents": len(texts), "megabytes": round(size, 1)}
     print(json.dumps({**about, "rows": rows}, indent=2) if options.json else _table(about, rows))
 
@@ -66,20 +71,29 @@ def _read(files: Sequence[Path]) -> list[str]:
 
     texts: dict[str, None] = {}
     for path in files:
-        how = {"encoding": "utf-8", "newline": "\n", "compression": "infer"}
-        with fsspec.open(str(path), "rt", **how) as lines:
-            for line in filter(str.strip, lines):
-                record = json.loads(line)
-                text = next((record[field] for field in FIELDS if record.get(field)), "")
-                if text.strip():
-                    texts[text] = None
+        number = 0
+        try:
+            how = {"encoding": "utf-8", "newline": "\n", "compression": "infer"}
+            with fsspec.open(str(path), "rt", **how) as lines:
+                for line in lines:
+                    number += 1
+                    record = json.loads(line) if line.strip() else {}
+                    text = next((record[field] for field in FIELDS if record.get(field)), "")
+                    if text.strip():
+                        texts[text] = None
+        except (OSError, EOFError, ValueError, AttributeError) as problem:
+            sys.exit(f"{path}:{number}: {problem}. FILES are JSONL with a field `text`.")
+    if not texts:
+        sys.exit(f"no text in {', '.join(map(str, files))}. FILES are JSONL with a field `text`.")
     return list(texts)
 
 
 def _row(work: str, documents: Path, size: float, rounds: int) -> dict[str, Any]:
     ours, peer, shares = [], [], []
-    for _ in range(rounds):
+    for number in range(rounds):
+        print(f"{work}: round {number + 1} of {rounds}, ours …", file=sys.stderr, flush=True)
         mine, found = _run([sys.executable, __file__, "--side", work], documents)
+        print(f"    {mine:.1f} s; datatrove …", file=sys.stderr, flush=True)
         theirs, known = _run([str(PEERS), str(PEER), PEER_WORK.get(work, work)], documents)
         ours.append(size / mine)
         peer.append(size / theirs)
@@ -99,10 +113,11 @@ def _run(command: list[str], documents: Path) -> tuple[float, Any]:
     result = documents.with_name("result.json")
     done = subprocess.run(
         [*command, str(documents), str(result), _language_model()],
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        check=True,
     )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
     return float(done.stdout.split()[-1]), json.loads(result.read_text())
 
 
@@ -273,4 +288,7 @@ def _table(about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -12,14 +12,17 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import spacy
-from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION
-from spacy.lang.char_classes import ALPHA, ALPHA_LOWER, ALPHA_UPPER, CONCAT_QUOTES, UNITS
-from spacy.lang.tokenizer_exceptions import URL_PATTERN
-from spacy.pipeline.sentencizer import Sentencizer
+try:
+    import spacy
+    from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION
+    from spacy.lang.char_classes import ALPHA, ALPHA_LOWER, ALPHA_UPPER, CONCAT_QUOTES, UNITS
+    from spacy.lang.tokenizer_exceptions import URL_PATTERN
+    from spacy.pipeline.sentencizer import Sentencizer
+except ImportError as missing:
+    sys.exit(f"write_english_words: {missing}. Run it by the Python of `make peers`, as above.")
 
 TARGET = Path(__file__).resolve().parent.parent / "src/volano/text/data/english.json"
 LAST_CODE = 0x32400  # Unicode assigns no characters of words beyond
@@ -76,10 +79,10 @@ def main() -> None:
     print(f"{TARGET}: {len(found['exceptions'])} exceptions", file=sys.stderr)
 
 
-def ranges(characters: object) -> str:
+def ranges(characters: Iterable[str]) -> str:
     """Characters as ranges of code points, in hexadecimal."""
     runs: list[list[int]] = []
-    for character in characters:  # type: ignore[attr-defined]
+    for character in characters:
         code = ord(character)
         if runs and runs[-1][1] == code - 1:
             runs[-1][1] = code

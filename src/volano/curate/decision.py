@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from volano.curate.section import QUALITY_RULES
+
 # The order in which filters judge, the quality rules among them as the recipe has it; a document is
 # counted where it first fails. Decontamination comes before deduplication: of two copies of which
 # one also quotes a held-out text, the clean one must not fall to the tainted one first.
-QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 FILTERS = (
     "language",
     *QUALITY_RULES,

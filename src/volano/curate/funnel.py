@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
-from volano.curate.decision import FILTERS, QUALITY_RULES
-from volano.curate.section import C4_SWITCHES
+from volano.curate.decision import FILTERS
+from volano.curate.section import C4_SWITCHES, QUALITY_RULES
 
 
 class FunnelRow(NamedTuple):

@@ -1,18 +1,25 @@
 """Rules on the form of a document: statistics from the kernels against the section's bounds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from volano.core.recipe import Section
 from volano.curate.decision import Decisions
-from volano.curate.section import C4_SWITCHES, C4Section, QualitySection
+from volano.curate.section import (
+    C4_SWITCHES,
+    C4Section,
+    FineWebSection,
+    GopherQualitySection,
+    GopherRepetitionSection,
+    QualitySection,
+)
 from volano.text.kernels.features import Features, measure
 from volano.text.kernels.sentences import LineRules
 
+AnyRules: TypeAlias = GopherQualitySection | GopherRepetitionSection | C4Section | FineWebSection
 EDITS = "c4"  # the set of rules that changes the text
 
 
@@ -85,8 +92,8 @@ def _judged(
     decisions: Decisions,
 ) -> dict[str, pa.Array]:
     columns = {name: table[name].combine_chunks() for name in table.column_names}
-    settings: Section = getattr(section, rule)
-    exempt = np.isin(np.array(kinds, object), getattr(settings, "exempt_kinds"))  # noqa: B009
+    settings: AnyRules = getattr(section, rule)
+    exempt = np.isin(np.array(kinds, object), settings.exempt_kinds)
     passed = np.ones(len(kinds), bool)
     for statistic, side, bound in _bounds(rule, settings.identity(), columns):
         values = columns[statistic].fill_null(0).to_numpy(zero_copy_only=False)

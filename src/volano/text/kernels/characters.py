@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Integer: TypeAlias = int | np.int64  # one type in compiled code, two for the type checker
 
-SPACE, LETTER, WORD, IDEOGRAPH = 1, 2, 4, 8
+SPACE, WORD, IDEOGRAPH = 1, 2, 4
 KNOWN_CHARACTERS = 0x32400  # Unicode assigns letters up to here; emoji and tags are none
 
 # Scripts that put no spaces between words: each character counts as a word of its own.
@@ -28,7 +28,7 @@ def character_classes() -> Array:
     for code in range(KNOWN_CHARACTERS):
         character = chr(code)
         if character.isalnum():
-            classes[code] = WORD | (LETTER if character.isalpha() else 0)
+            classes[code] = WORD
         elif character.isspace():
             classes[code] = SPACE
     for first, last in IDEOGRAPHS:
