@@ -36,6 +36,17 @@ def test_warm_up_is_silent_once_compiled():
     assert said == []
 
 
+def test_a_compile_that_was_stopped_half_way_is_said_again(monkeypatch, tmp_path):
+    kernels.warm_up(say=lambda line: None)
+    monkeypatch.setattr(kernels.CONFIG, "CACHE_DIR", str(tmp_path))
+    (tmp_path / "some.nbc").touch()
+    said: list[str] = []
+    kernels.warm_up(say=said.append)
+    kernels.warm_up(say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("Compiling the text kernels")
+
+
 def test_kernels_never_import_torch():
     code = "import sys, volano.text.overlap, volano.text.pii; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0

@@ -5,6 +5,7 @@ decides whether that is stale. So the folder is named by a hash of every file he
 kernel compiles anew, and two checkouts on one machine never read each other's code.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -30,10 +31,13 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
     from volano.text.kernels.examples import call_each_kernel
 
     started = time.monotonic()
-    if not any(Path(CONFIG.CACHE_DIR).rglob("*.nbc")):
+    complete = Path(CONFIG.CACHE_DIR) / f"complete-{source_hash()}"
+    if not complete.exists():  # a compile that was stopped half way leaves some of it
         line = "Compiling the text kernels, once for this machine (some 25 seconds) …"
         say(line) if say else print(line, file=sys.stderr, flush=True)
     call_each_kernel()
+    with contextlib.suppress(OSError):  # a folder that cannot be written: it is said again
+        complete.touch()
     return time.monotonic() - started
 
 
