@@ -49,10 +49,13 @@ docs: ## docs/reference, written from the code
 	@$(set_up) train serve dev
 	@$(python) scripts/write_reference.py
 
-peers: ## the peers that benchmarks run beside, in an environment of their own (build/peers)
-	@echo "making build/peers with what benchmarks/peers.txt names …" >&2
-	@$(PYTHON) -m venv build/peers
-	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+peers: ## the peers that benchmarks run beside, in environments of their own (build/peers …)
+	@for list in benchmarks/*peers.txt; do \
+		folder=build/$$(basename $$list .txt); \
+		echo "making $$folder with what $$list names …" >&2; \
+		$(PYTHON) -m venv $$folder || exit 1; \
+		$$folder/bin/python -m pip install --quiet --disable-pip-version-check -r $$list || exit 1; \
+	done
 
 lock: ## newest version of every dependency into requirements.lock
 	@$(set_up) train serve dev

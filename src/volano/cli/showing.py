@@ -152,8 +152,11 @@ def _print_corpus(plain: dict[str, Any]) -> None:
     else:
         rows = sorted(manifest["sources"].items(), key=lambda pair: -pair[1])[:40]
         print_table(["source", "records"], [(n, f"{c:,}") for n, c in rows], right=["records"])
+    for what, count in manifest.get("passed_over", {}).items():
+        print_line(f"passed over: {count:,} {what}")
     if manifest["quarantined"]:
-        print_line(f"{manifest['quarantined']:,} records in quarantine, the first of them:")
+        count = manifest["quarantined"]
+        print_line(f"{count:,} record{'' if count == 1 else 's'} in quarantine, the first of them:")
         for each in plain["quarantine"][:5]:
             print_line(f"    {each['where']}: {each['reason']}")
 

@@ -43,6 +43,11 @@ def notes(artifact: Any) -> list[str]:
             f"{quarantined:,} record{'' if quarantined == 1 else 's'} in quarantine, first "
             f"{first['where']}: {first['reason']}; all: volano show {artifact.name}"
         )
+    passed_over = corpus.manifest.get("passed_over", {})
+    if passed_over:
+        first = ", ".join(f"{count:,} {what}" for what, count in list(passed_over.items())[:3])
+        rest = sum(list(passed_over.values())[3:])
+        found.append(f"passed over: {first}" + (f", {rest:,} others" if rest else ""))
     if not corpus.manifest["records"] and artifact.name.endswith("/held_out"):
         found.append("nothing is held out: no test split, so nothing is decontaminated against")
     return found

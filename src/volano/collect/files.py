@@ -17,11 +17,20 @@ import pyarrow.parquet as pq
 
 from volano.collect.document_shards import DocumentShards
 from volano.collect.listing import listing_of
-from volano.collect.paths import JSONL_SUFFIXES, PARQUET_SUFFIXES, find_files
-from volano.collect.readers.fields import DocumentMaker, Read
+from volano.collect.paths import (
+    HTML_SUFFIXES,
+    JSONL_SUFFIXES,
+    PARQUET_SUFFIXES,
+    WARC_SUFFIXES,
+    WEB_SUFFIXES,
+    find_files,
+)
+from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver, Read
+from volano.collect.readers.html import page_of, read_html
 from volano.collect.readers.jsonl import read_jsonl
 from volano.collect.readers.parquet import read_parquet
 from volano.collect.readers.text import plain_suffix, read_text
+from volano.collect.readers.warc import read_warc
 from volano.collect.section import CollectSection
 from volano.core.corpus import finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
@@ -29,6 +38,7 @@ from volano.core.files import atomic_path, read_json, write_json
 from volano.core.jsonlines import Problem, quarantine_table
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Listing
+from volano.text import kernels
 
 BATCH_BYTES = 8_000_000  # small files that one worker reads in one go
 MAX_PROBLEMS_KEPT = 10_000  # of one batch; the rest are counted
@@ -59,6 +69,10 @@ def collect_files(settings: CollectSection, context: Context) -> None:
     batches = list(_batches(listing.entries, DocumentMaker.of(settings)))
     reports = [context.scratch / "read" / f"{place:05d}.json" for place in range(len(batches))]
     total = sum(entry.bytes for entry in listing.entries) / 1e6
+    if settings.text_format == "html" or any(
+        plain_suffix(entry.key) in WEB_SUFFIXES for entry in listing.entries
+    ):
+        kernels.warm_up()
     with context.progress("collect", total, "MB") as bar:
         context.engine.map(
             read_batch,
@@ -70,11 +84,13 @@ def collect_files(settings: CollectSection, context: Context) -> None:
         )
     splits: Counter[str] = Counter()
     problems: Counter[str] = Counter()
+    passed_over: Counter[str] = Counter()
     parts: list[Path] = []
     for report in reports:
         described = read_json(report)
         splits.update(described["splits"])
         problems.update(described["problems"])
+        passed_over.update(described["passed_over"])
         parts += sorted((report.with_suffix("") / "data").glob("*.parquet"))
     if not parts:
         raise _nothing_readable(listing.entries, reports)
@@ -88,6 +104,7 @@ def collect_files(settings: CollectSection, context: Context) -> None:
         {
             "splits": dict(sorted(splits.items())),
             "problems": dict(problems.most_common()),
+            "passed_over": dict(passed_over.most_common()),
             "notes": list(listing.notes),
             "repeated_ids": repeated,
         },
@@ -103,10 +120,14 @@ def read_batch(batch: FileBatch, output: Path) -> None:
     documents = DocumentShards(folder)
     problems: list[Problem] = []
     reasons: Counter[str] = Counter()
+    passed_over: Counter[str] = Counter()
     for entry in batch.entries:
         for read in _records(entry, batch.maker):
             if isinstance(read, Document):
                 documents.add(read)
+                continue
+            if isinstance(read, PassedOver):
+                passed_over[read.what] += 1
                 continue
             reasons[_kind_of(read.reason)] += 1
             if len(problems) < MAX_PROBLEMS_KEPT:
@@ -114,12 +135,15 @@ def read_batch(batch: FileBatch, output: Path) -> None:
     documents.close()
     if problems:
         write_shard(folder / "quarantine.parquet", quarantine_table(problems))
-    write_json(output, {"splits": dict(documents.splits), "problems": dict(reasons)})
+    counts = {"splits": documents.splits, "problems": reasons, "passed_over": passed_over}
+    write_json(output, {name: dict(count) for name, count in counts.items()})
 
 
-def _records(entry: Entry, maker: DocumentMaker) -> Iterator[Document | Problem]:
+def _records(entry: Entry, maker: DocumentMaker) -> Iterator[Document | Problem | PassedOver]:
+    pages = maker.text_format == "html" and plain_suffix(entry.key) not in WEB_SUFFIXES
     for read in _read(entry, maker.text_field):
-        yield read if isinstance(read, Problem) else maker.document(read)
+        found = page_of(read, maker.text_field) if pages and isinstance(read, Fields) else read
+        yield maker.document(found) if isinstance(found, Fields) else found
 
 
 def _read(entry: Entry, text_field: str) -> Read:
@@ -128,6 +152,10 @@ def _read(entry: Entry, text_field: str) -> Read:
         return read_jsonl(entry.path, entry.key)
     if suffix in PARQUET_SUFFIXES:
         return read_parquet(entry.path, entry.key)
+    if suffix in WARC_SUFFIXES:
+        return read_warc(entry.path, entry.key, text_field)
+    if suffix in HTML_SUFFIXES:
+        return read_html(entry.path, entry.key, text_field)
     return read_text(entry.path, entry.key, text_field)
 
 

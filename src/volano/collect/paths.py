@@ -15,8 +15,14 @@ from volano.core.errors import DataError, did_you_mean
 
 JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-KNOWN_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
-KNOWN = ".jsonl, .parquet, .txt, .md, .rst, .py and other text or code, plain, .gz or .zst"
+WARC_SUFFIXES = frozenset({".warc", ".wet"})
+HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
+WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
+KNOWN_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | WEB_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
+KNOWN = (
+    ".jsonl, .parquet, .warc, .wet, .html, .txt, .md, .rst, .py and other text or code, plain, "
+    ".gz or .zst"
+)
 MAX_NEAR_NAMES = 200
 
 

@@ -57,6 +57,11 @@ class CollectSection(Section):
     text_field: str = Field(
         default="text", description="The field or column that holds the text of a document."
     )
+    text_format: Literal["plain", "html"] = Field(
+        default="plain",
+        description="What that field holds: plain text as it is, or a page of HTML, of which the "
+        "main text is taken. Files of .html and .warc are pages in any case.",
+    )
     id_field: str = Field(
         default="id",
         description="The field or column that holds its id; without one, a document is called by "

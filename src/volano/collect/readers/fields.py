@@ -28,7 +28,14 @@ class Fields(NamedTuple):
         return self.source + self.where[len(self.source) :].replace(":", "#")
 
 
-Read = Iterator[Fields | Problem]
+class PassedOver(NamedTuple):
+    """A record that is sound but no document, such as an image in a web archive. Counted by what
+    it is."""
+
+    what: str
+
+
+Read = Iterator[Fields | Problem | PassedOver]
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,17 @@ class DocumentMaker:
     text_field: str
     id_field: str
     held_out_fraction: float
+    text_format: str = "plain"
 
     @classmethod
     def of(cls, settings: CollectSection) -> "DocumentMaker":
         """The maker for a recipe's settings."""
-        return cls(settings.text_field, settings.id_field, settings.held_out_fraction)
+        return cls(
+            settings.text_field,
+            settings.id_field,
+            settings.held_out_fraction,
+            settings.text_format,
+        )
 
     def document(self, fields: Fields) -> Document | Problem:
         """The document, or the problem that keeps it from being one.

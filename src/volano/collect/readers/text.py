@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from volano.collect.readers.fields import Fields, Read
@@ -20,8 +21,30 @@ CODE_SUFFIXES = frozenset(
 
 def read_text(path: Path, name: str, text_field: str) -> Read:
     """The one document of a file. Of a compressed file that stops short, what could be read."""
+    whole = True
+    for content in read_whole(path, name):
+        if isinstance(content, Problem):
+            yield content
+            whole = False
+            continue
+        try:
+            text = content.decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError as failure:
+            if whole or failure.start < len(content) - LONGEST_CHARACTER_BYTES:
+                excerpt = content[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
+                yield Problem(name, f"not UTF-8 at byte {failure.start}", excerpt)
+                return
+            text = content[: failure.start].decode("utf-8")  # the cut went through a character
+        if text or whole:
+            kind = "code" if plain_suffix(name) in CODE_SUFFIXES else "text"
+            yield Fields(name, name, {text_field: text, "kind": kind})
+
+
+def read_whole(path: Path, name: str) -> Iterator[bytes | Problem]:
+    """All bytes of a file, decompressed. If it stops short, the problem and then what could be
+    read; if it is too long to be one text, the problem alone."""
     parts: list[bytes] = []
-    size, whole = 0, True
+    size = 0
     try:
         for chunk in read_chunks(path):
             parts.append(chunk)
@@ -31,19 +54,7 @@ def read_text(path: Path, name: str, text_field: str) -> Read:
                 return
     except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
         yield Problem(name, f"truncated or damaged file ({failure})", "")
-        whole = False
-    content = b"".join(parts)
-    try:
-        text = content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as failure:
-        if whole or failure.start < len(content) - LONGEST_CHARACTER_BYTES:
-            excerpt = content[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
-            yield Problem(name, f"not UTF-8 at byte {failure.start}", excerpt)
-            return
-        text = content[: failure.start].decode("utf-8")  # the cut went through a character
-    if text or whole:
-        kind = "code" if plain_suffix(name) in CODE_SUFFIXES else "text"
-        yield Fields(name, name, {text_field: text, "kind": kind})
+    yield b"".join(parts)
 
 
 def plain_suffix(name: str) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,20 +26,41 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
     """Load or compile every kernel; the seconds it took. Call it before workers start.
 
     A compile under a thread pool would make all workers wait for one, in the dark. `say` is given
-    one line when the machine code is not on disk yet (default: stderr).
+    one line when the machine code is not on disk yet (default: stderr). A second process then
+    compiles the kernels of web pages meanwhile.
     """
     # Inside, because these modules need the cache folder that is set below.
-    from volano.text.kernels.examples import call_each_kernel
+    from volano.text.kernels.examples import call_page_kernels, call_text_kernels
 
     started = time.monotonic()
     complete = Path(CONFIG.CACHE_DIR) / f"complete-{source_hash()}"
+    second: subprocess.Popen[bytes] | None = None
     if not complete.exists():  # a compile that was stopped half way leaves some of it
         line = "Compiling the text kernels, once for this machine (some 25 seconds) …"
         say(line) if say else print(line, file=sys.stderr, flush=True)
-    call_each_kernel()
+        second = _in_second_process("call_page_kernels")
+    call_text_kernels()
+    if second is not None:
+        second.wait()
+    call_page_kernels()  # from disk, or compiled here where a second process was not to be had
     with contextlib.suppress(OSError):  # a folder that cannot be written: it is said again
         complete.touch()
     return time.monotonic() - started
+
+
+def _in_second_process(function: str) -> "subprocess.Popen[bytes] | None":
+    code = f"from volano.text.kernels.examples import {function}; {function}()"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(CONFIG.CACHE_DIR)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
 
 
 def cache_folder() -> Path:

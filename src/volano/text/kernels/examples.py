@@ -6,13 +6,16 @@ import pyarrow as pa
 from volano.text.kernels.candidates import pii_candidates
 from volano.text.kernels.features import STATISTICS, WORDS, measure
 from volano.text.kernels.hashing import document_hashes, word_hashes
+from volano.text.kernels.html import scan_page
+from volano.text.kernels.html_blocks import FEATURES, block_features
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import ngram_hashes
+from volano.text.kernels.trees import Trees, probabilities
 
 
-def call_each_kernel() -> None:
-    """Compile them, or read their machine code from disk."""
+def call_text_kernels() -> None:
+    """Compile those of plain text, or read their machine code from disk."""
     texts = pa.array(
         ["to be or not to be", None, "-----", "see www.example.org"], pa.large_string()
     )
@@ -27,3 +30,19 @@ def call_each_kernel() -> None:
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)
     united(np.array([[0, 1]], np.int64), 3)
+
+
+def call_page_kernels() -> None:
+    """Compile those of web pages, or read their machine code from disk."""
+    features = block_features(scan_page(np.frombuffer(b"<p class=a>to &amp; <a>fro", np.uint8)))
+    leaf = Trees(
+        np.zeros(1, np.int32),
+        np.full(1, -1, np.int16),
+        np.zeros(1, np.float32),
+        np.zeros(1, np.int32),
+        np.zeros(1, np.float32),
+    )
+    for array in leaf:
+        array.flags.writeable = False
+    probabilities(leaf, np.zeros((1, len(FEATURES)), np.float32))
+    probabilities(leaf, features)
