@@ -20,7 +20,7 @@ PAGE = f"""<!doctype html><html lang="en-GB"><head><title>The mill turns again -
 <section class="comments"><h3>2 comments</h3><div class="comment">Nice, we went there last week.
 </div></section></article></main><aside class="sidebar related"><h4>More</h4>
 {"".join(f"<p><a href=/s{n}>Story number {n} of the day</a></p>" for n in range(9))}</aside>
-<footer>© 2024 Valley News. All rights reserved. <a href=/privacy>Privacy</a></footer></body></html>"""
+<footer>© 2024 Valley News. <a href=/privacy>Privacy</a></footer></body></html>"""
 
 
 def test_the_article_is_kept_and_the_frame_around_it_is_not():
