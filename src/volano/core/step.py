@@ -1,6 +1,6 @@
 """A step: a function from settings and input artifacts to one new artifact."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,9 @@ class Context:
     listing: Listing | None = None
     bill: dict[str, float] = field(default_factory=dict)
     silent: bool = False
+    # Artifacts of the same step and inputs with other settings, newest first. What they hold may
+    # spare work, never change what comes out.
+    siblings: Callable[[], Sequence[Artifact]] = tuple
 
     @property
     def engine(self) -> LocalEngine:

@@ -260,12 +260,33 @@ class Store:
         path = self.index.find(order.fingerprint)
         return None if path is None else Artifact.open(self.folder / path)
 
+    def _siblings(self, order: Order) -> list[Artifact]:
+        identity = order.identity()
+        alike = [
+            each
+            for each in self.artifacts()
+            if all(
+                each.meta["identity"][key] == identity[key]
+                for key in ("step", "version", "listing", "parents")
+            )
+            and each.damage() is None
+        ]
+        return sorted(alike, key=lambda each: -each.folder.stat().st_mtime_ns)
+
     def _make(self, order: Order, building: Path, workers: int, silent: bool) -> Artifact:
         folder, scratch = building / "artifact", building / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
         meter = Meter(building / SITTINGS)
-        context = Context(folder, scratch, order.seed, workers, order.listing, silent=silent)
+        context = Context(
+            folder,
+            scratch,
+            order.seed,
+            workers,
+            order.listing,
+            silent=silent,
+            siblings=lambda: self._siblings(order),
+        )
         remove_unfinished(folder)  # of a killed run; below, of killed workers
         try:
             order.step.run(order.section, order.inputs, context)

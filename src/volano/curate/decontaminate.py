@@ -45,35 +45,10 @@ def held_out_of(corpora: Mapping[str, Corpus], section: DecontaminateSection) ->
     return HeldOut(index, origins)
 
 
-def measure_and_judge_overlap(
-    texts: pa.LargeStringArray,
-    held_out: HeldOut,
-    section: DecontaminateSection,
-    decisions: Decisions,
-) -> dict[str, pa.Array]:
+def measure_overlap(texts: pa.LargeStringArray, held_out: HeldOut) -> dict[str, pa.Array]:
     """Columns `against`, `held_out_id`, `fraction`, `run_words`, null where nothing overlaps."""
     overlaps = held_out.index.search(texts)
     origins = [held_out.origins[found.place] if found else (None, None) for found in overlaps]
-    for run_words, threshold in (
-        (section.ngram_words, section.ngram_fraction),
-        (None, section.pair_fraction),
-    ):
-        decisions.drop(
-            [
-                row
-                for row, found in enumerate(overlaps)
-                if found and run_words in (None, found.run_words)
-            ],
-            "decontaminate",
-            value=[found.fraction if found else None for found in overlaps],
-            threshold=threshold,
-            evidence=[
-                f"shares runs of {found.run_words} words with {origin[0]} {origin[1]}"
-                if found
-                else ""
-                for found, origin in zip(overlaps, origins, strict=True)
-            ],
-        )
     return {
         "against": pa.array([origin[0] for origin in origins], pa.string()),
         "held_out_id": pa.array([origin[1] for origin in origins], pa.string()),
@@ -84,6 +59,30 @@ def measure_and_judge_overlap(
             [found.run_words if found else None for found in overlaps], pa.int64()
         ),
     }
+
+
+def judge_overlap(
+    columns: Mapping[str, pa.Array], section: DecontaminateSection, decisions: Decisions
+) -> None:
+    """Drop what holds a held-out text, as `measure_overlap` has found it."""
+    lengths, fractions = columns["run_words"].to_pylist(), columns["fraction"].to_pylist()
+    sources, ids = columns["against"].to_pylist(), columns["held_out_id"].to_pylist()
+    evidence = [
+        "" if words is None else f"shares runs of {words} words with {source} {identifier}"
+        for words, source, identifier in zip(lengths, sources, ids, strict=True)
+    ]
+    for run_words, threshold in (
+        (section.ngram_words, section.ngram_fraction),
+        (None, section.pair_fraction),
+    ):
+        rows = [
+            row
+            for row, words in enumerate(lengths)
+            if words is not None and run_words in (None, words)
+        ]
+        decisions.drop(
+            rows, "decontaminate", value=fractions, threshold=threshold, evidence=evidence
+        )
 
 
 def judge_held_out(splits: list[str], decisions: Decisions) -> None:

@@ -1,6 +1,6 @@
 """Rules on the form of a document: statistics from the kernels against the section's bounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -31,18 +31,27 @@ class Judged(NamedTuple):
 
 
 def measure_and_judge(
-    texts: pa.LargeStringArray, kinds: list[str], section: QualitySection, decisions: Decisions
+    texts: pa.LargeStringArray,
+    kinds: list[str],
+    section: QualitySection,
+    decisions: Decisions,
+    known: Callable[[str], dict[str, pa.Array] | None] = lambda rule: None,
 ) -> Judged:
     """Judge by all sets of rules in their order; drops what lies beyond a bound.
+
+    `known` gives the statistics of a rule where they have been measured before.
 
     The evidence is the statistic that failed first in the order of the section. Documents of
     exempt kinds have `passed` null, and their text stays as it is, as does that of a dropped one.
     """
     columns: dict[str, dict[str, pa.Array]] = {}
     for rules in _passes(section.rules):
-        found = _measured(texts, rules, section)
+        before = {rule: statistics for rule in rules if (statistics := known(rule)) is not None}
+        left = [rule for rule in rules if rule not in before]
+        found = _measured(texts, left, section) if left else Features({}, None)
         for rule in rules:
-            columns[rule] = _judged(rule, found.tables[rule], kinds, section, decisions)
+            measured = before[rule] if rule in before else _columns(found.tables[rule])
+            columns[rule] = _judged(rule, measured, kinds, section, decisions)
         if found.kept is not None:
             exempt = pa.array(np.isin(np.array(kinds, object), section.c4.exempt_kinds))
             passed = pc.fill_null(columns[EDITS]["passed"], pa.scalar(value=False))
@@ -84,14 +93,17 @@ def _line_rules(section: C4Section) -> LineRules:
     )
 
 
+def _columns(table: pa.Table) -> dict[str, pa.Array]:
+    return {name: table[name].combine_chunks() for name in table.column_names}
+
+
 def _judged(
     rule: str,
-    table: pa.Table,
+    columns: dict[str, pa.Array],
     kinds: list[str],
     section: QualitySection,
     decisions: Decisions,
 ) -> dict[str, pa.Array]:
-    columns = {name: table[name].combine_chunks() for name in table.column_names}
     settings: AnyRules = getattr(section, rule)
     exempt = np.isin(np.array(kinds, object), settings.exempt_kinds)
     passed = np.ones(len(kinds), bool)

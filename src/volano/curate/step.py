@@ -29,9 +29,11 @@ from volano.curate.decontaminate import (
     HeldOut,
     held_out_of,
     judge_held_out,
-    measure_and_judge_overlap,
+    judge_overlap,
+    measure_overlap,
 )
 from volano.curate.dedup import STAYS, Duplicates, find_duplicates
+from volano.curate.earlier import Earlier, earlier_measures
 from volano.curate.funnel import funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.quality import EDITS, measure_and_judge
@@ -60,13 +62,14 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         )
     kernels.warm_up()
     held_out = _held_out(section, inputs)
+    earlier = earlier_measures(context.siblings(), section)
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
     size = sum(path.stat().st_size for path in shards)
     started = time.monotonic()
     with context.progress("curate: measure", size / 1e6, "MB") as bar:
         context.engine.map(
-            partial(_measure, section=section, held_out=held_out),
+            partial(_measure, section=section, held_out=held_out, earlier=earlier),
             shards,
             measured,
             bar=bar,
@@ -111,35 +114,45 @@ def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
 
 
 def _measure(
-    shard: Path, output: Path, *, section: CurateSection, held_out: HeldOut | None
+    shard: Path,
+    output: Path,
+    *,
+    section: CurateSection,
+    held_out: HeldOut | None,
+    earlier: Earlier | None,
 ) -> None:
+    def known(group: str) -> Columns | None:
+        return earlier.columns(group, output.name) if earlier else None
+
     table = read_shard(shard, ["id", "text", "kind", "split"])
     texts = table["text"].combine_chunks().fill_null("")
     kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
     decisions = Decisions.of(table.num_rows)
     columns: Columns = {"id": table["id"].combine_chunks(), SPLIT: table["split"].combine_chunks()}
     if section.language is not None:
-        found = measure_language(texts, kinds, section.language)
+        found = known("language") or measure_language(texts, kinds, section.language)
         judge_language(found, section.language, decisions)
         columns |= _named("language", found)
     if section.quality is not None:
-        judged = measure_and_judge(texts, kinds, section.quality, decisions)
+        judged = measure_and_judge(texts, kinds, section.quality, decisions, known)
         for rule, found in judged.columns.items():
             columns |= _named(rule, found)
         if EDITS in section.quality.rules:
             texts = columns[EDITED] = judged.texts
     if held_out is not None and section.decontaminate is not None:
-        columns |= _named(
-            "decontaminate",
-            measure_and_judge_overlap(texts, held_out, section.decontaminate, decisions),
-        )
+        found = known("decontaminate") or measure_overlap(texts, held_out)
+        judge_overlap(found, section.decontaminate, decisions)
+        columns |= _named("decontaminate", found)
     judge_held_out(splits, decisions)
     if section.dedup is not None:
-        columns[DEDUP + "document_hash"] = document_hashes(texts)
+        hashed = known("dedup")
+        columns[DEDUP + "document_hash"] = (
+            hashed["document_hash"] if hashed else document_hashes(texts)
+        )
         if section.dedup.minhash is not None:
             columns[SIGNATURE] = _signatures(texts, section.dedup.minhash)
     if section.pii is not None:
-        columns |= _named("pii", _count_pii(texts, section.pii))
+        columns |= _named("pii", known("pii") or _count_pii(texts, section.pii))
     columns |= decisions.columns(DECISION)
     columns[DECISION + "text_bytes"] = pc.binary_length(
         table["text"].combine_chunks().fill_null("")

@@ -1,0 +1,80 @@
+"""What an earlier curation of the same documents has measured already.
+
+Attributes lie beside the text, so another threshold needs no text to be read twice: where an
+artifact of this step with the same inputs has measured a group with the same settings, its columns
+are taken and only judged anew. What comes out is the same to the byte; it only comes sooner.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from volano.core.artifact import Artifact
+from volano.core.corpus import read_shard
+from volano.curate.quality import EDITS
+from volano.curate.section import CurateSection
+
+BOUNDS = ("min_", "max_")  # how settings begin that judge and do not measure
+JUDGING = {"keep", "uncertain", "exempt_kinds", "action"}
+READ_FOR_LANGUAGE = "exempt_kinds"  # documents of these kinds are not even read for it
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The attributes of an earlier artifact, and which groups of them hold for these settings."""
+
+    folder: Path
+    groups: frozenset[str]
+
+    def columns(self, group: str, shard: str) -> dict[str, pa.Array] | None:
+        """The columns of a group for a shard, without `passed`, which judging gives; None where
+        they have to be measured."""
+        path = self.folder / "attributes" / group / shard
+        if group not in self.groups or not path.is_file():
+            return None
+        table = read_shard(path)
+        names = [name for name in table.column_names if name not in ("id", "passed")]
+        return {name: table[name].combine_chunks() for name in names}
+
+
+def earlier_measures(artifacts: Sequence[Artifact], section: CurateSection) -> Earlier | None:
+    """Of these artifacts of the step, with the same inputs, the one that saves most."""
+    best: Earlier | None = None
+    wanted = _measuring(section.identity())
+    for artifact in artifacts:
+        there = _measuring(artifact.meta["identity"]["settings"])
+        groups = frozenset(name for name, how in wanted.items() if there.get(name) == how)
+        if groups and (best is None or len(groups) > len(best.groups)):
+            best = Earlier(artifact.folder, groups)
+    return best
+
+
+def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
+    # Group of attributes → the settings that decide its values.
+    found: dict[str, Any] = {}
+    language = settings.get("language")
+    if language:
+        found["language"] = [_without_bounds(language), language[READ_FOR_LANGUAGE]]
+    quality = settings.get("quality") or {"rules": []}
+    if EDITS in quality["rules"]:  # it changes the text that all others read
+        return found
+    for rule in quality["rules"]:
+        found[rule] = [quality["words"], _without_bounds(quality[rule])]
+    if settings.get("decontaminate"):
+        found["decontaminate"] = settings["decontaminate"]
+    if settings.get("dedup"):
+        found["dedup"] = True  # the hash of a document depends on its text alone
+    if settings.get("pii"):
+        found["pii"] = _without_bounds(settings["pii"])
+    return found
+
+
+def _without_bounds(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in settings.items()
+        if not name.startswith(BOUNDS) and name not in JUDGING
+    }
