@@ -27,3 +27,15 @@ def call_each_kernel() -> None:
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)
     united(np.array([[0, 1]], np.int64), 3)
+    _train_and_classify(texts)
+
+
+def _train_and_classify(texts: pa.LargeStringArray) -> None:
+    # Inside, because the classifier stands above the kernels that it calls.
+    from volano.text.classify import Training, train
+
+    small = Training(bucket_bits=4, epochs=1)
+    sides = np.array([0, 0, 1, 1])
+    found = train(texts, ["a", "b", "a", "b"], training=small, sides=sides).classifier
+    found.probabilities(texts)
+    found.windows(texts, words=2)

@@ -1,0 +1,65 @@
+"""A classifier as one safetensors file: two tensors, and in the header what they mean.
+
+All that is not a number lies under one key as JSON, since the format keeps no order among keys, and
+equal classifiers shall be equal files.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from volano.core.errors import DataError
+from volano.core.files import atomic_path
+from volano.core.recipe import require_file
+from volano.text.classify import Classifier
+from volano.text.kernels.hashed import Sizes
+
+KEY, FORMAT = "volano_classifier", 1
+FEATURES = 1  # raised whenever kernels/hashed.py reads a text otherwise
+REMEDY = "Name a file that `volano classifier train` has written."
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write the file, whole or not at all; weights are kept in float16."""
+    from safetensors.numpy import save
+
+    about = {
+        "format": FORMAT,
+        "features": FEATURES,
+        "labels": classifier.labels,
+        "sizes": classifier.sizes._asdict(),
+        "about": classifier.about,
+    }
+    # Beyond what float16 holds no weight is met; a larger one would become infinite.
+    weights = np.clip(classifier.weights, -65504, 65504).astype(np.float16)
+    tensors = {"weights": np.ascontiguousarray(weights), "bias": classifier.bias}
+    data = save(tensors, metadata={KEY: json.dumps(about, sort_keys=True, ensure_ascii=True)})
+    with atomic_path(path) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read the file. Raises DataError where it is none, cut short, or of another version."""
+    from safetensors import SafetensorError, safe_open
+
+    where = str(require_file(path))
+    try:
+        with safe_open(where, framework="numpy") as stream:
+            header = (stream.metadata() or {}).get(KEY)
+            if header is None:
+                raise DataError("these are not weights of a classifier", where, REMEDY)
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as problem:
+        raise DataError(f"not readable as safetensors ({problem})", where, REMEDY) from None
+    about = json.loads(header)
+    if (about["format"], about["features"]) != (FORMAT, FEATURES):
+        what = f"format {about['format']}.{about['features']}, and this reads {FORMAT}.{FEATURES}"
+        raise DataError(what, where, "Train it again with this version.")
+    return Classifier(
+        tuple(about["labels"]),
+        Sizes(**about["sizes"]),
+        tensors["weights"].astype(np.float32),
+        tensors["bias"],
+        about["about"],
+    )
