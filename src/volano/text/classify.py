@@ -39,7 +39,7 @@ class Training:
     fewest_characters: int = 2
     most_characters: int = 5
     words: int = 2
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     l2: float = 1e-6
     epochs: int = 20
     patience: int = 2  # passes without a better validation loss before it ends
@@ -69,15 +69,15 @@ class Classifier:
         bounds, utf8, _ = text_buffers(texts)
         return _softmax(self._scores(utf8, bounds[:-1], bounds[1:]))
 
-    def windows(self, texts: Texts, *, words: int, lines_apart: bool = False) -> "Windows":
-        """Probabilities of windows of so many words, which cross no line if `lines_apart`."""
+    def windows(self, texts: Texts, *, words: int, line_words: int = 1) -> "Windows":
+        """Probabilities of windows of so many words; a line break ends one from `line_words` on."""
         bounds, utf8, _ = text_buffers(texts)
-        # A window takes two bytes at least, and where lines are apart no more.
+        # A window takes two bytes at least.
         room = int(bounds[-1] - bounds[0]) // 2 + len(bounds)
         starts, stops, rows, lines = np.empty((4, room), np.int64)
-        count = cut_windows(utf8, bounds, words, lines_apart, starts, stops, rows, lines)
+        count = cut_windows(utf8, bounds, words, line_words, starts, stops, rows, lines)
         found = _softmax(self._scores(utf8, starts[:count], stops[:count]))
-        return Windows(found, rows[:count], lines[:count], starts[:count], stops[:count])
+        return Windows(found, rows[:count], lines[:count], starts[:count], stops[:count], utf8)
 
     def _scores(self, utf8: Array, starts: Array, stops: Array) -> Array:
         starts, stops = (np.ascontiguousarray(each) for each in (starts, stops))
@@ -92,8 +92,13 @@ class Windows(NamedTuple):
     probabilities: Array  # [W, K]
     rows: Array
     lines: Array  # which line of its row a window begins in, from 0
-    starts: Array  # bytes, in the buffer of the column
+    starts: Array  # bytes, in `utf8`
     stops: Array
+    utf8: Array
+
+    def text(self, place: int) -> str:
+        """The text of one window."""
+        return self.utf8[self.starts[place] : self.stops[place]].tobytes().decode("utf-8")
 
 
 class Trained(NamedTuple):

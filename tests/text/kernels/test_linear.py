@@ -111,30 +111,29 @@ def test_one_pass_is_that_of_plain_adagrad(sizes):
 @given(
     st.lists(st.text(alphabet="aé \n\t", max_size=30), max_size=5),
     st.integers(1, 4),
-    st.booleans(),
+    st.integers(1, 4),
 )
-def test_windows_hold_every_word_once_in_order(rows, words, lines_apart):
+def test_windows_hold_every_word_once_and_end_where_they_should(rows, words, line_words):
     bounds, utf8, _ = text_buffers(pa.array(rows, pa.string()))
     room = int(bounds[-1]) + len(bounds)
     starts, stops, places, lines = np.empty((4, room), np.int64)
-    count = cut_windows(utf8, bounds, words, lines_apart, starts, stops, places, lines)
+    count = cut_windows(utf8, bounds, words, line_words, starts, stops, places, lines)
     found = [
         (int(places[i]), int(lines[i]), utf8[starts[i] : stops[i]].tobytes().decode().split())
         for i in range(count)
     ]
     wanted = []
     for row, text in enumerate(rows):
-        parts = text.split("\n") if lines_apart else [text]
-        for number, part in enumerate(parts):
-            for first in range(0, len(part.split()), words):
-                window = part.split()[first : first + words]
-                line = number
-                if not lines_apart:  # as many line breaks as stand before its first word
-                    ends = [
-                        i
-                        for i, c in enumerate(text)
-                        if c not in " \n\t" and (i == 0 or text[i - 1] in " \n\t")
-                    ]
-                    line = text[: ends[first]].count("\n")
-                wanted.append((row, line, window))
+        window: list[str] = []
+        for number, line in enumerate(text.split("\n")):
+            for word in line.split():
+                first = first if window else number  # noqa: F821  (set with the first word)
+                window = [*window, word]
+                if len(window) == words:
+                    wanted.append((row, first, window))
+                    window = []
+            if len(window) >= line_words:
+                wanted.append((row, first, window))
+                window = []
+        wanted += [(row, first, window)] if window else []
     assert found == wanted

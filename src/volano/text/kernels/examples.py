@@ -6,6 +6,7 @@ import pyarrow as pa
 from volano.text.kernels.candidates import pii_candidates
 from volano.text.kernels.features import STATISTICS, WORDS, measure
 from volano.text.kernels.hashing import document_hashes, word_hashes
+from volano.text.kernels.listed import count_listed, word_lists
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import ngram_hashes
@@ -27,6 +28,7 @@ def call_each_kernel() -> None:
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)
     united(np.array([[0, 1]], np.int64), 3)
+    count_listed(texts, word_lists({"verbs": ["be", "see"]}))
     _train_and_classify(texts)
 
 

@@ -237,7 +237,7 @@ def cut_windows(
     utf8: Array,
     bounds: Array,
     words: int,
-    lines_apart: bool,
+    line_words: int,
     starts: Array,
     stops: Array,
     rows: Array,
@@ -245,8 +245,9 @@ def cut_windows(
 ) -> Integer:
     """Cut every row into windows of `words` runs between white space; how many there are.
 
-    Windows never cross a line break where `lines_apart` says so. The last window of a row or line
-    may be shorter. `rows` and `lines` tell where a window stands; white space alone has none.
+    A line break ends a window that has `line_words` of them already, so that a heading is read with
+    what follows it. The last window of a row may have fewer. `rows` and `lines` tell where a window
+    begins; white space alone has none.
     """
     count = 0
     for row in range(len(bounds) - 1):
@@ -264,7 +265,7 @@ def cut_windows(
             else:
                 inside = 0
                 ends = byte == NEWLINE
-                if runs == words or (runs > 0 and ends and lines_apart):
+                if runs == words or (runs >= line_words and ends):
                     count += 1
                     runs = 0
                 line += ends
