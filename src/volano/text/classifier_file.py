@@ -39,6 +39,18 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
         unfinished.write_bytes(data)
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise DataError where a file that is no classifier would be overwritten."""
+    if path.is_dir():
+        raise DataError("this is a folder", str(path), "Name a file, such as weights.safetensors.")
+    if path.exists():
+        try:
+            load_classifier(path)
+        except DataError:
+            what = "exists and is not weights of a classifier"
+            raise DataError(what, str(path), "Name another file.") from None
+
+
 def load_classifier(path: Path) -> Classifier:
     """Read the file. Raises DataError where it is none, cut short, or of another version."""
     from safetensors import SafetensorError, safe_open
