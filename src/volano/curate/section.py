@@ -254,10 +254,10 @@ class ToxicitySection(Section):
         default="neither", description="The label of the classifier that is not toxic."
     )
     min_probability: dict[str, Fraction] = Field(
-        default={"toxic": 0.99, "hate": 0.7},
+        default={"toxic": 0.99, "hate": 0.8},
         description="Label of the classifier, or toxic for all but the neutral one → probability "
-        "of a passage from which on it is toxic. Default: measured on clean prose, of which one "
-        "to two in a hundred long documents are above it (docs/toxicity.md).",
+        "of a passage from which on it is toxic. Default: measured on clean prose, of which about "
+        "one in a hundred long documents has such a passage (docs/toxicity.md).",
     )
     max_toxic_line_fraction: float = _at_most(
         0.1, "With per: line, the fraction of lines with a toxic passage", "Default: by judgement."

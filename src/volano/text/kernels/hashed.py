@@ -186,7 +186,7 @@ def word_hash(word: Array, count: Integer) -> np.uint64:
     return mixed(value)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True)
 def pair_hash(before: np.uint64, value: np.uint64) -> np.uint64:
     """The hash of two words in a row, from theirs."""
     return mixed((before ^ OF_PAIR) * SHINGLE_PRIME + value)

@@ -111,7 +111,7 @@ def _fill_scores(
             scores[row, label] = scores[row, label] * scale + bias[label]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True)
 def _scale(found: Integer, most: int, words: int) -> np.float32:
     parts = found * (2 if most > 0 else 1) + (max(found - 1, 0) if words > 1 else 0)
     return np.float32(1 / np.sqrt(max(parts, 1)))

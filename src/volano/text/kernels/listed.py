@@ -27,13 +27,14 @@ class WordLists(NamedTuple):
     members: Array  # uint8, a bit for each category
 
 
+NO_LISTS = WordLists((), np.zeros(1, np.uint64), np.zeros(1, np.uint8))
+
+
 def word_lists(lists: Mapping[str, Sequence[str]]) -> WordLists:
     """The lists, ready to be counted; entries without a word or of too many words are left out."""
     hashes: dict[int, int] = {}
     for bit, entries in enumerate(lists.values()):
-        bounds, utf8, _ = text_buffers(pa.array(entries, pa.large_string()))
-        found = np.zeros(len(entries), np.uint64)
-        _hash_phrases(utf8, bounds, folds(), found)
+        _, _, found = _counted(pa.array(entries, pa.large_string()), NO_LISTS)
         for value in found[found > 0].tolist():
             hashes[value] = hashes.get(value, 0) | 1 << bit
     slots = 1 << (4 * len(hashes) + 16).bit_length()
@@ -51,27 +52,17 @@ def count_listed(texts: Texts, lists: WordLists) -> tuple[Array, Array]:
 
     A phrase counts once; a phrase within a phrase counts too. A missing text has no words.
     """
-    bounds, utf8, _ = text_buffers(texts)
-    rows = len(bounds) - 1
-    counts, words = np.zeros((rows, len(lists.categories)), np.int64), np.zeros(rows, np.int64)
-    _fill_counts(utf8, bounds, folds(), lists.keys, lists.members, counts, words)
+    counts, words, _ = _counted(texts, lists)
     return counts, words
 
 
-@numba.njit(nogil=True, cache=True)
-def _hash_phrases(utf8: Array, bounds: Array, table: Array, hashes: Array) -> None:
-    word = np.empty(LONGEST_WORD, np.uint32)
-    for row in range(len(hashes)):
-        place, stop = bounds[row], bounds[row + 1]
-        words = 0
-        while True:
-            place, count, value = next_word(utf8, place, stop, table, word)
-            if count == 0:
-                break
-            hashes[row] = value if words == 0 else pair_hash(hashes[row], value)
-            words += 1
-        if words > LONGEST_PHRASE:
-            hashes[row] = np.uint64(0)
+def _counted(texts: Texts, lists: WordLists) -> tuple[Array, Array, Array]:
+    bounds, utf8, _ = text_buffers(texts)
+    rows = len(bounds) - 1
+    counts, words = np.zeros((rows, len(lists.categories)), np.int64), np.zeros(rows, np.int64)
+    hashes = np.zeros(rows, np.uint64)
+    _fill_counts(utf8, bounds, folds(), lists.keys, lists.members, counts, words, hashes)
+    return counts, words, hashes
 
 
 @numba.njit(nogil=True, cache=True)
@@ -83,7 +74,9 @@ def _fill_counts(
     members: Array,
     counts: Array,
     words: Array,
+    hashes: Array,
 ) -> None:
+    # `hashes`: of a row that is no longer than a phrase, the hash that it has as one; else 0.
     word = np.empty(LONGEST_WORD, np.uint32)
     phrases = np.zeros(LONGEST_PHRASE, np.uint64)  # that end here, by their number of words
     mask = np.uint64(len(keys) - 1)
@@ -106,3 +99,5 @@ def _fill_counts(
                             counts[row, category] += members[slot] >> category & 1
                         break
                     slot = (slot + np.uint64(1)) & mask
+        if 0 < words[row] <= LONGEST_PHRASE:
+            hashes[row] = phrases[words[row] - 1]
