@@ -83,6 +83,7 @@ def main() -> None:
     scores, speed = scored(all_texts, options)
     found = {
         "labelled": {name: measures(each, scores[name]) for name, each in sets.items()},
+        "hate among the tweets": hate_auc(options.davidson, scores),
         "subgroups": subgroups(sets, scores),
         "prose": {name: flagged(scores[name]) for name in prose},
         "documents": {
@@ -225,6 +226,15 @@ def measures(items: Items, scores: dict[str, Any]) -> dict[str, Any]:
     return rows
 
 
+def hate_auc(path: Path | None, scores: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """ROC AUC of `hate` against the two other labels, on the held-out tweets."""
+    if path is None:
+        return {}
+    texts, labels = tweets_of(path)
+    truth = np.array([labels[row] == "hate" for row in rows_for_test(texts)])
+    return {"ours": round(roc_auc(scores["davidson"]["hate"], truth), 4)}
+
+
 def difference(ours: Any, theirs: Any, toxic: Any) -> list[float]:
     """Of the ROC AUC: its value, and the middle 95 % over 500 draws of the rows."""
     draw = np.random.default_rng(0)
@@ -289,7 +299,7 @@ def as_text(found: dict[str, Any]) -> str:
     for name, rows in found["labelled"].items():
         lines.append(f"{name}: {rows['rows']:,} rows, {rows['toxic']:,} toxic")
         lines += [f"    {key:15} {rows[key]}" for key in rows if key not in ("rows", "toxic")]
-    for title in ("subgroups", "prose", "documents", "mb_per_second"):
+    for title in ("hate among the tweets", "subgroups", "prose", "documents", "mb_per_second"):
         lines.append(title)
         lines += [f"    {name:15} {figures}" for name, figures in found[title].items()]
     return "\n".join(lines)
