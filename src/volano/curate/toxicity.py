@@ -131,8 +131,11 @@ def _by_label(
 
 def _worst(probabilities: Array, rows: Array, documents: int) -> Array:
     worst = np.full(documents, -1, np.int64)
-    order = np.lexsort((-np.arange(len(rows)), probabilities, rows))  # of equal ones the first
-    worst[rows[order]] = order  # of a document the last one stays, which is the highest
+    if len(rows):
+        begins = np.diff(rows, prepend=-1) != 0
+        highest = np.maximum.reduceat(probabilities, np.flatnonzero(begins))
+        places = np.flatnonzero(probabilities == highest[np.cumsum(begins) - 1])
+        worst[rows[places[::-1]]] = places[::-1]  # of equal ones the first is written last
     return worst
 
 
@@ -163,7 +166,9 @@ def _classifier(path: Path, section: ToxicitySection) -> Classifier:
     stat = path.stat()
     classifier = _loaded(path, stat.st_mtime_ns, stat.st_size)
     names = [section.neutral]
-    if section.action == "drop" or section.per == "line":  # else no bound is read
+    bounds_count = section.action == "drop" or section.per == "line"
+    # The default names a label that weights of one's own need not have.
+    if bounds_count or "min_probability" in section.model_fields_set:
         names += [name for name in section.min_probability if name != TOXIC]
     for name in names:
         if name not in classifier.labels:

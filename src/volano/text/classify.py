@@ -72,8 +72,8 @@ class Classifier:
     def windows(self, texts: Texts, *, words: int, line_words: int = 1) -> "Windows":
         """Probabilities of windows of so many words; a line break ends one from `line_words` on."""
         bounds, utf8, _ = text_buffers(texts)
-        # A window takes two bytes at least.
-        room = int(bounds[-1] - bounds[0]) // 2 + len(bounds)
+        # All windows but the last of a row have so many words, each with a byte between.
+        room = int(bounds[-1] - bounds[0]) // (2 * min(words, line_words)) + len(bounds)
         starts, stops, rows, lines = np.empty((4, room), np.int64)
         count = cut_windows(utf8, bounds, words, line_words, starts, stops, rows, lines)
         found = _softmax(self._scores(utf8, starts[:count], stops[:count]))

@@ -115,7 +115,7 @@ def test_one_pass_is_that_of_plain_adagrad(sizes):
 )
 def test_windows_hold_every_word_once_and_end_where_they_should(rows, words, line_words):
     bounds, utf8, _ = text_buffers(pa.array(rows, pa.string()))
-    room = int(bounds[-1]) + len(bounds)
+    room = int(bounds[-1]) // (2 * min(words, line_words)) + len(bounds)  # as much as is needed
     starts, stops, places, lines = np.empty((4, room), np.int64)
     count = cut_windows(utf8, bounds, words, line_words, starts, stops, places, lines)
     found = [
