@@ -10,9 +10,10 @@ from. As it ships it was trained on the data of Davidson et al. 2017 and on comm
 so it may have seen all the Davidson rows that are held out here.
 
 Of OLID, ToxiGen, TweetEval and the documents every second row was looked at while the classifier
-and its bounds were made; only the others are measured. A text is toxic as far as it is not
-`neither`; the list counts its words per word. `recipe` is the peer's recipe on our tweets. A
-difference has a bootstrap interval.
+and its bounds were made; only the others are measured. Ours is what the filter measures, `toxic`,
+its lists of words included in the time, and beside it the same for a text read as one passage,
+however long; the list counts its words per word. `recipe` is the peer's
+recipe on our tweets. A difference has a bootstrap interval.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from volano.curate.section import ToxicitySection
-from volano.curate.toxicity import measure_toxicity, weights_of
+from volano.curate.toxicity import measure_toxicity, toxic_of, weights_of
 from volano.stats.detection import average_precision, brier_score, calibration_error, roc_auc
 from volano.text.classifier_file import load_classifier
 from volano.text.classify import column_of
@@ -86,9 +87,7 @@ def main() -> None:
         "hate among the tweets": hate_auc(options.davidson, scores),
         "subgroups": subgroups(sets, scores),
         "prose": {name: flagged(scores[name]) for name in prose},
-        "documents": {
-            name: {**flagged(scores[name]), **by_filter(texts)} for name, texts in documents.items()
-        },
+        "documents": {name: flagged(scores[name]) for name in documents},
         "mb_per_second": speed,
     }
     print(json.dumps(found, indent=2) if options.json else as_text(found))
@@ -156,10 +155,10 @@ def scored(
     sets: dict[str, list[str]], options: argparse.Namespace
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
     """Scores per set and system, and megabytes a second."""
-    classifier = load_classifier(weights_of(ToxicitySection()))
-    classifier.probabilities(column_of(["the first call reads the kernels"]))
+    section = ToxicitySection()
+    classifier = load_classifier(weights_of(section))
     neutral = classifier.labels.index("neither")
-    hate = classifier.labels.index("hate")
+    measure_toxicity(column_of(["the first call reads the kernels"]), [""], section)
     words = read(options.words).decode("utf-8").split("\n") if options.words else []
     listed = sorted((re.escape(word) for word in words if word), key=len, reverse=True)
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(listed) or '(?!)'})(?!\w)", re.IGNORECASE)
@@ -169,13 +168,17 @@ def scored(
     for name, texts in sets.items():
         megabytes = sum(len(text.encode()) for text in texts) / 1e6
         started = time.perf_counter()
-        probabilities = classifier.probabilities(column_of(texts))
+        columns = measure_toxicity(column_of(texts), [""] * len(texts), section).columns
         between = time.perf_counter()
         counts = [len(pattern.findall(text)) / max(len(text.split()), 1) for text in texts]
         ended = time.perf_counter()
+        one = classifier.windows(column_of(texts), words=10**6, line_words=10**6, neutral="neither")
+        as_one = np.zeros(len(texts))
+        as_one[one.rows] = toxic_of(one, neutral, classifier.about["with_worst_word"])
         scores[name] = {
-            "ours": 1 - probabilities[:, neutral].astype(np.float64),
-            "hate": probabilities[:, hate].astype(np.float64),
+            "as one passage": as_one,
+            "ours": columns["toxic"].to_numpy(),
+            "hate": columns["hate"].to_numpy(),
             "list": np.array(counts),
             "shipped": np.array(peer[name]["shipped"]),
             "recipe": np.array(peer[name]["retrained"]),
@@ -213,12 +216,12 @@ def measures(items: Items, scores: dict[str, Any]) -> dict[str, Any]:
     """ROC AUC and average precision of each system; of probabilities, whether they are right."""
     toxic = items.toxic
     rows: dict[str, Any] = {"rows": len(toxic), "toxic": int(toxic.sum())}
-    for system in (*SYSTEMS, "hate"):
+    for system in (*SYSTEMS, "as one passage"):
         rows[system] = {
             "roc_auc": round(roc_auc(scores[system], toxic), 4),
             "average_precision": round(average_precision(scores[system], toxic), 4),
         }
-        if system not in ("list", "hate"):
+        if system != "list":
             rows[system]["calibration_error"] = round(calibration_error(scores[system], toxic), 4)
             rows[system]["brier"] = round(brier_score(scores[system], toxic), 4)
     for system in SYSTEMS[1:]:
@@ -272,7 +275,7 @@ def subgroups(sets: dict[str, Items], scores: dict[str, dict[str, Any]]) -> dict
 
 
 def flagged(scores: dict[str, Any]) -> dict[str, Any]:
-    """The fraction of clean texts above a probability, read whole; of the list, with any word."""
+    """The fraction of clean texts above a probability; of the list, with any word."""
     found: dict[str, Any] = {"rows": len(scores["ours"])}
     for system in SYSTEMS:
         if system == "list":
@@ -280,17 +283,8 @@ def flagged(scores: dict[str, Any]) -> dict[str, Any]:
         else:
             for bound in (0.5, 0.99):
                 found[f"{system} > {bound}"] = round(float((scores[system] > bound).mean()), 4)
+    found["hate > 0.8"] = round(float((scores["hate"] > 0.8).mean()), 4)
     return found
-
-
-def by_filter(texts: list[str]) -> dict[str, float]:
-    """The fraction of clean documents that the filter would drop, by each bound that it has."""
-    section = ToxicitySection()
-    columns = measure_toxicity(column_of(texts), ["text"] * len(texts), section).columns
-    return {
-        f"filter, {name} >= {bound}": round(float((columns[name].to_numpy() >= bound).mean()), 4)
-        for name, bound in section.min_probability.items()
-    }
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -24,9 +24,20 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from volano.curate.toxicity import summed_log_odds
 from volano.text.classifier_file import save_classifier
-from volano.text.classify import SIDES, Pass, Training, column_of, split_by_hash, train
+from volano.text.classify import (
+    SIDES,
+    Pass,
+    Trained,
+    Training,
+    column_of,
+    scale_and_shift,
+    split_by_hash,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "src/volano/curate/data/toxicity.safetensors"
@@ -38,6 +49,7 @@ REPEATS = 2  # of a word, which is a short text
 PROSE_ROWS, PROSE_WORDS = 4_000, 25
 TRAINING = Training(words=1, learning_rate=0.1, epochs=30)  # pairs of words made it no better
 SEED = 0
+LONGEST = 10_000  # words, of any text here
 
 
 def main() -> None:
@@ -62,10 +74,26 @@ def main() -> None:
         for path in (options.tweets, options.lexicon, options.prose)
     }
     made.classifier.about["sha256_of_sources"] = sources
+    made.classifier.about["with_worst_word"] = with_worst_word(made, column, labels)
     save_classifier(made.classifier, options.out)
     digest = hashlib.sha256(options.out.read_bytes()).hexdigest()
     print(f"{options.out}: {options.out.stat().st_size:,} bytes, sha256 {digest}")
     print(json.dumps(made.classifier.about["rows_of_label"]))
+
+
+def with_worst_word(
+    made: Trained, column: pa.LargeStringArray, labels: list[str]
+) -> dict[str, float]:
+    """How a passage and its worst word are added up, from the rows that calibrate the rest."""
+    rows = np.flatnonzero(made.sides == SIDES.index("validation"))
+    # Each of these texts is one passage, lines and all.
+    windows = made.classifier.windows(
+        column.take(rows), words=LONGEST, line_words=LONGEST, neutral="neither"
+    )
+    log_odds = summed_log_odds(windows, made.classifier.labels.index("neither"))
+    toxic = np.array([labels[rows[row]] != "neither" for row in windows.rows]).astype(int)
+    scale, shifts = scale_and_shift(np.stack([np.zeros(len(toxic)), log_odds], axis=1), toxic)
+    return {"scale": round(scale, 6), "shift": round(float(shifts[1] - shifts[0]), 6)}
 
 
 def say(each: Pass) -> None:

@@ -41,6 +41,12 @@ def test_one_insult_in_a_book_is_as_toxic_as_alone_and_prose_is_not():
     assert found["hate"][1] + found["offensive"][1] == pytest.approx(insult, abs=1e-4)
 
 
+def test_polite_words_around_an_insult_make_it_little_better():
+    found, _ = measured([CLEAN, INSULT, CLEAN.replace("\n", " ") + "you stupid bitch " + CLEAN])
+    clean, insult, wrapped = found["toxic"]
+    assert clean < 0.5 < 0.9 < wrapped <= insult
+
+
 def test_measuring_drops_nothing_and_is_the_default():
     _, decisions = measured([CLEAN, INSULT])
     assert decisions.standing.all()

@@ -3,12 +3,15 @@
 The classifier that comes with Volano was trained on tweets (docs/toxicity.md), so it reads passages
 about as long as one, and the worst passage speaks for the document. Of the ways tried to put the
 passages of a long text together, the highest finds one toxic tweet hidden in it best; a mean or a
-quantile below the highest hardly sees it, and a text read as a whole not at all (docs/log.md).
+quantile below the highest hardly sees it, and a text read as a whole not at all.
+
+Within a passage the worst word speaks as loud as all of it: polite words around an insult make it
+no better. Figures of both are in docs/toxicity.md.
 """
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +31,10 @@ from volano.text.kernels.listed import WordLists, count_listed, word_lists
 Array = npt.NDArray[Any]
 DATA = Path(__file__).parent / "data"
 PASSAGE_WORDS = 25  # a tweet of the training data has 15
+WHOLE_WORDS = 150  # up to which a document is one passage
 LINE_WORDS = 4  # from which on a line break ends a passage: a heading is read with what follows
+LEAST = 1e-6  # probability that is told from 0
+HALF_AND_HALF = {"scale": 0.5, "shift": 0.0}  # for weights that do not say how the two are added
 TOXIC = "toxic"  # all labels but the neutral one
 EXCERPT_CHARACTERS = 80
 DECIMALS = 5  # of a probability: the last digits are not the same on every processor
@@ -56,22 +62,31 @@ def measure_toxicity(
     """For every label, and for `toxic`, the highest probability of a passage; for every list of
     words its fraction of the words; with per: line, the fraction of lines with a toxic passage.
 
-    A passage is 25 words; a line break ends one from 4 words on, or always with per: line. A
-    document without words has 0 everywhere. Null for exempt kinds, which are not read.
+    A document of up to 150 words is one passage. Else a passage is 25 words, and a line break ends
+    one from 4 words on. With per: line it is 25 words of one line. Its log-odds of being toxic are
+    added to those of its worst word alone, and scaled as the weights say (or halved); what of that
+    is which label, the passage says. A document without words has 0 everywhere. Null for exempt
+    kinds, which are not read.
     """
     exempt = np.isin(np.array(kinds, object), section.exempt_kinds)
     if exempt.any():
         texts = pc.if_else(pa.array(exempt), "", texts)
     classifier = _classifier(weights_of(section), section)
-    line_words = 1 if section.per == "line" else LINE_WORDS
-    windows = classifier.windows(texts, words=PASSAGE_WORDS, line_words=line_words)
-    probabilities = _by_label(classifier, windows, section)
+    by_line = section.per == "line"
+    windows = classifier.windows(
+        texts,
+        words=PASSAGE_WORDS,
+        line_words=1 if by_line else LINE_WORDS,
+        whole_words=0 if by_line else WHOLE_WORDS,
+        neutral=section.neutral,
+    )
+    probabilities = _by_label(classifier, windows, section.neutral)
     worst = {name: _worst(each, windows.rows, len(texts)) for name, each in probabilities.items()}
     columns = {}
     for name, places in worst.items():
         highest = np.append(probabilities[name], 0)[places]  # of no passage, the last: 0
         columns[name] = pa.array(np.round(highest.astype(np.float64), DECIMALS), mask=exempt)
-    if section.per == "line":
+    if by_line:
         fraction = _toxic_line_fraction(_toxic(probabilities, section), windows, len(texts))
         columns["toxic_line_fraction"] = pa.array(fraction, mask=exempt)
     listed, words = count_listed(texts, _lists())
@@ -117,16 +132,31 @@ def judge_toxicity(found: Measured, section: ToxicitySection, decisions: Decisio
         )
 
 
-def _by_label(
-    classifier: Classifier, windows: Windows, section: ToxicitySection
-) -> dict[str, Array]:
-    neutral = classifier.labels.index(section.neutral)
+def _by_label(classifier: Classifier, windows: Windows, neutral: str) -> dict[str, Array]:
+    place = classifier.labels.index(neutral)
+    toxic = toxic_of(windows, place, classifier.about.get("with_worst_word", HALF_AND_HALF))
+    share = toxic / np.maximum(1 - windows.probabilities[:, place], LEAST)
     found = {
-        name: windows.probabilities[:, place]
-        for place, name in enumerate(classifier.labels)
-        if place != neutral
+        name: windows.probabilities[:, label] * share
+        for label, name in enumerate(classifier.labels)
+        if label != place
     }
-    return {**found, TOXIC: np.sum(list(found.values()), axis=0)}
+    return {**found, TOXIC: toxic}
+
+
+def toxic_of(windows: Windows, neutral: int, how: Mapping[str, float]) -> Array:
+    """Probability that each passage is toxic, from the sum of its log-odds and its worst word's."""
+    log_odds = how["scale"] * summed_log_odds(windows, neutral) + how["shift"]
+    toxic: Array = 1 / (1 + np.exp(-log_odds))
+    return toxic
+
+
+def summed_log_odds(windows: Windows, neutral: int) -> Array:
+    """The log-odds of a passage against the neutral label, plus those of its worst word."""
+    own = np.clip(windows.probabilities[:, neutral].astype(np.float64), LEAST, 1 - LEAST)
+    word = np.clip(windows.worst_word.astype(np.float64), *np.log([LEAST, 1 / LEAST]))
+    total: Array = np.log1p(-own) - np.log(own) + word
+    return total
 
 
 def _worst(probabilities: Array, rows: Array, documents: int) -> Array:

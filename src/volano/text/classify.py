@@ -69,27 +69,49 @@ class Classifier:
         bounds, utf8, _ = text_buffers(texts)
         return _softmax(self._scores(utf8, bounds[:-1], bounds[1:]))
 
-    def windows(self, texts: Texts, *, words: int, line_words: int = 1) -> "Windows":
-        """Probabilities of windows of so many words; a line break ends one from `line_words` on."""
+    def windows(
+        self,
+        texts: Texts,
+        *,
+        words: int,
+        line_words: int = 1,
+        whole_words: int = 0,
+        neutral: str | None = None,
+    ) -> "Windows":
+        """Probabilities of windows of so many words; a line break ends one from `line_words` on,
+        and a text of up to `whole_words` is one window.
+
+        `neutral` names the label against which the worst word of each window is told.
+        """
         bounds, utf8, _ = text_buffers(texts)
         # All windows but the last of a row have so many words, each with a byte between.
         room = int(bounds[-1] - bounds[0]) // (2 * min(words, line_words)) + len(bounds)
         starts, stops, rows, lines = np.empty((4, room), np.int64)
-        count = cut_windows(utf8, bounds, words, line_words, starts, stops, rows, lines)
-        found = _softmax(self._scores(utf8, starts[:count], stops[:count]))
-        return Windows(found, rows[:count], lines[:count], starts[:count], stops[:count], utf8)
+        count = cut_windows(
+            utf8, bounds, words, line_words, whole_words, starts, stops, rows, lines
+        )
+        place = -1 if neutral is None else self.labels.index(neutral)
+        scores, worst = self._scores_and_worst(utf8, starts[:count], stops[:count], place)
+        places = (rows[:count], lines[:count], starts[:count], stops[:count])
+        return Windows(_softmax(scores), worst, *places, utf8)
 
     def _scores(self, utf8: Array, starts: Array, stops: Array) -> Array:
+        return self._scores_and_worst(utf8, starts, stops, -1)[0]
+
+    def _scores_and_worst(
+        self, utf8: Array, starts: Array, stops: Array, neutral: int
+    ) -> tuple[Array, Array]:
         starts, stops = (np.ascontiguousarray(each) for each in (starts, stops))
         for each in (starts, stops, self.weights, self.bias):
             each.flags.writeable = False  # numba compiles once more for arrays that can be written
-        return scores_of(utf8, starts, stops, self.sizes, self.weights, self.bias)
+        return scores_of(utf8, starts, stops, self.sizes, self.weights, self.bias, neutral)
 
 
 class Windows(NamedTuple):
     """Windows of the rows of a column, in order, and the probabilities of each."""
 
     probabilities: Array  # [W, K]
+    worst_word: Array  # the highest log-odds against the neutral label of a word alone
     rows: Array
     lines: Array  # which line of its row a window begins in, from 0
     starts: Array  # bytes, in `utf8`
@@ -168,7 +190,7 @@ def split_by_hash(texts: Texts, validation_fraction: float, test_fraction: float
 def calibrated(classifier: Classifier, scores: Array, targets: Array) -> Classifier:
     """The classifier with its scores scaled and shifted so that the probabilities of these rows,
     of which it learnt none, are those of the most likely model. `scores` [R, K] are its own."""
-    scale, shift = _scale_and_shift(scores.astype(np.float64), targets)
+    scale, shift = scale_and_shift(scores.astype(np.float64), targets)
     return replace(
         classifier,
         weights=(classifier.weights * scale).astype(np.float32),
@@ -243,9 +265,12 @@ def log_loss(probabilities: Array, targets: Array) -> float:
     return float(-np.log(np.maximum(right, 1e-12)).mean())
 
 
-def _scale_and_shift(scores: Array, targets: Array) -> tuple[float, Array]:
-    # Newton's method on softmax(scale * scores + shift), with a trace of a penalty on the distance
-    # from 1 and 0, so that rows that are told apart without a mistake have an answer too.
+def scale_and_shift(scores: Array, targets: Array) -> tuple[float, Array]:
+    """The scale of all scores [R, K] and the shift of each label that make the targets most likely.
+
+    Newton's method, with a trace of a penalty on the distance from 1 and 0, so that rows that are
+    told apart without a mistake have an answer too.
+    """
     rows, labels = scores.shape
     parameters = np.zeros(labels + 1)  # of the scale less 1, and the shifts
     truth = np.eye(labels)[targets]

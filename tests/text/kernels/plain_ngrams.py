@@ -97,8 +97,12 @@ def fnv(codes, kind=0):
 
 def features(text, fewest, most, words, bits):
     """Pairs of bucket and value."""
+    return features_of_words(words_of(text), fewest, most, words, bits)
+
+
+def features_of_words(read, fewest, most, words, bits):
     found, parts, before = [], 0, None
-    for word in words_of(text):
+    for word in read:
         value = mixed(fnv(map(ord, word), 0x77))
         found.append((value, 1.0))
         parts += 1
@@ -121,9 +125,17 @@ def features(text, fewest, most, words, bits):
 
 
 def scores(text, fewest, most, words, weights, bias):
+    return scores_of_words(words_of(text), fewest, most, words, weights, bias)
+
+
+def scores_of_word(word, fewest, most, words, weights, bias):
+    return scores_of_words([word], fewest, most, words, weights, bias)
+
+
+def scores_of_words(read, fewest, most, words, weights, bias):
     bits = len(weights).bit_length() - 1
     total = [float(each) for each in bias]
-    for bucket, value in features(text, fewest, most, words, bits):
+    for bucket, value in features_of_words(read, fewest, most, words, bits):
         for label in range(len(total)):
             total[label] += float(weights[bucket][label]) * value
     return total

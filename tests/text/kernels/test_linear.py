@@ -59,9 +59,16 @@ def test_golden_words(text, words):
 def test_scores_equal_the_plain_reference_on_any_slice(rows, sizes, skipped):
     bounds, utf8, _ = text_buffers(pa.array(rows, pa.string()).slice(skipped))
     starts, stops = (np.ascontiguousarray(each) for each in (bounds[:-1], bounds[1:]))
-    found = scores_of(utf8, starts, stops, sizes, WEIGHTS, BIAS)
+    found, worst = scores_of(utf8, starts, stops, sizes, WEIGHTS, BIAS, 1)
     wanted = [plain.scores(text or "", *sizes, WEIGHTS, BIAS) for text in rows[skipped:]]
     assert found == pytest.approx(np.reshape(wanted, found.shape), abs=1e-4)
+    for text, each in zip(rows[skipped:], worst, strict=True):
+        # A word alone, spelt as it was read, so that it is read as it is.
+        alone = [
+            plain.scores_of_word(word, *sizes, WEIGHTS, BIAS) for word in plain.words_of(text or "")
+        ]
+        odds = [np.log(np.exp(s[0] - s[1]) + np.exp(s[2] - s[1])) for s in alone]
+        assert each == pytest.approx(max(odds, default=-np.inf), abs=1e-4)
 
 
 def test_a_word_that_is_met_again_scores_as_it_did():
@@ -70,7 +77,7 @@ def test_a_word_that_is_met_again_scores_as_it_did():
     rows = ["once more", many, "once more"]
     bounds, utf8, _ = text_buffers(pa.array(rows))
     starts, stops = (np.ascontiguousarray(each) for each in (bounds[:-1], bounds[1:]))
-    found = scores_of(utf8, starts, stops, SIZES[0], WEIGHTS, BIAS)
+    found, _ = scores_of(utf8, starts, stops, SIZES[0], WEIGHTS, BIAS)
     assert found[0].tolist() == found[2].tolist()
     assert found[1] == pytest.approx(plain.scores(many, *SIZES[0], WEIGHTS, BIAS), rel=1e-3)
 
@@ -112,12 +119,15 @@ def test_one_pass_is_that_of_plain_adagrad(sizes):
     st.lists(st.text(alphabet="aé \n\t", max_size=30), max_size=5),
     st.integers(1, 4),
     st.integers(1, 4),
+    st.integers(0, 6),
 )
-def test_windows_hold_every_word_once_and_end_where_they_should(rows, words, line_words):
+def test_windows_hold_every_word_once_and_end_where_they_should(
+    rows, words, line_words, whole_words
+):
     bounds, utf8, _ = text_buffers(pa.array(rows, pa.string()))
     room = int(bounds[-1]) // (2 * min(words, line_words)) + len(bounds)  # as much as is needed
     starts, stops, places, lines = np.empty((4, room), np.int64)
-    count = cut_windows(utf8, bounds, words, line_words, starts, stops, places, lines)
+    count = cut_windows(utf8, bounds, words, line_words, whole_words, starts, stops, places, lines)
     found = [
         (int(places[i]), int(lines[i]), utf8[starts[i] : stops[i]].tobytes().decode().split())
         for i in range(count)
@@ -125,6 +135,10 @@ def test_windows_hold_every_word_once_and_end_where_they_should(rows, words, lin
     wanted = []
     for row, text in enumerate(rows):
         window: list[str] = []
+        if 0 < len(text.split()) <= whole_words:
+            before = text[: len(text) - len(text.lstrip())]
+            wanted.append((row, before.count("\n"), text.split()))
+            continue
         for number, line in enumerate(text.split("\n")):
             for word in line.split():
                 first = first if window else number  # noqa: F821  (set with the first word)

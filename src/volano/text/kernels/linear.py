@@ -39,18 +39,36 @@ def scores_of(
     sizes: Sizes,
     weights: Array,
     bias: Array,
-) -> Array:
-    """The score of every label for each span of bytes, shape [R, K], float32.
+    neutral: int = -1,
+) -> tuple[Array, Array]:
+    """The score of every label for each span of bytes, shape [R, K], float32; and for the label
+    `neutral`, if one is named, the highest log-odds against it of a word that stands alone, [R].
 
     Where `sizes` has 0 and 0 characters there are no n-grams of them.
-    `weights` has shape [B, K], B a power of two; a span without words scores `bias`.
+    `weights` has shape [B, K], B a power of two; a span without words scores `bias`,
+    and has log-odds of minus infinity.
     """
     scores = np.zeros((len(starts), len(bias)), np.float32)
     keys = np.zeros(KEPT_WORDS, np.uint64)
-    sums = np.zeros((KEPT_WORDS, len(bias)), np.float32)
+    sums = np.zeros((KEPT_WORDS, len(bias) + 1), np.float32)  # the last: log-odds of the word
+    worst = np.full(len(starts), -np.inf, np.float32)
     shift = shift_of(len(weights))
-    _fill_scores(utf8, starts, stops, folds(), *sizes, shift, weights, bias, keys, sums, scores)
-    return scores
+    _fill_scores(
+        utf8,
+        starts,
+        stops,
+        folds(),
+        *sizes,
+        shift,
+        weights,
+        bias,
+        neutral,
+        keys,
+        sums,
+        scores,
+        worst,
+    )
+    return scores, worst
 
 
 def shift_of(buckets: int) -> np.uint64:
@@ -70,9 +88,11 @@ def _fill_scores(
     shift: np.uint64,
     weights: Array,
     bias: Array,
+    neutral: int,
     keys: Array,
     sums: Array,
     scores: Array,
+    worst: Array,
 ) -> None:
     labels = len(bias)
     word = np.empty(LONGEST_WORD, np.uint32)
@@ -98,6 +118,9 @@ def _fill_scores(
                     for index in range(ngrams):
                         for label in range(labels):
                             sums[slot, label] += weights[buckets[index], label] * part
+                if neutral >= 0:
+                    sums[slot, labels] = _log_odds(sums[slot], bias, neutral, _scale(1, most, 1))
+            worst[row] = max(worst[row], sums[slot, labels])
             for label in range(labels):
                 scores[row, label] += sums[slot, label]
             if words > 1 and found > 0:
@@ -109,6 +132,17 @@ def _fill_scores(
         scale = _scale(found, most, words)
         for label in range(labels):
             scores[row, label] = scores[row, label] * scale + bias[label]
+
+
+@numba.njit(nogil=True, cache=True)
+def _log_odds(sums: Array, bias: Array, neutral: int, scale: np.float32) -> Any:
+    # Against the neutral label, of a word alone.
+    own = sums[neutral] * scale + bias[neutral]
+    others = np.float32(0)
+    for label in range(len(bias)):
+        if label != neutral:
+            others += np.exp(sums[label] * scale + bias[label] - own)
+    return np.log(max(others, TINY))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -238,6 +272,7 @@ def cut_windows(
     bounds: Array,
     words: int,
     line_words: int,
+    whole_words: int,
     starts: Array,
     stops: Array,
     rows: Array,
@@ -246,12 +281,13 @@ def cut_windows(
     """Cut every row into windows of `words` runs between white space; how many there are.
 
     A line break ends a window that has `line_words` of them already, so that a heading is read with
-    what follows it. The last window of a row may have fewer. `rows` and `lines` tell where a window
-    begins; white space alone has none.
+    what follows it. The last window of a row may have fewer, and a row of up to `whole_words` is
+    one window. `rows` and `lines` tell where a window begins; white space alone has none.
     """
     count = 0
     for row in range(len(bounds) - 1):
         place, stop = bounds[row], bounds[row + 1]
+        first, total = count, 0
         line = inside = runs = 0
         while place < stop:
             byte = utf8[place]
@@ -260,6 +296,7 @@ def cut_windows(
                     if runs == 0:
                         starts[count], rows[count], lines[count] = place, row, line
                     runs += 1
+                    total += 1
                     inside = 1
                 stops[count] = place + 1
             else:
@@ -271,4 +308,7 @@ def cut_windows(
                 line += ends
             place += 1
         count += runs > 0
+        if 0 < total <= whole_words:
+            stops[first] = stops[count - 1]
+            count = first + 1
     return count
