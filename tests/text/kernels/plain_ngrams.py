@@ -52,10 +52,10 @@ def words_of(text):
                     place += 1
                 continue
             read = "a"
-        elif character == "$" and (
-            any(each not in LEET for each in word)
-            or (not word and re.match("[a-zA-Z]", text[place + 1 :]))
-        ):
+        elif character == "$" and any(each not in LEET for each in word):
+            read = "s"
+        elif character == "$" and re.match("[a-zA-Z]", text[place + 1 :]):
+            end()  # of a number
             read = "s"
         elif (
             character == "*"
