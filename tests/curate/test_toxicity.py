@@ -123,6 +123,11 @@ def test_own_weights_are_judged_by_their_own_labels(own_weights):
         measured(["rain"], model=str(own_weights))
 
 
+def test_the_neutral_label_cannot_be_what_is_toxic():
+    with pytest.raises(DataError, match="'neither' is the neutral label"):
+        measured(["rain"], min_probability={"neither": 0.5})
+
+
 def test_the_weights_bear_identity_by_what_they_hold(own_weights, tmp_path):
     def listed(path):
         return scan(CurateSection.read({"toxicity": {"model": str(path)}}, "test")).digest()

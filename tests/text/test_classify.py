@@ -7,7 +7,7 @@ from safetensors.numpy import save
 
 from volano.core.errors import DataError
 from volano.stats.detection import calibration_error
-from volano.text.classifier_file import load_classifier, save_classifier
+from volano.text.classifier_file import KEY, load_classifier, save_classifier
 from volano.text.classify import (
     SIDES,
     Classifier,
@@ -144,6 +144,16 @@ def test_a_file_read_back_scores_as_what_was_written(trained, tmp_path):
     assert again.probabilities(column) == pytest.approx(wanted, abs=2e-3)  # float16
 
 
+def _tensors(buckets, labels):
+    return {"weights": np.zeros((buckets, labels), np.float16), "bias": np.zeros(labels)}
+
+
+def _header():
+    sizes = {"fewest_characters": 2, "most_characters": 5, "words": 1}
+    about = {"format": 1, "features": 1, "labels": ["a", "b"], "sizes": sizes, "about": {}}
+    return json.dumps(about)
+
+
 def test_files_that_are_no_classifier_are_refused_in_one_line(trained, tmp_path):
     path = tmp_path / "weights.safetensors"
     save_classifier(trained[2].classifier, path)
@@ -156,6 +166,11 @@ def test_files_that_are_no_classifier_are_refused_in_one_line(trained, tmp_path)
         (b"", "not readable as safetensors"),
         (b"some text that is no such file at all", "not readable as safetensors"),
         (save({"weights": np.zeros((2, 2), np.float32)}), "not weights of a classifier"),
+        (save({"weights": np.zeros((3, 2), np.float32)}, {KEY: _header()}), "damaged"),
+        (save({**_tensors(3, 2), "bias": np.zeros(2)}, {KEY: _header()}), "do not fit"),
+        (save({**_tensors(4, 2), "bias": np.zeros(3)}, {KEY: _header()}), "do not fit"),
+        (save({**_tensors(4, 2), "bias": np.full(2, np.nan)}, {KEY: _header()}), "do not fit"),
+        (save(_tensors(4, 2), {KEY: "[]"}), "damaged"),
         (whole[:8] + newer + whole[8 + size :], "format 9.1, and this reads 1.1"),
     ]:
         path.write_bytes(data)

@@ -208,6 +208,12 @@ def _classifier(path: Path, section: ToxicitySection) -> Classifier:
                 f"curate.toxicity.{where}",
                 did_you_mean(name, classifier.labels),
             )
+    if section.neutral in section.min_probability:
+        raise DataError(
+            f"'{section.neutral}' is the neutral label",
+            "curate.toxicity.min_probability",
+            "Name the others, or toxic for all of them.",
+        )
     taken = {TOXIC, "toxic_line_fraction", *WORD_LISTS} & set(classifier.labels)
     if taken:
         raise DataError(

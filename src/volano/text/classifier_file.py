@@ -16,6 +16,7 @@ from volano.text.classify import Classifier
 from volano.text.kernels.hashed import Sizes
 
 KEY, FORMAT = "volano_classifier", 1
+LONGEST_NGRAM = 40  # characters
 FEATURES = 1  # raised whenever kernels/hashed.py reads a text otherwise
 REMEDY = "Name a file that `volano classifier train` has written."
 
@@ -64,14 +65,30 @@ def load_classifier(path: Path) -> Classifier:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as problem:
         raise DataError(f"not readable as safetensors ({problem})", where, REMEDY) from None
-    about = json.loads(header)
-    if (about["format"], about["features"]) != (FORMAT, FEATURES):
-        what = f"format {about['format']}.{about['features']}, and this reads {FORMAT}.{FEATURES}"
-        raise DataError(what, where, "Train it again with this version.")
-    return Classifier(
-        tuple(about["labels"]),
-        Sizes(**about["sizes"]),
-        tensors["weights"].astype(np.float32),
-        tensors["bias"],
-        about["about"],
-    )
+    try:
+        about = json.loads(header)
+        version = (about["format"], about["features"])
+        if version != (FORMAT, FEATURES):
+            what = f"format {version[0]}.{version[1]}, and this reads {FORMAT}.{FEATURES}"
+            raise DataError(what, where, "Train it again with this version.")
+        classifier = Classifier(
+            tuple(about["labels"]),
+            Sizes(**about["sizes"]),
+            tensors["weights"].astype(np.float32),
+            tensors["bias"].astype(np.float32),
+            about["about"],
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise DataError(f"its header is damaged ({problem})", where, REMEDY) from None
+    # A kernel reads where they say: beyond them lies other memory.
+    buckets, labels = len(classifier.weights), len(classifier.labels)
+    fewest, most, words = classifier.sizes
+    if (
+        classifier.weights.shape != (buckets, labels)
+        or classifier.bias.shape != (labels,)
+        or buckets.bit_count() != 1
+        or not (0 <= fewest <= most <= LONGEST_NGRAM and 1 <= words <= 2)
+        or not (np.isfinite(classifier.weights).all() and np.isfinite(classifier.bias).all())
+    ):
+        raise DataError("its parts do not fit together", where, REMEDY)
+    return classifier
