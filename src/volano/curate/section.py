@@ -254,10 +254,11 @@ class ToxicitySection(Section):
         default="neither", description="The label of the classifier that is not toxic."
     )
     min_probability: dict[str, Fraction] = Field(
-        default={"toxic": 0.99, "hate": 0.8},
+        default={"toxic": 0.99},
         description="Label of the classifier, or toxic for all but the neutral one → probability "
-        "of a passage from which on it is toxic. Default: measured on clean prose, of which about "
-        "one in a hundred long documents has such a passage (docs/toxicity.md).",
+        "of a passage from which on it is toxic. Default: set on clean documents, of which one in "
+        "a hundred has such a passage, and novels that swear (docs/toxicity.md). Of the label "
+        "hate alone there is no good bound: names such as Bill White reach 0.8.",
     )
     max_toxic_line_fraction: float = _at_most(
         0.1, "With per: line, the fraction of lines with a toxic passage", "Default: by judgement."

@@ -195,11 +195,7 @@ def _passage(found: Measured, name: str, row: int) -> str:
 def _classifier(path: Path, section: ToxicitySection) -> Classifier:
     stat = path.stat()
     classifier = _loaded(path, stat.st_mtime_ns, stat.st_size)
-    names = [section.neutral]
-    bounds_count = section.action == "drop" or section.per == "line"
-    # The default names a label that weights of one's own need not have.
-    if bounds_count or "min_probability" in section.model_fields_set:
-        names += [name for name in section.min_probability if name != TOXIC]
+    names = [section.neutral, *(name for name in section.min_probability if name != TOXIC)]
     for name in names:
         if name not in classifier.labels:
             where = "neutral" if name == section.neutral else "min_probability"
