@@ -9,11 +9,11 @@ Each file may be left out, and be compressed (.gz). Nothing of ours is trained. 
 from. As it ships it was trained on the data of Davidson et al. 2017 and on comments of Wikipedia,
 so it may have seen all the Davidson rows that are held out here.
 
-Of OLID, ToxiGen, TweetEval and the documents every second row was looked at while the classifier
-and its bounds were made; only the others are measured. Ours is what the filter measures, `toxic`,
-its lists of words included in the time, and beside it the same for a text read as one passage,
-however long; the list counts its words per word. `recipe` is the peer's
-recipe on our tweets. A difference has a bootstrap interval.
+Of OLID, ToxiGen, TweetEval and the documents every second row chose the settings and bounds, and
+only the others are measured; docs/toxicity.md says how untouched these are. Ours is what the filter
+measures, `toxic`, its lists of words included in the time, and beside it the same for a text read
+as one passage, however long; the list counts its words per word. `recipe` is the peer's recipe on
+our tweets. A difference has a bootstrap interval.
 """
 
 import argparse
