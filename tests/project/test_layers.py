@@ -31,3 +31,12 @@ def test_no_torch_and_no_matplotlib_is_imported_by_a_door(root, statement):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:] or "one of them was imported"
+
+
+def test_only_the_rooms_that_have_torch_take_the_torch_side_of_safetensors(root):
+    takers = {
+        path.relative_to(root / "src/volano").parts[0]
+        for path in (root / "src/volano").rglob("*.py")
+        if "safetensors.torch" in path.read_text("utf-8")
+    }
+    assert takers <= {"model", "train", "pretrain", "finetune", "align"}

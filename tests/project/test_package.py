@@ -21,6 +21,7 @@ def wheel(root, tmp_path_factory) -> zipfile.ZipFile:
     [
         "recipes/**/*.yaml",
         "collect/data/*.jsonl",
+        "curate/data/*",
         "page/static/*",
         "**/templates/*.html",
         "**/*.py",

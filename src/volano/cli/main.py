@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from volano.cli import chat, feedback, inspect, phases, recipes, report, run, serve, turn, upkeep
+from volano.cli import (
+    chat,
+    classifier,
+    feedback,
+    inspect,
+    phases,
+    recipes,
+    report,
+    run,
+    serve,
+    turn,
+    upkeep,
+)
 
 INTERRUPTED = 130
 # What a path of the user's may be: in a folder that may not be entered, or no name at all.
@@ -48,7 +60,19 @@ def options(
     """From raw text to an aligned, evaluated language model; every step's data on record."""
 
 
-for group in (run, turn, report, serve, feedback, phases, chat, inspect, upkeep, recipes):
+for group in (
+    run,
+    turn,
+    report,
+    serve,
+    feedback,
+    phases,
+    classifier,
+    chat,
+    inspect,
+    upkeep,
+    recipes,
+):
     group.register(app)
 
 

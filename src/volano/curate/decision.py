@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from volano.curate.section import QUALITY_RULES
+from volano.curate.section import QUALITY_RULES, CurateSection
 
 # The order in which filters judge, the quality rules among them as the recipe has it; a document is
 # counted where it first fails. Decontamination comes before deduplication: of two copies of which
@@ -16,6 +16,7 @@ from volano.curate.section import QUALITY_RULES
 FILTERS = (
     "language",
     *QUALITY_RULES,
+    "toxicity",
     "decontaminate",
     "held_out",
     "exact",
@@ -23,10 +24,14 @@ FILTERS = (
 )
 
 
-def filters_in_use(rules: Sequence[str]) -> list[str]:
-    """The filters in the order in which they judge, with these quality rules."""
+def filters_in_use(section: CurateSection) -> list[str]:
+    """The filters in the order in which they judge under these settings; of the toxicity, only
+    where it drops."""
+    rules = section.quality.rules if section.quality else []
+    drops = section.toxicity is not None and section.toxicity.action == "drop"
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
-    return [*FILTERS[:before], *rules, *FILTERS[behind:]]
+    found = [*FILTERS[:before], *rules, *FILTERS[behind:]]
+    return [name for name in found if name != "toxicity" or drops]
 
 
 DECISION_FIELDS = [

@@ -65,6 +65,12 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
         found[rule] = [quality["words"], _without_bounds(quality[rule])]
     if settings.get("decontaminate"):
         found["decontaminate"] = settings["decontaminate"]
+    toxicity = settings.get("toxicity")
+    if toxicity:  # which weights, the listing says
+        line = toxicity["per"] == "line"
+        bound = toxicity["min_probability"] if line else None  # from which on a line is toxic
+        found["toxicity"] = [toxicity[name] for name in ("per", "neutral", "exempt_kinds")]
+        found["toxicity"].append(bound)
     if settings.get("dedup"):
         found["dedup"] = True  # the hash of a document depends on its text alone
     if settings.get("pii"):

@@ -1,12 +1,13 @@
 """What a user may set of curation. Left out, a filter works as its paper says."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import did_you_mean
-from volano.core.recipe import Count, Section, Switch
+from volano.core.recipe import Count, Runtime, Section, Switch
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
 GOPHER = "Source: Rae et al. 2021 (Gopher), appendix A.1."
 TABLE_A1 = "Source: Rae et al. 2021 (Gopher), table A1."
 FINEWEB = "Source: Penedo et al. 2024 (FineWeb)."
@@ -14,6 +15,7 @@ C4_PAPER = "Source: Raffel et al. 2020 (T5), section 2.2."
 C4_CODE = "Source: the code that made C4 (TensorFlow Datasets)."
 QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 C4_SWITCHES = ("lorem_ipsum", "curly_brackets")  # statistics that drop at one, unless kept
+WORD_LISTS = ("profanity", "sexual", "violence")
 PII_KINDS = ("private_key", "api_key", "email", "credit_card", "phone", "ip_address")
 EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
 
@@ -225,6 +227,64 @@ class QualitySection(Section):
         return _known(rules, QUALITY_RULES, "rule")
 
 
+class ToxicitySection(Section):
+    """How toxic a document is, by a classifier and by lists of words (docs/toxicity.md).
+
+    A classifier reads passages of some 25 words, and the highest of their probabilities is that of
+    the document: one insult in a book is found, and a book of many words is no worse for them.
+    """
+
+    action: Literal["measure", "drop"] = Field(
+        default="measure",
+        description="measure: figures in the attributes, and nothing is dropped; drop: documents "
+        "beyond a bound below go.",
+    )
+    per: Literal["document", "line"] = Field(
+        default="document",
+        description="document: one passage from min_probability on is enough to drop it; line: "
+        "passages end where lines end, and it goes by max_toxic_line_fraction. Lines are never "
+        "cut out of a text.",
+    )
+    model: Annotated[str | None, Runtime] = Field(
+        default=None,
+        description="Weights of one's own, as `volano classifier train` writes them. What the file "
+        "holds bears identity, not where it lies. Default: the weights that come with Volano.",
+    )
+    neutral: str = Field(
+        default="neither", description="The label of the classifier that is not toxic."
+    )
+    min_probability: dict[str, Fraction] = Field(
+        default={"toxic": 0.99},
+        description="Label of the classifier, or toxic for all but the neutral one → probability "
+        "of a passage from which on it is toxic. Default: set on clean documents, of which one in "
+        "a hundred has such a passage, and novels that swear (docs/toxicity.md). Of the label "
+        "hate alone there is no good bound: names such as Bill White reach 0.8.",
+    )
+    max_toxic_line_fraction: float = _at_most(
+        0.1, "With per: line, the fraction of lines with a toxic passage", "Default: by judgement."
+    )
+    max_word_fraction: dict[str, Fraction] = Field(
+        default=dict.fromkeys(WORD_LISTS, 0.05),
+        description=f"List of words ({', '.join(WORD_LISTS)}) → fraction of a document's words; "
+        "documents above it are dropped. Default: twice what any document of the Brown corpus has.",
+    )
+    min_listed_words: Count = Field(
+        default=3,
+        ge=1,
+        description="Words of a list that a document must hold for max_word_fraction to count: "
+        "a name such as Dick in a short text is one.",
+    )
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "which the model was not trained on."
+    )
+
+    @field_validator("max_word_fraction")
+    @classmethod
+    def _lists_are_known(cls, bounds: dict[str, Fraction]) -> dict[str, Fraction]:
+        _known(list(bounds), WORD_LISTS, "list")
+        return bounds
+
+
 class MinHashSection(Section):
     """Near-duplicates: which documents count as one."""
 
@@ -319,13 +379,19 @@ class DecontaminateSection(Section):
 
 
 class CurateSection(Section):
-    """All filters in the order in which they judge: language, quality, decontaminate, dedup."""
+    """All filters in the order in which they judge: language, quality, toxicity, decontaminate,
+    dedup."""
 
     language: LanguageSection | None = Field(
         default=LanguageSection(), description="Which languages stay; off keeps all."
     )
     quality: QualitySection | None = Field(
         default=QualitySection(), description="Rules on the form of a document; off keeps all."
+    )
+    toxicity: ToxicitySection | None = Field(
+        default=ToxicitySection(),
+        description="How toxic a document is, measured unless its action says drop; off measures "
+        "nothing.",
     )
     decontaminate: DecontaminateSection | None = Field(
         default=DecontaminateSection(), description="What must not be learnt; off compares nothing."

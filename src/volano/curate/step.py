@@ -11,7 +11,6 @@ Three stages, each resumed per shard after a kill:
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,9 @@ import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.files import file_digest
 from volano.core.records import Document
-from volano.core.step import Context, Inputs, Step
+from volano.core.step import Context, Entry, Inputs, Listing, Step
 from volano.curate.decision import Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
@@ -38,6 +38,7 @@ from volano.curate.funnel import funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.quality import EDITS, measure_and_judge
 from volano.curate.section import CurateSection, MinHashSection, PiiSection
+from volano.curate.toxicity import judge_toxicity, measure_toxicity, weights_of
 from volano.text import kernels
 from volano.text.kernels.hashing import document_hashes
 from volano.text.kernels.minhash import minhash_signatures
@@ -89,10 +90,18 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
         )
     context.bill["write_seconds"] = time.monotonic() - started
-    _finish(context.folder, documents, section.quality.rules if section.quality else [])
+    _finish(context.folder, documents, section)
 
 
-STEP = Step(name="curate", kind="corpus", version=2, section=CurateSection, run=run)
+def scan(section: CurateSection) -> Listing:
+    """The weights that the toxicity is told by: part of what comes out, wherever they lie."""
+    if section.toxicity is None:
+        return Listing(())
+    path = weights_of(section.toxicity)
+    return Listing((Entry("toxicity.model", path, path.stat().st_size, file_digest(path)),))
+
+
+STEP = Step(name="curate", kind="corpus", version=3, section=CurateSection, run=run, scan=scan)
 
 
 def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
@@ -139,6 +148,14 @@ def _measure(
             columns |= _named(rule, found)
         if EDITS in section.quality.rules:
             texts = columns[EDITED] = judged.texts
+    if section.toxicity is not None:
+        judges = section.toxicity.action == "drop"  # by passages, which are not kept
+        before = None if judges else known("toxicity")
+        if before is None:
+            toxic = measure_toxicity(texts, kinds, section.toxicity)
+            judge_toxicity(toxic, section.toxicity, decisions)
+            before = toxic.columns
+        columns |= _named("toxicity", before)
     if held_out is not None and section.decontaminate is not None:
         found = known("decontaminate") or measure_overlap(texts, held_out)
         judge_overlap(found, section.decontaminate, decisions)
@@ -310,6 +327,7 @@ def _with_texts(table: pa.Table, texts: pa.Array | pa.ChunkedArray) -> pa.Table:
 # Filter → the setting that loosens it; of a rule it is the bound that most documents are beyond.
 SETTING_OF = {
     "language": "curate.language.keep or curate.language.min_score",
+    "toxicity": "curate.toxicity.min_probability or curate.toxicity.max_word_fraction",
     "decontaminate": "curate.decontaminate",
     "held_out": "collect.held_out_fraction or collect.held_out_functions",
     "exact": "curate.dedup.exact",
@@ -317,9 +335,9 @@ SETTING_OF = {
 }
 
 
-def _finish(folder: Path, documents: Corpus, rules: Sequence[str]) -> None:
+def _finish(folder: Path, documents: Corpus, section: CurateSection) -> None:
     corpus = Corpus(folder, {"record": "document"})
-    rows = funnel(corpus, filters_in_use(rules))
+    rows = funnel(corpus, filters_in_use(section))
     if not rows[-1].documents:
         worst = max(rows[1:], key=lambda row: row.documents_dropped)
         bound, beyond = main_bound(corpus, worst.filter)

@@ -27,10 +27,14 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
 
     A compile under a thread pool would make all workers wait for one, in the dark. `say` is given
     one line when the machine code is not on disk yet (default: stderr). A second process then
-    compiles the kernels of web pages meanwhile.
+    compiles those of web pages and of classifiers meanwhile.
     """
     # Inside, because these modules need the cache folder that is set below.
-    from volano.text.kernels.examples import call_page_kernels, call_text_kernels
+    from volano.text.kernels.examples import (
+        call_classifier_kernels,
+        call_page_kernels,
+        call_text_kernels,
+    )
 
     started = time.monotonic()
     complete = Path(CONFIG.CACHE_DIR) / f"complete-{source_hash()}"
@@ -38,18 +42,21 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
     if not complete.exists():  # a compile that was stopped half way leaves some of it
         line = "Compiling the text kernels, once for this machine (some 25 seconds) …"
         say(line) if say else print(line, file=sys.stderr, flush=True)
-        second = _in_second_process("call_page_kernels")
+        second = _in_second_process("call_page_kernels", "call_classifier_kernels")
     call_text_kernels()
     if second is not None:
         second.wait()
-    call_page_kernels()  # from disk, or compiled here where a second process was not to be had
+    # From disk, or compiled here where a second process was not to be had.
+    call_page_kernels()
+    call_classifier_kernels()
     with contextlib.suppress(OSError):  # a folder that cannot be written: it is said again
         complete.touch()
     return time.monotonic() - started
 
 
-def _in_second_process(function: str) -> "subprocess.Popen[bytes] | None":
-    code = f"from volano.text.kernels.examples import {function}; {function}()"
+def _in_second_process(*functions: str) -> "subprocess.Popen[bytes] | None":
+    calls = "; ".join(f"examples.{function}()" for function in functions)
+    code = f"from volano.text.kernels import examples; {calls}"
     paths = os.pathsep.join(path for path in sys.path if path)
     try:
         return subprocess.Popen(

@@ -8,6 +8,7 @@ from volano.text.kernels.features import STATISTICS, WORDS, measure
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.html import scan_page
 from volano.text.kernels.html_blocks import FEATURES, block_features
+from volano.text.kernels.listed import count_listed, word_lists
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import ngram_hashes
@@ -46,3 +47,17 @@ def call_page_kernels() -> None:
         array.flags.writeable = False
     probabilities(leaf, np.zeros((1, len(FEATURES)), np.float32))
     probabilities(leaf, features)
+
+
+def call_classifier_kernels() -> None:
+    """Compile those of classifiers and lists of words, or read their machine code from disk."""
+    # Inside, because the classifier stands above the kernels that it calls.
+    from volano.text.classify import Training, train
+
+    texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
+    count_listed(texts, word_lists({"verbs": ["be", "see"]}))
+    small = Training(bucket_bits=4, epochs=1)
+    sides = np.array([0, 0, 1, 1])
+    found = train(texts, ["a", "b", "a", "b"], training=small, sides=sides).classifier
+    found.probabilities(texts)
+    found.windows(texts, words=2)
