@@ -13,6 +13,7 @@ import typer
 from volano.cli import (
     chat,
     classifier,
+    curation,
     feedback,
     inspect,
     phases,
@@ -68,6 +69,7 @@ for group in (
     feedback,
     phases,
     classifier,
+    curation,
     chat,
     inspect,
     upkeep,

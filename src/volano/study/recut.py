@@ -1,0 +1,73 @@
+"""Another threshold for a corpus that is curated already, without measuring it again.
+
+The corpus says with which settings and of which inputs it was made; the same step is ordered with
+the settings changed. What the former corpus has measured is only judged anew (curate.earlier), so
+the answer comes in seconds, and it is the artifact that `volano run` with these settings makes.
+"""
+
+from collections.abc import Callable, Sequence
+
+from volano.core.artifact import Artifact
+from volano.core.errors import StoreError
+from volano.core.store import Made, Store
+from volano.curate.step import STEP
+from volano.study.recipe import read_recipe
+
+
+def recut(
+    store: Store,
+    corpus: Artifact,
+    settings: Sequence[str],
+    *,
+    name: str | None = None,
+    silent: bool = False,
+    explain: Callable[[str], None] = lambda line: None,
+) -> Made:
+    """The corpus with other settings of curation, as `quality.gopher_quality.min_words=30`.
+
+    Labelled `name` (default: that of the corpus with -recut). Raises StoreError where `corpus` is
+    no curated corpus, or the store no longer has what it was made of.
+    """
+    identity = corpus.meta["identity"]
+    if identity["step"] != STEP.name:
+        raise StoreError(
+            f"this is no curated corpus but made by '{identity['step']}'",
+            corpus.name,
+            "Name one that `volano curate` or a recipe has made.",
+        )
+    if identity["version"] != STEP.version:
+        explain(
+            "It was made by another version of curation: everything is measured anew this once."
+        )
+    assignments = [each if each.startswith("curate.") else f"curate.{each}" for each in settings]
+    values = {"name": "recut", "curate": dict(identity["settings"])}
+    recipe = read_recipe(values, {}, assignments, where="volano recut")
+    order = store.order(
+        STEP,
+        recipe.curate,
+        _inputs(store, corpus),
+        name=name or f"{corpus.name.removesuffix('-recut')}-recut",
+        seed=recipe.seed,
+    )
+    listed = order.listing.digest() if order.listing else None
+    if listed != identity["listing"] and not any("toxicity" in each for each in assignments):
+        raise StoreError(
+            "its toxicity was told by other weights than those that come with Volano",
+            corpus.name,
+            "Name them: curate.toxicity.model=FILE.",
+        )
+    return store.make(order, workers=recipe.workers, silent=silent)
+
+
+def _inputs(store: Store, corpus: Artifact) -> dict[str, Artifact]:
+    by_digest = {each.digest: each for each in store.artifacts()}
+    found = {}
+    for name, parent in corpus.parents.items():
+        if parent["digest"] not in by_digest:
+            raise StoreError(
+                f"what it was made of is no longer in the store: {parent['name']}",
+                corpus.name,
+                "Make that again first, by the same command or recipe.",
+            )
+        found[name] = by_digest[parent["digest"]]
+    return found
