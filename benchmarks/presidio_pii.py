@@ -1,4 +1,4 @@
-"""The peer's side of benchmarks/pii.py: presidio-analyzer's pattern recognisers over the same texts.
+"""The peer's side of benchmarks/pii.py: presidio-analyzer's pattern recognisers, same texts.
 
     python benchmarks/presidio_pii.py TEXTS.json RESULT.json
 

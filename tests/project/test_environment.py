@@ -14,7 +14,11 @@ from packaging.requirements import Requirement
 
 CUDA = re.compile(r"nvidia-|cuda|triton$|pytorch-triton")
 # Where a package is imported under another name than it is installed by.
-DISTRIBUTION_OF = {"ruamel": "ruamel-yaml", "sklearn": "scikit-learn"}
+DISTRIBUTION_OF = {
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "stdnum": "python-stdnum",
+}
 # Imported as the other half of a declared package.
 COME_ALONG = {"llvmlite", "pydantic-core", "starlette"}
 

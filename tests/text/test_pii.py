@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volano.core.errors import DataError
-from volano.text import pii
-from volano.text.pii import find_spans, find_spans_in, passes_luhn, redact
+from volano.text.personal import contact
+from volano.text.personal.accounts import passes_luhn
+from volano.text.pii import find_spans, find_spans_in, redact
 
 KEY_BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOg==\n-----END RSA PRIVATE KEY-----"
 
@@ -27,6 +28,46 @@ KEY_BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOg==\n-----END RSA PRIVATE KEY
         ("a " + KEY_BLOCK + " z", "private_key", KEY_BLOCK),
         ("card 4111 1111 1111 1111.", "credit_card", "4111 1111 1111 1111"),
         ("amex 378282246310005", "credit_card", "378282246310005"),
+        ("my card 501864667909 is", "credit_card", "501864667909"),
+        ("call me on 9472 7916, please", "phone", "9472 7916"),
+        ("Fax: 345-899-3560x4587", "phone", "345-899-3560x4587"),
+        ("07700 063 966-Office", "phone", "07700 063 966"),
+        (
+            "at 6e40:4041:c617:e898:c11:40d2:c669:2eb4",
+            "ip_address",
+            "6e40:4041:c617:e898:c11:40d2:c669:2eb4",
+        ),
+        ("to DE89 3704 0044 0532 0130 00 AND", "iban", "DE89 3704 0044 0532 0130 00"),
+        ("to gb42nawi04454264788619.", "iban", "gb42nawi04454264788619"),
+        ("SSN is 514-69-0360.", "national_id", "514-69-0360"),
+        ("social security number 514690360", "national_id", "514690360"),
+        ("SIN number: 130 692 544", "national_id", "130 692 544"),
+        ("CPF 111.444.777-35", "national_id", "111.444.777-35"),
+        ("hetu 131052-308T", "national_id", "131052-308T"),
+        ("nato RCCMNL83S18D969H", "national_id", "RCCMNL83S18D969H"),
+        ("DNI 54362315K", "national_id", "54362315K"),
+        ("National Insurance AB123456C", "national_id", "AB123456C"),
+        (
+            "to 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
+            "crypto_address",
+            "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
+        ),
+        (
+            "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr",
+            "crypto_address",
+            "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr",
+        ),
+        (
+            "pay 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "crypto_address",
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        ),
+        (
+            "my ETH wallet 0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",
+            "crypto_address",
+            "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",
+        ),
+        ("gsk_" + "aB3" * 16, "api_key", "gsk_" + "aB3" * 16),
     ],
 )
 def test_each_kind_is_found_whole(text, kind, found):
@@ -51,6 +92,15 @@ def test_each_kind_is_found_whole(text, kind, found):
         "+12.3456789012",
         "2024-01-15 12:34:56",
         "sk-learn-is-a-long-name-with-dashes",
+        "DE89 3704 0044 0532 0130 01",  # mod 97 fails
+        "123-45-6789, 078-05-1120",  # of leaflets
+        "order 514690360 of 130692544",
+        "20240115-1234 and 2024-01-15 10:00",
+        "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3",
+        "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",  # nothing says that it is an address
+        "card 123456789012",
+        "call 1234567 times, number 2147483647, text of 4096 bytes",
+        "version 11:22:33:44:55:66:77:88 1:2:3:4:5:6:7:8",
     ],
 )
 def test_look_alikes_of_documentation_are_left_alone(text):
@@ -129,4 +179,6 @@ addresses = st.lists(
 @given(addresses | st.text(max_size=40))
 def test_looking_around_every_at_sign_finds_what_the_whole_pattern_finds(text):
     spans = [span[:2] for span in find_spans(text, ["email"])]
-    assert spans == [match.span() for match in pii._EMAIL.finditer(text) if pii._is_mail(match)]
+    assert spans == [
+        match.span() for match in contact._EMAIL.finditer(text) if contact._is_mail(match)
+    ]

@@ -14,7 +14,10 @@ C4_PAPER = "Source: Raffel et al. 2020 (T5), section 2.2."
 C4_CODE = "Source: the code that made C4 (TensorFlow Datasets)."
 QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 C4_SWITCHES = ("lorem_ipsum", "curly_brackets")  # statistics that drop at one, unless kept
-PII_KINDS = ("private_key", "api_key", "email", "credit_card", "phone", "ip_address")
+PII_KINDS = (
+    "private_key", "api_key", "crypto_address", "email", "iban", "credit_card", "national_id",
+    "phone", "ip_address",
+)  # fmt: skip
 EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
 
 

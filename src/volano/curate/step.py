@@ -89,7 +89,7 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
     _finish(context.folder, documents, section.quality.rules if section.quality else [])
 
 
-STEP = Step(name="curate", kind="corpus", version=2, section=CurateSection, run=run)
+STEP = Step(name="curate", kind="corpus", version=3, section=CurateSection, run=run)
 
 
 def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:

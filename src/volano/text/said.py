@@ -72,11 +72,12 @@ def said_numbers(text: str) -> Iterator[tuple[int, int]]:
     for match in _NUMBER.finditer(text):
         digits = re.sub(r"\D", "", match[0])
         plain = digits in "01234567890" or _NO_NUMBER.fullmatch(match[0])
-        if _FEWEST <= len(digits) <= _MOST and not plain and _is_number(match[0], digits):
+        if _FEWEST <= len(digits) <= _MOST and not plain and is_number(match[0], digits):
             yield match.span()
 
 
-def _is_number(written: str, digits: str) -> bool:
+def is_number(written: str, digits: str) -> bool:
+    """Whether it is in use somewhere; with no sign of a country, in North America."""
     if written.startswith("+"):
         return _is_valid(f"+{digits}", None)
     if digits.startswith("00"):
