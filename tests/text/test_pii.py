@@ -182,3 +182,69 @@ def test_looking_around_every_at_sign_finds_what_the_whole_pattern_finds(text):
     assert spans == [
         match.span() for match in contact._EMAIL.finditer(text) if contact._is_mail(match)
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("then Nicole Fanucci spoke", "Nicole Fanucci"),
+        ("by Nicole D. Yefremova,", "Nicole D. Yefremova"),
+        ("and Hugo van Kemenade.", "Hugo van Kemenade"),
+        ("Dr. Quux is in", "Quux"),
+        ("to Sir W. Batten’s house", "W. Batten"),
+        ("My name is Xerxesina.", "Xerxesina"),
+        ("Dear Will,", "Will"),
+        ("and Will Johnson came", "Will Johnson"),
+        ("Łukasz Langa’s", "Łukasz Langa"),
+    ],
+)
+def test_names_are_found_by_list_title_and_introduction(text, found):
+    (span,) = find_spans(text, ["person_name"])
+    assert text[span.begin : span.end] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Will it rain in May? Mark the day, and Grace.",
+        "in Paris, Jordan and San Francisco, on Sunday",
+        "the Victoria Station, the Johnson Foundation",
+        "my name is on the list, and I am late",
+        "`Max_Length`, josé@mail.org and nicole.py",
+        "written in Ruby and Ada, on a Mac",
+        "808 Kálmán Imre u. 12.",
+    ],
+)
+def test_words_places_and_code_are_no_names(text):
+    assert find_spans(text, ["person_name"]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("at 229 West Pratt Street.", "229 West Pratt Street."),
+        ("to 17 King Edward Street, Suite 4, now", "17 King Edward Street, Suite 4"),
+        ("he: 12 High St, Springfield, IL 62704, x", "12 High St, Springfield, IL 62704"),
+        ("in Rua do Arenque 1634, yes", "Rua do Arenque 1634"),
+        ("Hauptstraße 3 is", "Hauptstraße 3"),
+        ("to P.O. Box 255 and", "P.O. Box 255"),
+        ("PSC 6293, Box 8158\nAPO AP 04336", "PSC 6293, Box 8158\nAPO AP 04336"),
+        ("she lives at Harjula 54, or", "Harjula 54"),
+    ],
+)
+def test_addresses_are_found_whole(text, found):
+    (span,) = find_spans(text, ["street_address"])
+    assert text[span.begin : span.end] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The memory address is 0x7ffd, the offset is located at 16 bytes",
+        "on the High Street in 1689 he lived in Suffolk Street from 1667",
+        "Box 3 of the form; a 3 Way handshake; chapter 4 Way Down",
+        "lives in 3 modules, see address 12 of the Place",
+    ],
+)
+def test_what_only_speaks_of_places_is_no_address(text):
+    assert find_spans(text, ["street_address"]) == []

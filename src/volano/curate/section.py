@@ -16,8 +16,9 @@ QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 C4_SWITCHES = ("lorem_ipsum", "curly_brackets")  # statistics that drop at one, unless kept
 PII_KINDS = (
     "private_key", "api_key", "crypto_address", "email", "iban", "credit_card", "national_id",
-    "phone", "ip_address",
+    "phone", "ip_address", "street_address", "person_name",
 )  # fmt: skip
+PII_NOT_BY_DEFAULT = ("street_address", "person_name")
 EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
 
 
@@ -281,7 +282,9 @@ class PiiSection(Section):
         description="replace: a tag such as <EMAIL>; redact: [REDACTED]; off: it stays.",
     )
     kinds: list[str] = Field(
-        default=list(PII_KINDS), description=f"Kinds looked for: {', '.join(PII_KINDS)}."
+        default=[kind for kind in PII_KINDS if kind not in PII_NOT_BY_DEFAULT],
+        description=f"Kinds looked for: {', '.join(PII_KINDS)}. The last two only where they are "
+        "named: rules for them also find firms, places and people of whom all the world writes.",
     )
 
     @field_validator("kinds")

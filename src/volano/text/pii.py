@@ -17,19 +17,24 @@ e-mail. Technical prose is full of things that look alike, so these are left alo
 
 What people write in a conversation is looked at less narrowly (see said).
 
-Names and postal addresses are not looked for: no rule finds them without a model.
+Names of persons and postal addresses are looked for only where they are asked for: their rules
+know words, not what is meant, and in technical text most of what they find is none.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from volano.core.errors import DataError, did_you_mean
 from volano.text.kernels import candidates
 from volano.text.kernels.buffers import Texts
+from volano.text.kernels.known_words import WordPlaces, WordTable, known_words
+from volano.text.personal import names, places
 from volano.text.personal.accounts import cards, coins, ibans
 from volano.text.personal.contact import emails, ip_addresses, phones, said_phones, without_overlaps
 from volano.text.personal.national import national_ids
@@ -51,7 +56,11 @@ KINDS: dict[str, int] = {
     "national_id": candidates.NATIONAL_ID,
     "phone": candidates.PHONE,
     "ip_address": candidates.IP_ADDRESS,
+    "street_address": candidates.STREET_ADDRESS,
+    "person_name": candidates.PERSON_NAME,
 }
+# Those that technical text is not hurt by; the others have to be asked for.
+DEFAULT_KINDS = tuple(kind for kind in KINDS if kind not in ("street_address", "person_name"))
 TAGS = {kind: f"<{kind.upper()}>" for kind in KINDS}
 
 
@@ -64,7 +73,7 @@ class Span(NamedTuple):
 
 
 def find_spans(
-    text: str, kinds: Iterable[str] = tuple(KINDS), *, conversation: bool = False
+    text: str, kinds: Iterable[str] = DEFAULT_KINDS, *, conversation: bool = False
 ) -> list[Span]:
     """The personal data of the given kinds, in the order of the text, without overlaps.
 
@@ -75,13 +84,14 @@ def find_spans(
     if conversation:
         return _spans_in_conversation(text, chosen)
     (found,) = candidates.pii_candidates(pa.array([text], pa.large_string()))
-    return _spans(text, chosen, int(found), _FINDERS)
+    return _spans(text, chosen, int(found) | _LISTED, _FINDERS)
 
 
 def _spans_in_conversation(text: str, kinds: list[str]) -> list[Span]:
     plain = plainly(text)
     (found,) = candidates.pii_candidates(pa.array([plain.text], pa.large_string()))
-    either = KINDS["email"] | KINDS["phone"]  # what the scan proposes is written the usual way
+    # What the scan proposes is written the usual way.
+    either = KINDS["email"] | KINDS["phone"] | _LISTED
     finders = _FINDERS | {
         "email": said_addresses,
         "phone": lambda text: without_overlaps([*said_numbers(text), *said_phones(text)]),
@@ -92,16 +102,48 @@ def _spans_in_conversation(text: str, kinds: list[str]) -> list[Span]:
     ]
 
 
-def find_spans_in(texts: Texts, kinds: Iterable[str] = tuple(KINDS)) -> dict[int, list[Span]]:
+def find_spans_in(texts: Texts, kinds: Iterable[str] = DEFAULT_KINDS) -> dict[int, list[Span]]:
     """The spans of each row that has any, by row. Rows without a candidate cost no regex."""
     chosen = check_kinds(kinds)
-    flags = candidates.pii_candidates(texts, sum(KINDS[kind] for kind in chosen))
+    scanned = candidates.pii_candidates(texts, sum(KINDS[kind] for kind in chosen))
+    listed = {kind: _Listed.of(texts, *_TRIGGERS[kind]) for kind in chosen if kind in _TRIGGERS}
+    for kind, words in listed.items():
+        scanned[words.rows()] |= KINDS[kind]
     found = {}
-    for row in np.flatnonzero(flags):
-        spans = _spans(texts[int(row)].as_py(), chosen, int(flags[row]), _FINDERS)
+    for row in np.flatnonzero(scanned):
+        text = texts[int(row)].as_py()
+        finders = dict(_FINDERS)
+        for kind, words in listed.items():
+            finders[kind] = partial(_AT_PLACES[kind], places=words.of_row(int(row), text))
+        spans = _spans(text, chosen, int(scanned[row]), finders)
         if spans:
             found[int(row)] = spans
     return found
+
+
+class _Listed(NamedTuple):
+    """Where the words of a list stand in a column."""
+
+    words: WordPlaces
+
+    @classmethod
+    def of(cls, texts: Texts, table: Callable[[], WordTable], wanted: int) -> "_Listed":
+        return cls(known_words(texts, table(), wanted))
+
+    def rows(self) -> npt.NDArray[Any]:
+        return np.unique(self.words.rows)
+
+    def of_row(self, row: int, text: str) -> list[int]:
+        """Places in characters."""
+        begin, end = np.searchsorted(self.words.rows, [row, row + 1])
+        found: list[int] = self.words.places[begin:end].tolist()
+        if text.isascii():
+            return found
+        utf8, characters, last = text.encode(), 0, 0
+        for at, place in enumerate(found):
+            characters += len(utf8[last:place].decode())
+            found[at], last = characters, place
+        return found
 
 
 def redact(text: str, spans: Iterable[Span], action: Action = "replace") -> str:
@@ -149,4 +191,16 @@ _FINDERS: dict[str, Finder] = {
     "national_id": national_ids,
     "phone": phones,
     "ip_address": ip_addresses,
+    "street_address": places.street_addresses,
+    "person_name": names.person_names,
 }
+# The kinds that words of a list propose instead of the scan: the list, and the finder from there.
+_TRIGGERS = {
+    "street_address": (places.triggers, places.TRIGGERS),
+    "person_name": (names.triggers, names.TRIGGERS),
+}
+_AT_PLACES: dict[str, Callable[..., Iterator[tuple[int, int]]]] = {
+    "street_address": places.addresses_at,
+    "person_name": names.names_at,
+}
+_LISTED = candidates.PERSON_NAME | candidates.STREET_ADDRESS

@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 EMAIL, PHONE, IP_ADDRESS, API_KEY, PRIVATE_KEY, CREDIT_CARD = 1, 2, 4, 8, 16, 32
 IBAN, NATIONAL_ID, CRYPTO_ADDRESS = 64, 128, 256
 EVERY_KIND = 511
+PERSON_NAME, STREET_ADDRESS = 512, 1024  # not by this scan (text.kernels.known_words)
 
 # The first three bytes of the tokens that text.personal.secrets knows.
 KEY_BEGINNINGS = (

@@ -6,6 +6,7 @@ import pyarrow as pa
 from volano.text.kernels.candidates import pii_candidates
 from volano.text.kernels.features import STATISTICS, WORDS, measure
 from volano.text.kernels.hashing import document_hashes, word_hashes
+from volano.text.kernels.known_words import known_words, word_table
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import ngram_hashes
@@ -20,6 +21,7 @@ def call_each_kernel() -> None:
         measure(texts, list(STATISTICS), words=words)
     document_hashes(texts)
     pii_candidates(texts)
+    known_words(texts, word_table({"be": 1}), 1)
     band_hashes(minhash_signatures(texts), 14)
     words_found, bounds = word_hashes(texts)
     grams, gram_bounds = ngram_hashes(words_found, bounds, length=2)
