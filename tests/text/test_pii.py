@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import pyarrow as pa
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 from volano.core.errors import DataError
 from volano.text.personal import contact
 from volano.text.personal.accounts import passes_luhn
-from volano.text.pii import find_spans, find_spans_in, redact
+from volano.text.personal.keyed import hashed
+from volano.text.personal.surrogates import surrogate
+from volano.text.pii import KINDS, find_spans, find_spans_in, redact, redact_all
 
 KEY_BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOg==\n-----END RSA PRIVATE KEY-----"
 
@@ -248,3 +251,77 @@ def test_addresses_are_found_whole(text, found):
 )
 def test_what_only_speaks_of_places_is_no_address(text):
     assert find_spans(text, ["street_address"]) == []
+
+
+KEY = b"a key of many bytes"
+personal = st.lists(
+    st.sampled_from(
+        ["ann@mail.org", "4111 1111 1111 1111", "93.184.216.34", "2a00:1450:4001:81b::200e", " ",
+         ", ", "\n", "é", "call me on ", "9472 7916", "+41 44 668 1800", "SSN: ", "514-69-0360",
+         "DE89 3704 0044 0532 0130 00", "my wallet ", "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",
+         "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "Dr. ", "Ann Lee", "my name is ", "Will", "Fax: ",
+         "229 West Pratt Street", "Hauptstraße 3", "54362315K", " lives at ", "Steuer-ID ",
+         "86 095 742 719", "ghp_" + "aB3" * 12, "card "]
+    ),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=400)
+@given(personal, st.sampled_from(["replace", "redact", "hash", "surrogate"]), st.booleans())
+def test_nothing_is_found_in_what_comes_out(text, action, conversation):
+    found = redact_all(["", text], KINDS, action, KEY, conversation=conversation)
+    once = found.get(1, text)
+    assert 0 not in found
+    assert find_spans(once, KINDS, conversation=conversation) == []
+    assert redact_all([once], KINDS, action, KEY, conversation=conversation) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "form"),
+    [
+        ("email", "ann@mail.org", r"[a-z.0-9]+@example\.(com|net|org)"),
+        ("ip_address", "93.184.216.34", r"(192\.0\.2|198\.51\.100|203\.0\.113)\.[0-9]+"),
+        ("ip_address", "2a00:1450::200e", r"2001:db8:.*"),
+        ("phone", "+41 44 668 1800", r"\+1 [0-9]{3}-555-01[0-9]{2}"),
+        ("phone", "(530) 583-6985", r"\([0-9]{3}\) 555-01[0-9]{2}"),
+        ("credit_card", "4111 1111 1111 1111", r"0000( [0-9]{4}){3}"),
+        ("iban", "DE89 3704 0044 0532 0130 00", r"DE00( [0-9]{4}){4} [0-9]{2}"),
+        ("national_id", "514-69-0360", r"000-[0-9]{2}-[0-9]{4}"),
+        ("crypto_address", "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed", r"0x0{8}[0-9a-f]{32}"),
+        ("street_address", "229 West Pratt Street", r"[0-9]+ Example [A-Z][a-z]+"),
+        ("person_name", "Hugo van Kemenade-Lee", r"[A-Z][a-z]+ van [A-Z][a-z]+-[A-Z][a-z]+"),
+        ("api_key", "ghp_" + "aB3" * 12, "<API_KEY>"),
+    ],
+)
+def test_a_surrogate_has_the_form_of_the_value_and_depends_on_it_and_the_key(kind, value, form):
+    made = surrogate(kind, value, KEY)
+    assert re.fullmatch(form, made), made
+    assert made == surrogate(kind, value, KEY)
+    if kind != "api_key":
+        assert made != surrogate(kind, value, KEY + b"!")
+
+
+def test_spellings_of_one_value_have_one_hash_and_one_surrogate():
+    for kind, one, other in (
+        ("email", "Ann@Mail.org", "ann@mail.org"),
+        ("credit_card", "4111111111111111", "4111 1111 1111 1111"),
+        ("person_name", "Ann Lee", "ANN LEE"),
+    ):
+        assert hashed(kind, one, KEY) == hashed(kind, other, KEY)
+        bare = [re.sub(r"\W", "", surrogate(kind, each, KEY)) for each in (one, other)]
+        assert bare[0] == bare[1]
+    ann, lee = surrogate("person_name", "Ann Lee", KEY).split()
+    assert lee == surrogate("person_name", "Lee", KEY)
+    assert ann != lee
+
+
+def test_what_was_hidden_by_its_neighbour_goes_too():
+    text = "ann@mail.org+41 44 668 1800"
+    assert len(find_spans(text)) == 1
+    assert redact_all([text]) == {0: "<EMAIL><PHONE>"}
+
+
+def test_an_action_with_a_key_is_refused_without_one():
+    with pytest.raises(DataError, match="no key to hash with"):
+        redact("ann@mail.org", find_spans("ann@mail.org"), "hash")

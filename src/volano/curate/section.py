@@ -1,11 +1,12 @@
 """What a user may set of curation. Left out, a filter works as its paper says."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from volano.core.errors import did_you_mean
-from volano.core.recipe import Count, Section, Switch
+from volano.core.errors import DataError, did_you_mean
+from volano.core.recipe import Count, Runtime, Section, Switch
+from volano.text.personal.keyed import key_fingerprint, read_key
 
 GOPHER = "Source: Rae et al. 2021 (Gopher), appendix A.1."
 TABLE_A1 = "Source: Rae et al. 2021 (Gopher), table A1."
@@ -18,6 +19,7 @@ PII_KINDS = (
     "private_key", "api_key", "crypto_address", "email", "iban", "credit_card", "national_id",
     "phone", "ip_address", "street_address", "person_name",
 )  # fmt: skip
+KEYED = ("hash", "surrogate")
 PII_NOT_BY_DEFAULT = ("street_address", "person_name")
 EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
 
@@ -275,22 +277,47 @@ class DedupSection(Section):
 
 
 class PiiSection(Section):
-    """What becomes of personal data in the documents that stay."""
+    """What becomes of personal data in the documents that stay (docs/pii.md)."""
 
-    action: Literal["replace", "redact", "off"] = Field(
+    action: Literal["replace", "redact", "hash", "surrogate", "off"] = Field(
         default="replace",
-        description="replace: a tag such as <EMAIL>; redact: [REDACTED]; off: it stays.",
+        description="replace: a tag such as <EMAIL>; redact: [REDACTED]; hash: a tag with a keyed "
+        "hash, the same for the same value; surrogate: a plausible value of nobody, the same for "
+        "the same value; off: it stays.",
     )
     kinds: list[str] = Field(
         default=[kind for kind in PII_KINDS if kind not in PII_NOT_BY_DEFAULT],
         description=f"Kinds looked for: {', '.join(PII_KINDS)}. The last two only where they are "
         "named: rules for them also find firms, places and people of whom all the world writes.",
     )
+    key: Annotated[str, Runtime] = Field(
+        default="env:VOLANO_PII_KEY",
+        description="Where hash and surrogate find their secret key: env:NAME, an environment "
+        "variable, or file:PATH. The key itself goes nowhere; its fingerprint bears identity.",
+    )
 
     @field_validator("kinds")
     @classmethod
     def _kinds_are_known(cls, kinds: list[str]) -> list[str]:
         return _known(kinds, PII_KINDS, "kind")
+
+    @model_validator(mode="after")
+    def _key_is_there(self) -> Self:
+        try:  # now, and not after hours of other steps
+            self.secret()
+        except DataError as failure:
+            raise ValueError(f"{failure.what}. {failure.remedy}") from None
+        return self
+
+    def secret(self) -> bytes | None:
+        """The key, where the action needs one. Raises DataError if it is not there."""
+        return read_key(self.key) if self.action in KEYED else None
+
+    def identity(self) -> dict[str, Any]:
+        """As of any section, and which key it is: another makes another text."""
+        secret = self.secret()
+        named = {} if secret is None else {"key_fingerprint": key_fingerprint(secret)}
+        return super().identity() | named
 
 
 class DecontaminateSection(Section):

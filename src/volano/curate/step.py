@@ -39,7 +39,7 @@ from volano.curate.section import CurateSection, MinHashSection, PiiSection
 from volano.text import kernels
 from volano.text.kernels.hashing import document_hashes
 from volano.text.kernels.minhash import minhash_signatures
-from volano.text.pii import find_spans_in, redact
+from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
 DECISION = "decision."
@@ -280,12 +280,14 @@ def _write_attributes(folder: Path, name: str, measured: pa.Table) -> None:
 
 
 def _redacted(table: pa.Table, section: PiiSection) -> pa.Table:
-    spans = find_spans_in(table["text"], section.kinds)
-    if not spans:
-        return table
     texts = table["text"].to_pylist()
-    for row, found in spans.items():
-        texts[row] = redact(texts[row], found, section.action)
+    found = redact_all(
+        [text or "" for text in texts], section.kinds, section.action, section.secret()
+    )
+    if not found:
+        return table
+    for row, text in found.items():
+        texts[row] = text
     return _with_texts(table, pa.array(texts, pa.large_string()))
 
 

@@ -21,8 +21,9 @@ Names of persons and postal addresses are looked for only where they are asked f
 know words, not what is meant, and in technical text most of what they find is none.
 """
 
+import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -37,11 +38,14 @@ from volano.text.kernels.known_words import WordPlaces, WordTable, known_words
 from volano.text.personal import names, places
 from volano.text.personal.accounts import cards, coins, ibans
 from volano.text.personal.contact import emails, ip_addresses, phones, said_phones, without_overlaps
+from volano.text.personal.keyed import hashed
 from volano.text.personal.national import national_ids
 from volano.text.personal.secrets import api_keys, private_keys
+from volano.text.personal.surrogates import surrogate
 from volano.text.said import plainly, said_addresses, said_numbers
 
-Action = Literal["replace", "redact", "off"]
+Action = Literal["replace", "redact", "hash", "surrogate", "off"]
+KEYED: tuple[Action, ...] = ("hash", "surrogate")
 Finder = Callable[[str], Iterator[tuple[int, int]]]
 REDACTED = "[REDACTED]"
 
@@ -62,6 +66,7 @@ KINDS: dict[str, int] = {
 # Those that technical text is not hurt by; the others have to be asked for.
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind not in ("street_address", "person_name"))
 TAGS = {kind: f"<{kind.upper()}>" for kind in KINDS}
+_TAG = re.compile(rf"<(?:{'|'.join(map(str.upper, KINDS))})(?::[0-9a-f]{{12}})?>")
 
 
 class Span(NamedTuple):
@@ -146,15 +151,67 @@ class _Listed(NamedTuple):
         return found
 
 
-def redact(text: str, spans: Iterable[Span], action: Action = "replace") -> str:
-    """The text with each span replaced by its typed tag, or by REDACTED; "off" changes nothing."""
+def redact(
+    text: str, spans: Iterable[Span], action: Action = "replace", key: bytes | None = None
+) -> str:
+    """The text with something else in place of each span; "off" changes nothing.
+
+    replace: its typed tag, such as <EMAIL>; redact: REDACTED; hash: its tag with a keyed hash;
+    surrogate: a plausible value of nobody. The last two raise DataError without a key.
+    """
     if action == "off":
         return text
-    pieces, end = [], 0
+    if key is None and action in KEYED:
+        raise DataError(f"no key to {action} with", "pii", "Give one (text.personal.keyed).")
+    pieces, end = [""], 0
     for span in spans:
-        pieces += [text[end : span.begin], TAGS[span.kind] if action == "replace" else REDACTED]
+        pieces.append(text[end : span.begin])
+        made = _instead(span.kind, text[span.begin : span.end], action, key or b"")
+        if action == "surrogate":  # one that grows together with what stands beside it may be found
+            glued = end == span.begin > 0 or text[span.begin - 1 : span.begin].isalnum()
+            made = f"{' ' * glued}{made}{' ' * text[span.end : span.end + 1].isalnum()}"
+        pieces.append(made)
         end = span.end
     return "".join([*pieces, text[end:]])
+
+
+def _instead(kind: str, value: str, action: Action, key: bytes) -> str:
+    if action == "hash":
+        return hashed(kind, value, key)
+    if action == "surrogate":
+        return surrogate(kind, value, key)
+    return TAGS[kind] if action == "replace" else REDACTED
+
+
+def redact_all(
+    texts: Sequence[str],
+    kinds: Iterable[str] = DEFAULT_KINDS,
+    action: Action = "replace",
+    key: bytes | None = None,
+    *,
+    conversation: bool = False,
+) -> dict[int, str]:
+    """The texts that held personal data, by place, without it: in what comes out none is found.
+
+    One redact may not do: what is taken out may have hidden what stood right beside it, and a
+    surrogate may grow together with its neighbours; such a one becomes a tag.
+    """
+    done: dict[int, str] = {}
+    waiting = list(range(len(texts))) if action != "off" else []
+    while waiting:
+        now = [done.get(place, texts[place]) for place in waiting]
+        if conversation:
+            found = {
+                row: find_spans(each, kinds, conversation=True) for row, each in enumerate(now)
+            }
+        else:
+            found = find_spans_in(pa.array(now, pa.large_string()), kinds)
+        again = action if action != "surrogate" or not done else "replace"
+        for row, spans in found.items():
+            if spans:
+                done[waiting[row]] = redact(now[row], spans, again, key)
+        waiting = [waiting[row] for row, spans in found.items() if spans]
+    return done
 
 
 def check_kinds(kinds: Iterable[str]) -> list[str]:
@@ -169,16 +226,27 @@ def check_kinds(kinds: Iterable[str]) -> list[str]:
 
 
 def _spans(text: str, kinds: list[str], flags: int, finders: Mapping[str, Finder]) -> list[Span]:
-    taken: list[Span] = []
+    # What stands for personal data is none, whatever its hash looks like.
+    taken = [Span(*match.span(), "") for match in _TAG.finditer(text)]
     for kind in kinds:
         if flags & KINDS[kind]:
             before = list(taken)  # those of one kind do not overlap
-            for begin, end in finders[kind](text):
+            # Names and addresses go by the words around them, which may be an e-mail address.
+            seen = _masked(text, taken) if taken and kind in _TRIGGERS else text
+            for begin, end in finders[kind](seen):
                 place = bisect_left(before, begin, key=lambda span: span.end - 1)
                 if place == len(before) or before[place].begin >= end:
                     taken.append(Span(begin, end, kind))
             taken.sort()
-    return taken
+    return [span for span in taken if span.kind]
+
+
+def _masked(text: str, spans: list[Span]) -> str:
+    pieces, end = [], 0
+    for span in spans:
+        pieces += [text[end : span.begin], "\0" * (span.end - span.begin)]
+        end = span.end
+    return "".join([*pieces, text[end:]])
 
 
 _FINDERS: dict[str, Finder] = {

@@ -131,7 +131,7 @@ def _is_bech32(written: str) -> bool:
 
 def _is_ethereum(digits: str, said: bool) -> bool:
     if digits in (digits.lower(), digits.upper()):  # no checksum: a SHA-1 looks the same
-        return said
+        return said and not digits.startswith("00000000")  # nobody has the key of such a one
     digest = keccak256(digits.lower().encode()).hex()
     return all(
         one.isdigit() or one.isupper() == (int(other, 16) >= 8)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from volano.text.kernels.candidates import FEWEST_PHONE_DIGITS
-from volano.text.said import is_number
+from volano.text.said import is_number, of_nobody
 
 _EMAIL = re.compile(
     r"(?<![\w.%+-])[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@"
@@ -87,7 +87,7 @@ def _written_phones(text: str) -> Iterator[tuple[int, int]]:
             number = phonenumbers.parse(match[0], None if match[0][0] == "+" else "US")
         except phonenumbers.NumberParseException:
             continue
-        if phonenumbers.is_valid_number(number):
+        if phonenumbers.is_valid_number(number) and not of_nobody(match[0]):
             yield match.span()
 
 
@@ -129,7 +129,7 @@ def said_phones(text: str) -> Iterator[tuple[int, int]]:
             written
         ):
             continue
-        if len(set(digits)) < 3 or digits in "01234567890123":
+        if len(set(digits)) < 3 or digits in "01234567890123" or of_nobody(digits):
             continue
         before = _BEFORE_PHONE.search(text[max(0, begin - _BEFORE_CHARACTERS) : begin])
         said = before is not None or _BEHIND_PHONE.match(text, end) is not None

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from volano.text.kernels.known_words import LETTERS, WordTable, word_table
+from volano.text.personal.surrogates import made_up_names
 
 FIRST, SURNAME, WORD, PLACE, TITLE, SAYS, COMMON_FIRST, COMMON_SURNAME = (1 << n for n in range(8))
 TRIGGERS = FIRST | TITLE | SAYS
@@ -133,7 +134,7 @@ def _name_at(text: str, place: int, introduction: str) -> tuple[int, int] | None
         kept.pop()
     if not kept or len(kept[-1]) == 1 or any(word in _NOT_OF_PERSONS for word in words):
         return None
-    if not _is_name(kept, introduction):
+    if not _is_name(kept, introduction) or _is_made_up(kept):
         return None
     length = len(" ".join(kept))
     if not introduction and (
@@ -161,6 +162,13 @@ def _is_name(words: list[str], introduction: str) -> bool:
     if plain:
         return bool(first & FIRST)
     return bool(last & SURNAME and not last & (WORD | PLACE))
+
+
+def _is_made_up(words: list[str]) -> bool:
+    # A surrogate, which may stand behind a title as the name did.
+    made = made_up_names()
+    parts = [part for word in words for part in _WORD.findall(word)]
+    return all(len(part) == 1 or part.islower() or part in made for part in parts)
 
 
 def _flags(listed: dict[str, int], word: str) -> int:

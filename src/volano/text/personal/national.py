@@ -93,6 +93,14 @@ def national_ids(text: str) -> Iterator[tuple[int, int]]:
     return without_overlaps({*_sure(text), *_said(text)})
 
 
+def could_be_one(number: str) -> bool:
+    """Whether it is a valid number of any form, whatever stands before it."""
+    return any(
+        re.fullmatch(form, number) and any(_is_valid(each, number) for each in checks)
+        for form, checks in (*_SURE.items(), *((each.form, (each.check,)) for each in _SAID))
+    )
+
+
 def _sure(text: str) -> Iterator[tuple[int, int]]:
     for match in _TOKEN.finditer(text):
         if 9 <= len(match[0]) <= 18:

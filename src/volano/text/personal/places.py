@@ -34,6 +34,7 @@ _ENDINGS = (
 _W = rf"[{LETTERS}][{LETTERS}'’.-]*"
 _CAPITAL = rf"[A-Z\u00C0-\u00DE\u0100-\u017F\u1E00-\u1EFF][{LETTERS}'’.-]*"
 _ORDINAL = r"[0-9]{1,3}(?:st|nd|rd|th)"
+_NOWHERE = re.compile(r"\bExample\b")  # 12 Example Street: what surrogates are made of
 _BEFORE = 60  # characters that an address may begin before the word that tells of it
 # What may stand right before a word for a street, to the end of what is looked at.
 _NUMBERED = re.compile(
@@ -94,7 +95,7 @@ def addresses_at(text: str, places: Iterable[int]) -> Iterator[tuple[int, int]]:
             continue
         word = pattern.match(text, place)
         span = _core(text, place, word.end(), _flag(word[0]), end) if word else None
-        if span is None:
+        if span is None or _NOWHERE.search(text, *span):
             continue
         begin, stop = span
         for _ in range(3):
