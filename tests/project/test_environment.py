@@ -35,7 +35,8 @@ def pins_of(root) -> dict[str, str]:
 def declared_in(root) -> set[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    listed = [*project["dependencies"], *extras["train"], *extras["serve"], *extras["postgresql"]]
+    listed = [*project["dependencies"], *extras["train"], *extras["serve"]]
+    listed += [*extras["ner"], *extras["postgresql"]]
     return {normalised(re.match(r"[\w.-]+", each)[0]) for each in listed}
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from volano.core.errors import DataError, did_you_mean
 from volano.core.recipe import Count, Runtime, Section, Switch
 from volano.text.personal.keyed import key_fingerprint, read_key
+from volano.text.personal.model_names import pipeline_version
 
 GOPHER = "Source: Rae et al. 2021 (Gopher), appendix A.1."
 TABLE_A1 = "Source: Rae et al. 2021 (Gopher), table A1."
@@ -296,6 +297,12 @@ class PiiSection(Section):
         "variable, or file:PATH. The key itself goes nowhere; its fingerprint bears identity.",
     )
 
+    name_model: str | None = Field(
+        default=None,
+        description="A spaCy pipeline, by folder or package: the persons it recognises count as "
+        "person_name too, if that is among the kinds. Needs the extra ner, and much more time.",
+    )
+
     @field_validator("kinds")
     @classmethod
     def _kinds_are_known(cls, kinds: list[str]) -> list[str]:
@@ -306,7 +313,7 @@ class PiiSection(Section):
         try:  # now, and not after hours of other steps
             self.secret()
         except DataError as failure:
-            raise ValueError(f"{failure.what}. {failure.remedy}") from None
+            raise ValueError(f"{failure.what}. {failure.remedy.rstrip('.')}") from None
         return self
 
     def secret(self) -> bytes | None:
@@ -314,9 +321,11 @@ class PiiSection(Section):
         return read_key(self.key) if self.action in KEYED else None
 
     def identity(self) -> dict[str, Any]:
-        """As of any section, and which key it is: another makes another text."""
+        """As of any section, and which key and model it is: others make another text."""
         secret = self.secret()
         named = {} if secret is None else {"key_fingerprint": key_fingerprint(secret)}
+        if self.name_model is not None:  # wherever it lies
+            named["name_model"] = pipeline_version(self.name_model)
         return super().identity() | named
 
 

@@ -39,6 +39,7 @@ from volano.curate.section import CurateSection, MinHashSection, PiiSection
 from volano.text import kernels
 from volano.text.kernels.hashing import document_hashes
 from volano.text.kernels.minhash import minhash_signatures
+from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
@@ -59,6 +60,8 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             "Curation reads documents.",
         )
     kernels.warm_up()
+    if section.pii is not None and section.pii.name_model is not None:
+        check_pipeline(section.pii.name_model)
     held_out = _held_out(section, inputs)
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
@@ -164,7 +167,8 @@ def _signatures(texts: pa.LargeStringArray, settings: MinHashSection) -> pa.Arra
 
 def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
     counts = {kind: np.zeros(len(texts), np.int64) for kind in section.kinds}
-    for row, spans in find_spans_in(texts, section.kinds).items():
+    found = find_spans_in(texts, section.kinds, name_model=section.name_model)
+    for row, spans in found.items():
         for span in spans:
             counts[span.kind][row] += 1
     return {kind: pa.array(values) for kind, values in counts.items()}
@@ -282,7 +286,11 @@ def _write_attributes(folder: Path, name: str, measured: pa.Table) -> None:
 def _redacted(table: pa.Table, section: PiiSection) -> pa.Table:
     texts = table["text"].to_pylist()
     found = redact_all(
-        [text or "" for text in texts], section.kinds, section.action, section.secret()
+        [text or "" for text in texts],
+        section.kinds,
+        section.action,
+        section.secret(),
+        name_model=section.name_model,
     )
     if not found:
         return table

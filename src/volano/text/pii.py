@@ -39,6 +39,7 @@ from volano.text.personal import names, places
 from volano.text.personal.accounts import cards, coins, ibans
 from volano.text.personal.contact import emails, ip_addresses, phones, said_phones, without_overlaps
 from volano.text.personal.keyed import hashed
+from volano.text.personal.model_names import model_names
 from volano.text.personal.national import national_ids
 from volano.text.personal.secrets import api_keys, private_keys
 from volano.text.personal.surrogates import surrogate
@@ -107,23 +108,38 @@ def _spans_in_conversation(text: str, kinds: list[str]) -> list[Span]:
     ]
 
 
-def find_spans_in(texts: Texts, kinds: Iterable[str] = DEFAULT_KINDS) -> dict[int, list[Span]]:
-    """The spans of each row that has any, by row. Rows without a candidate cost no regex."""
+def find_spans_in(
+    texts: Texts, kinds: Iterable[str] = DEFAULT_KINDS, *, name_model: str | None = None
+) -> dict[int, list[Span]]:
+    """The spans of each row that has any, by row. Rows without a candidate cost no regex.
+
+    name_model: a spaCy pipeline whose persons count as person_name too, where that is asked for.
+    """
     chosen = check_kinds(kinds)
+    by_model: dict[int, list[tuple[int, int]]] = {}
+    if name_model is not None and "person_name" in chosen:
+        by_model = dict(enumerate(model_names(texts.to_pylist(), name_model)))
     scanned = candidates.pii_candidates(texts, sum(KINDS[kind] for kind in chosen))
     listed = {kind: _Listed.of(texts, *_TRIGGERS[kind]) for kind in chosen if kind in _TRIGGERS}
     for kind, words in listed.items():
         scanned[words.rows()] |= KINDS[kind]
+    scanned[[row for row, spans in by_model.items() if spans]] |= KINDS["person_name"]
     found = {}
     for row in np.flatnonzero(scanned):
         text = texts[int(row)].as_py()
         finders = dict(_FINDERS)
         for kind, words in listed.items():
             finders[kind] = partial(_AT_PLACES[kind], places=words.of_row(int(row), text))
+        if by_model.get(int(row)):
+            finders["person_name"] = _both(finders["person_name"], by_model[int(row)])
         spans = _spans(text, chosen, int(scanned[row]), finders)
         if spans:
             found[int(row)] = spans
     return found
+
+
+def _both(finder: Finder, spans: list[tuple[int, int]]) -> Finder:
+    return lambda text: without_overlaps([*finder(text), *spans])
 
 
 class _Listed(NamedTuple):
@@ -190,6 +206,7 @@ def redact_all(
     key: bytes | None = None,
     *,
     conversation: bool = False,
+    name_model: str | None = None,
 ) -> dict[int, str]:
     """The texts that held personal data, by place, without it: in what comes out none is found.
 
@@ -205,7 +222,8 @@ def redact_all(
                 row: find_spans(each, kinds, conversation=True) for row, each in enumerate(now)
             }
         else:
-            found = find_spans_in(pa.array(now, pa.large_string()), kinds)
+            model = None if done else name_model  # which would take a surrogate for a person
+            found = find_spans_in(pa.array(now, pa.large_string()), kinds, name_model=model)
         again = action if action != "surrogate" or not done else "replace"
         for row, spans in found.items():
             if spans:

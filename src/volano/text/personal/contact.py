@@ -163,7 +163,9 @@ def ip_addresses(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
     found = {match.span() for match in _IPV6.finditer(text)}
     found |= {
-        match.span() for match in _WHOLE_IPV6.finditer(text) if len(match[0]) >= _FEWEST_CHARACTERS
+        match.span()
+        for match in _WHOLE_IPV6.finditer(text)
+        if len(match[0]) >= _FEWEST_CHARACTERS and match[0][:2].lower() != "ff"  # a mask, or many
     }
     for begin, end in sorted(found):
         if _is_global(text[begin:end]):

@@ -17,7 +17,7 @@ from volano.core.errors import DataError
 VARIABLE = "VOLANO_PII_KEY"
 FEWEST_KEY_BYTES = 16
 HASH_CHARACTERS = 12  # 48 bits: a corpus of a million persons has 0.2 % risk of one mix-up
-_MAKE_ONE = "Make one: `python -c 'import secrets; print(secrets.token_hex(32))'`."
+_MAKE_ONE = "Put one there, made by `python -c 'import secrets; print(secrets.token_hex(32))'`."
 
 
 def read_key(source: str) -> bytes:

@@ -16,7 +16,7 @@ from volano.text.personal.contact import without_overlaps
 # Any word in digits and capitals. What stands before is asked behind the first character: a pattern
 # that begins with characters is looked for three times as fast.
 _TOKEN = re.compile(
-    r"[0-9A-Z](?<![\w.+-].)[0-9A-Z-]{1,17}(?:\.[0-9]{3,4}){0,2}(?:[.-][0-9]{2})?(?![\w-]|\.[0-9])"
+    r"[0-9A-Z](?<![\w.+/-].)[0-9A-Z-]{1,17}(?:\.[0-9]{3,4}){0,2}(?:[.-][0-9]{2})?(?![\w-]|\.[0-9])"
 )
 _REACH = 50  # characters behind a word in which it says what a number is
 _LONGEST = 30  # characters of a number, with its separators
@@ -134,7 +134,7 @@ def _said_patterns(said: Said) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _bounded(form: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.+-])(?:{form})(?![\w-]|\.[0-9])")
+    return re.compile(rf"(?<![\w.+/-])(?:{form})(?![\w-]|\.[0-9])")
 
 
 def _is_valid(check: str, written: str) -> bool:
