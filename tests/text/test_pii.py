@@ -34,6 +34,9 @@ KEY_BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOg==\n-----END RSA PRIVATE KEY
         ("my card 501864667909 is", "credit_card", "501864667909"),
         ("call me on 9472 7916, please", "phone", "9472 7916"),
         ("Fax: 345-899-3560x4587", "phone", "345-899-3560x4587"),
+        ("at 020 7946 0958, or", "phone", "020 7946 0958"),
+        ("bureau 06.12.34.56.78", "phone", "06.12.34.56.78"),
+        ("Tel (030) 901820 ", "phone", "(030) 901820"),
         ("07700 063 966-Office", "phone", "07700 063 966"),
         (
             "at 6e40:4041:c617:e898:c11:40d2:c669:2eb4",
@@ -102,6 +105,8 @@ def test_each_kind_is_found_whole(text, kind, found):
         "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3",
         "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",  # nothing says that it is an address
         "card 123456789012",
+        "MA 01760-2098, $1,027,044,677 and 0.123 456 789, 01 02 03 04 05 06 07 08",
+        "2017-01-01 00:00:00, 00 11 22 33 44",
         "call 1234567 times, number 2147483647, text of 4096 bytes",
         "version 11:22:33:44:55:66:77:88 1:2:3:4:5:6:7:8",
     ],

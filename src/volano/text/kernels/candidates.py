@@ -119,6 +119,7 @@ def _scan(text: Array) -> int:
     character, said, numbered, called_id = 0, -_NEVER, -_NEVER, -_NEVER
     letters, word = 0, 0  # in a row, and the code of the last three
     is_date = False  # whether these digits are one, as in 2024-01-15
+    led = False  # whether 0 leads any group of them
     signed = False  # whether "+" stands before what a telephone number is written with
     stop = len(text)
     for place in range(stop + 1):
@@ -138,7 +139,9 @@ def _scan(text: Array) -> int:
             joined += 1
             spread += 1
             apart = letters = 0
+            led |= run == 1 and byte == 48
             if spread == 1:
+                led = byte == 48
                 signed = place > 0 and text[place - 1] == _PLUS
                 if character - said > _CHARACTERS_BEFORE:
                     said = -_NEVER
@@ -164,7 +167,7 @@ def _scan(text: Array) -> int:
                     numbered = character
                     if said >= 0:
                         found |= PHONE
-                if signed and spread >= 6:
+                if (signed and spread >= 6) or (led and spread >= 9):
                     found |= PHONE
                 spread = 0
             if 97 <= (byte | 0x20) <= 122:

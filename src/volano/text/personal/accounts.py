@@ -18,7 +18,7 @@ _ISSUER = re.compile(
     r"|(?:2131|1800)[0-9]{11}"
 )
 # Debit cards (Maestro) and UnionPay begin as many numbers do, so a word has to say it.
-_OTHER_ISSUER = re.compile(r"(?:5[06-8]|6[0-9])[0-9]{10,17}")
+_OTHER_ISSUER = re.compile(r"(?:5[06-8]|6[0-9]|0604)[0-9]{8,17}")
 _CARD_WORD = re.compile(r"\b(?:card|credit|debit|maestro|visa|mastercard)\b", re.I | re.A)
 _BEFORE = 40  # characters in which a word may say what a number is
 

@@ -64,8 +64,9 @@ _SIGNED_FLOAT = re.compile(r"\+[0-9]+\.[0-9]+")
 
 
 def phones(text: str) -> Iterator[tuple[int, int]]:
-    """Telephone numbers: international, as North America writes them, or said to be one."""
-    return without_overlaps([*_written_phones(text), *said_phones(text)])
+    """Telephone numbers: international, as North America writes them, with the 0 that most other
+    countries write, or said to be one."""
+    return without_overlaps([*_written_phones(text), *_trunk_phones(text), *said_phones(text)])
 
 
 def without_overlaps(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -88,6 +89,24 @@ def _written_phones(text: str) -> Iterator[tuple[int, int]]:
         except phonenumbers.NumberParseException:
             continue
         if phonenumbers.is_valid_number(number) and not of_nobody(match[0]):
+            yield match.span()
+
+
+# Groups behind a 0: 020 7946 0958, 06.12.34.56.78, (030) 901820. Amounts and codes have none.
+_TRUNK = re.compile(
+    r"[0(](?<![\w.+(/,-].)"
+    r"(?:(?<=\()0[0-9]{1,4}\)(?:[ ./-]?[0-9]{2,8}){1,4}|(?<=0)[0-9]{1,4}(?:[ ./-][0-9]{2,5}){2,4})"
+    r"(?!\w|[ ,./-]?[0-9])"
+)
+_LIKE_SSN = re.compile(r"[0-9]{3}-[0-9]{2}-[0-9]{4}")  # those of leaflets are left alone
+
+
+def _trunk_phones(text: str) -> Iterator[tuple[int, int]]:
+    for match in _TRUNK.finditer(text):
+        digits = re.sub(r"\D", "", match[0])
+        counted = digits in "0102030405060708" or digits.startswith("00")
+        counted |= _LIKE_SSN.fullmatch(match[0]) is not None
+        if 9 <= len(digits) <= 11 and not counted and is_number(match[0], digits):
             yield match.span()
 
 
