@@ -127,7 +127,7 @@ def find_spans_in(
     found = {}
     for row in np.flatnonzero(scanned):
         text = texts[int(row)].as_py()
-        finders = dict(_FINDERS)
+        finders = dict(_FINDERS) if listed else _FINDERS
         for kind, words in listed.items():
             finders[kind] = partial(_AT_PLACES[kind], places=words.of_row(int(row), text))
         if by_model.get(int(row)):
