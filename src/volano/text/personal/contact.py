@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import string
 from collections.abc import Iterable, Iterator
 
 from volano.text.kernels.candidates import FEWEST_PHONE_DIGITS
@@ -26,21 +27,24 @@ _RESERVED = re.compile(
     re.I,
 )
 _SERVICE_USERS = ("git@", "noreply@", "no-reply@")
-_BEFORE_AT, _BEHIND_AT = 64, 600  # characters that the pattern can reach
+_BEFORE_AT = string.ascii_letters + string.digits + "._%+-"
+_MOST_BEFORE_AT = 64
 
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """E-mail addresses at domains where somebody may live."""
-    # Around each "@" only: the pattern itself would try every word.
+    # Only what ends at an "@" can begin one, and only where it begins whole: the pattern itself
+    # would try every word.
     place, end = text.find("@"), 0
     while place >= 0:
-        match = _EMAIL.search(text, max(end, place - _BEFORE_AT), place + _BEHIND_AT)
-        if match is None:
-            place = text.find("@", place + 1)
-            continue
-        end = match.end()
-        place = text.find("@", end)
-        if _is_mail(match):
+        before = text[max(0, place - _MOST_BEFORE_AT - 1) : place]
+        begin = place - len(before) + len(before.rstrip(_BEFORE_AT))
+        match = None
+        if end <= begin < place <= begin + _MOST_BEFORE_AT:
+            match = _EMAIL.match(text, begin)
+        end = end if match is None else match.end()
+        place = text.find("@", place + 1 if match is None else end)
+        if match is not None and _is_mail(match):
             yield match.span()
 
 
