@@ -17,7 +17,7 @@ pieces = st.sampled_from(
         "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----", "4111111111111111",
         "4111 1111 1111 1111", "3782-822463-10005", "(530) 583-6985", "+41 44 668 1800",
         "530-583-6985", "1", "12", "123", "1234", "call me on", "fax: ", "Office", "07700 063 966",
-        "9472 7916", "x4587", "06.12.34.56.78", "(030) 901820",
+        "9472 7916", "9472 79 16", "2024-01-15", "x4587", "06.12.34.56.78", "(030) 901820",
         "DE89 3704 0044 0532 0130 00", "gb42nawi04454264788619", " and ",
         "514-69-0360", "SSN ", "529 98 2247", "130 692 544", "111.444.777-35", "756.9217.0769.85",
         "131052-308T", "RSSMRA85T10A562S", "12345678Z", "X-1234567-L", "PAN ACUPA7085R", "NINO",
@@ -38,7 +38,7 @@ def test_scan_never_misses_what_a_pattern_would_find(text):
     (quick,) = pii_candidates(pa.array([text]), addresses)  # by a shorter way
     assert int(quick) & ~addresses == 0
     everything = sum(pii.KINDS.values())
-    for kind in pii.KINDS:
+    for kind in pii.DEFAULT_KINDS:
         if pii._spans(text, [kind], everything, pii._FINDERS):
             assert found & pii.KINDS[kind], kind
             assert quick & pii.KINDS[kind] or not pii.KINDS[kind] & addresses, kind

@@ -152,7 +152,7 @@ def _scan(text: Array) -> int:
                     found |= NATIONAL_ID
                 if run == 2 and last == 2 and _ends_nino(text, place):
                     found |= NATIONAL_ID
-                is_date = spread == 8 and run == 2 and last == 2 and second_last == 4
+                is_date = spread == 8 and run == 2 and _ends_date(text, place)
                 quads = quads + 1 if run <= 3 else 0
                 if quads >= 4:
                     found |= IP_ADDRESS
@@ -269,6 +269,15 @@ def _kinds_of_run(run: int, last: int, second_last: int) -> int:
     if (run == 2 and last == second_last and 3 <= last <= 4) or (last == 6 and 3 <= run <= 7):
         found |= NATIONAL_ID
     return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _ends_date(text: Array, place: int) -> bool:
+    # 2024-01-15
+    if place < 10 or text[place - 6] != _DASH or text[place - 3] != _DASH:
+        return False
+    year, month, day = text[place - 10], text[place - 5], text[place - 2]
+    return bool((year == 49 or year == 50) and month <= 49 and day <= 51)
 
 
 @numba.njit(nogil=True, cache=True)
