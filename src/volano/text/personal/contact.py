@@ -149,7 +149,7 @@ def said_phones(text: str) -> Iterator[tuple[int, int]]:
         written = re.split("x|ext", match[0])[0].strip()
         digits = re.sub(r"\D", "", written)
         if not FEWEST_PHONE_DIGITS <= len(digits) <= _MOST_PHONE_DIGITS or _DATE_OR_MORE.fullmatch(
-            written
+            written.strip("() ")
         ):
             continue
         if len(set(digits)) < 3 or digits in "01234567890123" or of_nobody(digits):
