@@ -153,7 +153,7 @@ def _rules(texts: Any, order: Sequence[str]) -> list[list[str]]:
     """Per document the rules that drop it."""
     from volano.curate.decision import Decisions
     from volano.curate.quality import measure_and_judge
-    from volano.curate.section import QualitySection
+    from volano.curate.quality_section import QualitySection
 
     section = QualitySection.read({"rules": list(order)}, "quality")
     kinds = [""] * len(texts)

@@ -3,7 +3,8 @@ from typing import get_args
 import pytest
 
 from volano.core.errors import RecipeError
-from volano.curate.section import PII_KINDS, QUALITY_RULES, CurateSection, QualitySection
+from volano.curate.quality_section import QUALITY_RULES, QualitySection
+from volano.curate.section import PII_KINDS, CurateSection
 from volano.text.kernels.features import STATISTICS, WORDS
 from volano.text.pii import KINDS
 
@@ -42,3 +43,30 @@ def test_off_turns_whole_filters_off():
     section = CurateSection.read({"language": "off", "dedup": {"minhash": "off"}}, "curate")
     assert section.language is None
     assert section.dedup.minhash is None
+
+
+def test_without_its_key_an_action_that_needs_one_is_refused_before_any_work(monkeypatch, tmp_path):
+    monkeypatch.delenv("VOLANO_PII_KEY", raising=False)
+    for action in ("hash", "surrogate"):
+        with pytest.raises(RecipeError, match="no key in the environment variable VOLANO_PII_KEY"):
+            CurateSection.read({"pii": {"action": action}}, "curate")
+    short, key = tmp_path / "short", tmp_path / "key"
+    short.write_text("secret\n")
+    key.write_text("sixteen bytes or more\n")
+    with pytest.raises(RecipeError, match="6 bytes, of 16 at least"):
+        CurateSection.read({"pii": {"action": "hash", "key": f"file:{short}"}}, "curate")
+    assert CurateSection.read({"pii": {"action": "hash", "key": f"file:{key}"}}, "curate").pii
+
+
+def test_the_key_bears_identity_by_its_fingerprint_alone(monkeypatch, tmp_path):
+    def identity(**pii):
+        return CurateSection.read({"pii": {"action": "hash", **pii}}, "curate").identity()["pii"]
+
+    monkeypatch.setenv("VOLANO_PII_KEY", "the first key of two")
+    monkeypatch.setenv("ANOTHER", "the other key of two")
+    (tmp_path / "key").write_text("the first key of two\n")
+    first, other = identity(), identity(key="env:ANOTHER")
+    assert first != other
+    assert first == identity(key=f"file:{tmp_path / 'key'}")  # wherever it is kept
+    assert "key" not in first
+    assert "the first key" not in str(first)

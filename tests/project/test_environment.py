@@ -14,7 +14,11 @@ from packaging.requirements import Requirement
 
 CUDA = re.compile(r"nvidia-|cuda|triton$|pytorch-triton")
 # Where a package is imported under another name than it is installed by.
-DISTRIBUTION_OF = {"ruamel": "ruamel-yaml", "sklearn": "scikit-learn"}
+DISTRIBUTION_OF = {
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "stdnum": "python-stdnum",
+}
 # Imported as the other half of a declared package.
 COME_ALONG = {"llvmlite", "pydantic-core", "starlette"}
 
@@ -31,7 +35,8 @@ def pins_of(root) -> dict[str, str]:
 def declared_in(root) -> set[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    listed = [*project["dependencies"], *extras["train"], *extras["serve"], *extras["postgresql"]]
+    listed = [*project["dependencies"], *extras["train"], *extras["serve"]]
+    listed += [*extras["ner"], *extras["postgresql"]]
     return {normalised(re.match(r"[\w.-]+", each)[0]) for each in listed}
 
 

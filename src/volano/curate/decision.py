@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from volano.curate.section import QUALITY_RULES, CurateSection
+from volano.curate.quality_section import QUALITY_RULES
+from volano.curate.section import CurateSection
 
 # The order in which filters judge, the quality rules among them as the recipe has it; a document is
 # counted where it first fails. Decontamination comes before deduplication: of two copies of which

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
 from volano.curate.decision import FILTERS
-from volano.curate.section import C4_SWITCHES, QUALITY_RULES
+from volano.curate.quality_section import C4_SWITCHES, QUALITY_RULES
 
 
 class FunnelRow(NamedTuple):

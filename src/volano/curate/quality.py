@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.curate.decision import Decisions
-from volano.curate.section import (
+from volano.curate.quality_section import (
     C4_SWITCHES,
     C4Section,
     FineWebSection,

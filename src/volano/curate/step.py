@@ -42,7 +42,8 @@ from volano.curate.toxicity import judge_toxicity, measure_toxicity, weights_of
 from volano.text import kernels
 from volano.text.kernels.hashing import document_hashes
 from volano.text.kernels.minhash import minhash_signatures
-from volano.text.pii import find_spans_in, redact
+from volano.text.personal.model_names import check_pipeline
+from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
 DECISION = "decision."
@@ -62,6 +63,8 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             "Curation reads documents.",
         )
     kernels.warm_up()
+    if section.pii is not None and section.pii.name_model is not None:
+        check_pipeline(section.pii.name_model)
     held_out = _held_out(section, inputs)
     earlier = earlier_measures(context.siblings(), section)
     shards = documents.shards()
@@ -194,7 +197,8 @@ def _signatures(texts: pa.LargeStringArray, settings: MinHashSection) -> pa.Arra
 
 def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
     counts = {kind: np.zeros(len(texts), np.int64) for kind in section.kinds}
-    for row, spans in find_spans_in(texts, section.kinds).items():
+    found = find_spans_in(texts, section.kinds, name_model=section.name_model)
+    for row, spans in found.items():
         for span in spans:
             counts[span.kind][row] += 1
     return {kind: pa.array(values) for kind, values in counts.items()}
@@ -310,12 +314,18 @@ def _write_attributes(folder: Path, name: str, measured: pa.Table) -> None:
 
 
 def _redacted(table: pa.Table, section: PiiSection) -> pa.Table:
-    spans = find_spans_in(table["text"], section.kinds)
-    if not spans:
-        return table
     texts = table["text"].to_pylist()
-    for row, found in spans.items():
-        texts[row] = redact(texts[row], found, section.action)
+    found = redact_all(
+        [text or "" for text in texts],
+        section.kinds,
+        section.action,
+        section.secret(),
+        name_model=section.name_model,
+    )
+    if not found:
+        return table
+    for row, text in found.items():
+        texts[row] = text
     return _with_texts(table, pa.array(texts, pa.large_string()))
 
 

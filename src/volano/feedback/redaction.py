@@ -1,6 +1,7 @@
 """Personal data leaves a text before the text leaves the database.
 
-What is found is what text.pii finds: e-mail, telephone, card, address, key. Names are not.
+What is found is what text.pii finds without being asked for more: names and postal addresses are
+not.
 """
 
 import hashlib
@@ -23,9 +24,10 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """The text with a typed tag such as <EMAIL> for each piece of personal data."""
-        found = find_spans(text, conversation=True)
-        self.spans += len(found)
-        return redact(text, found)
+        while found := find_spans(text, conversation=True):  # one may have hidden its neighbour
+            self.spans += len(found)
+            text = redact(text, found)
+        return text
 
     def value(self, value: Any) -> Any:
         """A JSON value with every text in it redacted, the keys of objects included."""

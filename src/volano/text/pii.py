@@ -10,29 +10,43 @@ e-mail. Technical prose is full of things that look alike, so these are left alo
   documentation ranges (127.0.0.1, 10/8, 192.0.2.0/24, 2001:db8::/32 …).
 - dotted quads that read as a version or a section: three of the four parts below 10 (which also
   spares public resolvers such as 8.8.4.4), or behind "version", "v" or "==".
-- telephone numbers without a country code that are not written the North American way, and runs
-  of digits without any separator: in documentation those are numbers.
+- telephone numbers without a country code that are neither written the North American way nor
+  said to be one ("call …", "Fax: …"): in documentation those are numbers.
+- cards, bank accounts and crypto addresses whose check digits are wrong, and national ids that
+  could be any number and stand behind no word that says what they are.
 
 What people write in a conversation is looked at less narrowly (see said).
 
-Names and postal addresses are not looked for: no rule finds them without a model.
+Names of persons and postal addresses are looked for only where they are asked for: their rules
+know words, not what is meant, and in technical text most of what they find is none.
 """
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from volano.core.errors import DataError, did_you_mean
 from volano.text.kernels import candidates
 from volano.text.kernels.buffers import Texts
+from volano.text.kernels.known_words import WordPlaces, WordTable, known_words
+from volano.text.personal import names, places
+from volano.text.personal.accounts import cards, coins, ibans
+from volano.text.personal.contact import emails, ip_addresses, phones, said_phones, without_overlaps
+from volano.text.personal.keyed import hashed
+from volano.text.personal.model_names import model_names
+from volano.text.personal.national import national_ids
+from volano.text.personal.secrets import api_keys, private_keys
+from volano.text.personal.surrogates import surrogate
 from volano.text.said import plainly, said_addresses, said_numbers
 
-Action = Literal["replace", "redact", "off"]
+Action = Literal["replace", "redact", "hash", "surrogate", "off"]
+KEYED: tuple[Action, ...] = ("hash", "surrogate")
 Finder = Callable[[str], Iterator[tuple[int, int]]]
 REDACTED = "[REDACTED]"
 
@@ -40,12 +54,20 @@ REDACTED = "[REDACTED]"
 KINDS: dict[str, int] = {
     "private_key": candidates.PRIVATE_KEY,
     "api_key": candidates.API_KEY,
+    "crypto_address": candidates.CRYPTO_ADDRESS,
     "email": candidates.EMAIL,
+    "iban": candidates.IBAN,
     "credit_card": candidates.CREDIT_CARD,
+    "national_id": candidates.NATIONAL_ID,
     "phone": candidates.PHONE,
     "ip_address": candidates.IP_ADDRESS,
+    "street_address": candidates.STREET_ADDRESS,
+    "person_name": candidates.PERSON_NAME,
 }
+# Those that technical text is not hurt by; the others have to be asked for.
+DEFAULT_KINDS = tuple(kind for kind in KINDS if kind not in ("street_address", "person_name"))
 TAGS = {kind: f"<{kind.upper()}>" for kind in KINDS}
+_TAG = re.compile(rf"<(?:{'|'.join(map(str.upper, KINDS))})(?::[0-9a-f]{{12}})?>")
 
 
 class Span(NamedTuple):
@@ -57,7 +79,7 @@ class Span(NamedTuple):
 
 
 def find_spans(
-    text: str, kinds: Iterable[str] = tuple(KINDS), *, conversation: bool = False
+    text: str, kinds: Iterable[str] = DEFAULT_KINDS, *, conversation: bool = False
 ) -> list[Span]:
     """The personal data of the given kinds, in the order of the text, without overlaps.
 
@@ -68,41 +90,146 @@ def find_spans(
     if conversation:
         return _spans_in_conversation(text, chosen)
     (found,) = candidates.pii_candidates(pa.array([text], pa.large_string()))
-    return _spans(text, chosen, int(found), _FINDERS)
+    return _spans(text, chosen, int(found) | _LISTED, _FINDERS)
 
 
 def _spans_in_conversation(text: str, kinds: list[str]) -> list[Span]:
     plain = plainly(text)
     (found,) = candidates.pii_candidates(pa.array([plain.text], pa.large_string()))
-    either = KINDS["email"] | KINDS["phone"]  # what the scan proposes is written the usual way
-    finders = _FINDERS | {"email": said_addresses, "phone": said_numbers}
+    # What the scan proposes is written the usual way.
+    either = KINDS["email"] | KINDS["phone"] | _LISTED
+    finders = _FINDERS | {
+        "email": said_addresses,
+        "phone": lambda text: without_overlaps([*said_numbers(text), *said_phones(text)]),
+    }
     return [
         Span(plain.begins[begin], plain.ends[end - 1], kind)
         for begin, end, kind in _spans(plain.text, kinds, int(found) | either, finders)
     ]
 
 
-def find_spans_in(texts: Texts, kinds: Iterable[str] = tuple(KINDS)) -> dict[int, list[Span]]:
-    """The spans of each row that has any, by row. Rows without a candidate cost no regex."""
+def find_spans_in(
+    texts: Texts, kinds: Iterable[str] = DEFAULT_KINDS, *, name_model: str | None = None
+) -> dict[int, list[Span]]:
+    """The spans of each row that has any, by row. Rows without a candidate cost no regex.
+
+    name_model: a spaCy pipeline whose persons count as person_name too, where that is asked for.
+    """
     chosen = check_kinds(kinds)
-    flags = candidates.pii_candidates(texts, sum(KINDS[kind] for kind in chosen))
+    by_model: dict[int, list[tuple[int, int]]] = {}
+    if name_model is not None and "person_name" in chosen:
+        by_model = dict(enumerate(model_names(texts.to_pylist(), name_model)))
+    scanned = candidates.pii_candidates(texts, sum(KINDS[kind] for kind in chosen))
+    listed = {kind: _Listed.of(texts, *_TRIGGERS[kind]) for kind in chosen if kind in _TRIGGERS}
+    for kind, words in listed.items():
+        scanned[words.rows()] |= KINDS[kind]
+    scanned[[row for row, spans in by_model.items() if spans]] |= KINDS["person_name"]
     found = {}
-    for row in np.flatnonzero(flags):
-        spans = _spans(texts[int(row)].as_py(), chosen, int(flags[row]), _FINDERS)
+    for row in np.flatnonzero(scanned):
+        text = texts[int(row)].as_py()
+        finders = dict(_FINDERS) if listed else _FINDERS
+        for kind, words in listed.items():
+            finders[kind] = partial(_AT_PLACES[kind], places=words.of_row(int(row), text))
+        if by_model.get(int(row)):
+            finders["person_name"] = _both(finders["person_name"], by_model[int(row)])
+        spans = _spans(text, chosen, int(scanned[row]), finders)
         if spans:
             found[int(row)] = spans
     return found
 
 
-def redact(text: str, spans: Iterable[Span], action: Action = "replace") -> str:
-    """The text with each span replaced by its typed tag, or by REDACTED; "off" changes nothing."""
+def _both(finder: Finder, spans: list[tuple[int, int]]) -> Finder:
+    return lambda text: without_overlaps([*finder(text), *spans])
+
+
+class _Listed(NamedTuple):
+    """Where the words of a list stand in a column."""
+
+    words: WordPlaces
+
+    @classmethod
+    def of(cls, texts: Texts, table: Callable[[], WordTable], wanted: int) -> "_Listed":
+        return cls(known_words(texts, table(), wanted))
+
+    def rows(self) -> npt.NDArray[Any]:
+        return np.unique(self.words.rows)
+
+    def of_row(self, row: int, text: str) -> list[int]:
+        """Places in characters."""
+        begin, end = np.searchsorted(self.words.rows, [row, row + 1])
+        found: list[int] = self.words.places[begin:end].tolist()
+        if text.isascii():
+            return found
+        utf8, characters, last = text.encode(), 0, 0
+        for at, place in enumerate(found):
+            characters += len(utf8[last:place].decode())
+            found[at], last = characters, place
+        return found
+
+
+def redact(
+    text: str, spans: Iterable[Span], action: Action = "replace", key: bytes | None = None
+) -> str:
+    """The text with something else in place of each span; "off" changes nothing.
+
+    replace: its typed tag, such as <EMAIL>; redact: REDACTED; hash: its tag with a keyed hash;
+    surrogate: a plausible value of nobody. The last two raise DataError without a key.
+    """
     if action == "off":
         return text
-    pieces, end = [], 0
+    if key is None and action in KEYED:
+        raise DataError(f"no key to {action} with", "pii", "Give one (text.personal.keyed).")
+    pieces, end = [""], 0
     for span in spans:
-        pieces += [text[end : span.begin], TAGS[span.kind] if action == "replace" else REDACTED]
+        pieces.append(text[end : span.begin])
+        made = _instead(span.kind, text[span.begin : span.end], action, key or b"")
+        if action == "surrogate":  # one that grows together with what stands beside it may be found
+            glued = end == span.begin > 0 or text[span.begin - 1 : span.begin].isalnum()
+            made = f"{' ' * glued}{made}{' ' * text[span.end : span.end + 1].isalnum()}"
+        pieces.append(made)
         end = span.end
     return "".join([*pieces, text[end:]])
+
+
+def _instead(kind: str, value: str, action: Action, key: bytes) -> str:
+    if action == "hash":
+        return hashed(kind, value, key)
+    if action == "surrogate":
+        return surrogate(kind, value, key)
+    return TAGS[kind] if action == "replace" else REDACTED
+
+
+def redact_all(
+    texts: Sequence[str],
+    kinds: Iterable[str] = DEFAULT_KINDS,
+    action: Action = "replace",
+    key: bytes | None = None,
+    *,
+    conversation: bool = False,
+    name_model: str | None = None,
+) -> dict[int, str]:
+    """The texts that held personal data, by place, without it: in what comes out none is found.
+
+    One redact may not do: what is taken out may have hidden what stood right beside it, and a
+    surrogate may grow together with its neighbours; such a one becomes a tag.
+    """
+    done: dict[int, str] = {}
+    waiting = list(range(len(texts))) if action != "off" else []
+    while waiting:
+        now = [done.get(place, texts[place]) for place in waiting]
+        if conversation:
+            found = {
+                row: find_spans(each, kinds, conversation=True) for row, each in enumerate(now)
+            }
+        else:
+            model = None if done else name_model  # which would take a surrogate for a person
+            found = find_spans_in(pa.array(now, pa.large_string()), kinds, name_model=model)
+        again = action if action != "surrogate" or not done else "replace"
+        for row, spans in found.items():
+            if spans:
+                done[waiting[row]] = redact(now[row], spans, again, key)
+        waiting = [waiting[row] for row, spans in found.items() if spans]
+    return done
 
 
 def check_kinds(kinds: Iterable[str]) -> list[str]:
@@ -117,166 +244,49 @@ def check_kinds(kinds: Iterable[str]) -> list[str]:
 
 
 def _spans(text: str, kinds: list[str], flags: int, finders: Mapping[str, Finder]) -> list[Span]:
-    taken: list[Span] = []
+    # What stands for personal data is none, whatever its hash looks like.
+    taken = [Span(*match.span(), "") for match in _TAG.finditer(text)]
     for kind in kinds:
         if flags & KINDS[kind]:
-            for begin, end in finders[kind](text):
-                if all(end <= other.begin or begin >= other.end for other in taken):
+            before = list(taken)  # those of one kind do not overlap
+            # Names and addresses go by the words around them, which may be an e-mail address.
+            seen = _masked(text, taken) if taken and kind in _TRIGGERS else text
+            for begin, end in finders[kind](seen):
+                place = bisect_left(before, begin, key=lambda span: span.end - 1)
+                if place == len(before) or before[place].begin >= end:
                     taken.append(Span(begin, end, kind))
-    return sorted(taken)
+            taken.sort()
+    return [span for span in taken if span.kind]
 
 
-# ---- what each kind looks like, and what decides
-
-
-_EMAIL = re.compile(
-    r"(?<![\w.%+-])[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@"
-    r"((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24})(?![\w(\[-])"
-)
-# The generic domains that carry nearly all mail; two letters are a country.
-_GENERIC_DOMAINS = frozenset(
-    re.findall(
-        r"\w+",
-        "com org net edu gov mil int info biz name pro mobi aero coop museum jobs travel asia cat "
-        "app dev page cloud tech online site website xyz club shop store blog email group team "
-        "agency company software systems solutions services network digital media science academy "
-        "foundation institute university live news space world life today",
-    )
-)
-_RESERVED = re.compile(
-    r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost|localdomain|local)$",
-    re.I,
-)
-_SERVICE_USERS = ("git@", "noreply@", "no-reply@")
-
-
-_BEFORE_AT, _BEHIND_AT = 64, 600  # characters that the pattern can reach
-
-
-def _emails(text: str) -> Iterator[tuple[int, int]]:
-    # Around each "@" only: the pattern itself would try every word.
-    place, end = text.find("@"), 0
-    while place >= 0:
-        match = _EMAIL.search(text, max(end, place - _BEFORE_AT), place + _BEHIND_AT)
-        if match is None:
-            place = text.find("@", place + 1)
-            continue
-        end = match.end()
-        place = text.find("@", end)
-        if _is_mail(match):
-            yield match.span()
-
-
-def _is_mail(match: re.Match[str]) -> bool:
-    domain = match[1].lower()
-    ending = domain.rsplit(".", 1)[1]
-    if len(ending) != 2 and ending not in _GENERIC_DOMAINS:
-        return False
-    return not _RESERVED.search(domain) and not match[0].lower().startswith(_SERVICE_USERS)
-
-
-_API_KEY = re.compile(
-    r"(?<![A-Za-z0-9_])(?:"
-    r"(?:AKIA|ASIA)[A-Z0-9]{16}"  # Amazon
-    r"|AIza[A-Za-z0-9_-]{35}"  # Google
-    r"|gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9_]{22,255}"
-    r"|glpat-[A-Za-z0-9_-]{20,64}"  # GitLab
-    r"|xox[abeoprs]-[A-Za-z0-9-]{16,255}"  # Slack
-    r"|[sr]k_live_[A-Za-z0-9]{20,247}"  # Stripe
-    # OpenAI, Anthropic: plain words with dashes have no capital and no digit
-    r"|sk-(?=[A-Za-z0-9_-]{0,200}[0-9])(?=[A-Za-z0-9_-]{0,200}[A-Z])[A-Za-z0-9_-]{20,255}"
-    r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|pypi-AgEI[A-Za-z0-9_-]{50,255}"
-    r")(?![A-Za-z0-9_])"
-)
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN ((?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END \1-----|\Z)", re.S
-)
-
-
-def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in pattern.finditer(text))
-
-
-_CARD = re.compile(
-    r"(?<![\w.+-])(?:[0-9]{13,19}|[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}"
-    r"|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5})(?![\w-]|\.[0-9])"
-)
-# Visa, Mastercard, American Express, Discover, JCB, Diners, with the lengths that they issue.
-_ISSUER = re.compile(
-    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|(?:5[1-5]|2[2-7])[0-9]{14}|3[47][0-9]{13}"
-    r"|6(?:011|5[0-9]{2}|4[4-9][0-9])[0-9]{12}|35[0-9]{14}|3(?:0[0-5]|[68][0-9])[0-9]{11}"
-)
-
-
-def _cards(text: str) -> Iterator[tuple[int, int]]:
-    for match in _CARD.finditer(text):
-        digits = re.sub(r"[ -]", "", match[0])
-        if _ISSUER.fullmatch(digits) and passes_luhn(digits):
-            yield match.span()
-
-
-def passes_luhn(digits: str) -> bool:
-    """Whether the last digit is the check digit that ISO/IEC 7812-1 asks for."""
-    doubled = [2 * int(digit) for digit in digits[-2::-2]]
-    return (sum(map(int, digits[-1::-2])) + sum(n - 9 if n > 9 else n for n in doubled)) % 10 == 0
-
-
-_PHONE = re.compile(
-    r"(?<![\w.+(-])(?:\+[0-9][0-9 ().-]{5,18}[0-9]"
-    r"|(?:\+?1[-. ])?(?:\([0-9]{3}\)[ -]?|[0-9]{3}[-.])[0-9]{3}[-.][0-9]{4})(?![\w-]|\.[0-9])"
-)
-_SIGNED_FLOAT = re.compile(r"\+[0-9]+\.[0-9]+")
-
-
-def _phones(text: str) -> Iterator[tuple[int, int]]:
-    import phonenumbers
-
-    for match in _PHONE.finditer(text):
-        if _SIGNED_FLOAT.fullmatch(match[0]):
-            continue
-        try:
-            number = phonenumbers.parse(match[0], None if match[0][0] == "+" else "US")
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(number):
-            yield match.span()
-
-
-# What may stand before is asked behind the first digit: a pattern that begins with digits is looked
-# for three times as fast.
-_IPV4 = re.compile(
-    r"[0-9](?<![\w.-][0-9])[0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![\w-]|\.[0-9])"
-)
-_IPV6 = re.compile(r"[23](?<![\w:.][23])[0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
-_VERSION_BEFORE = re.compile(r"(?:\bversions?|\bv|\brelease|[=<>~!]=|[<>])[ :=]{0,2}$", re.I)
-
-
-def _addresses(text: str) -> Iterator[tuple[int, int]]:
-    for match in _IPV4.finditer(text):
-        parts = match[0].split(".")
-        if sum(int(part) < 10 for part in parts) >= 3 or _VERSION_BEFORE.search(
-            text, max(0, match.start() - 12), match.start()
-        ):
-            continue
-        if _is_global(match[0]):
-            yield match.span()
-    for match in _IPV6.finditer(text):
-        if _is_global(match[0]):
-            yield match.span()
-
-
-def _is_global(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_global
-    except ValueError:  # 999.1.1.1, or a leading zero
-        return False
+def _masked(text: str, spans: list[Span]) -> str:
+    pieces, end = [], 0
+    for span in spans:
+        pieces += [text[end : span.begin], "\0" * (span.end - span.begin)]
+        end = span.end
+    return "".join([*pieces, text[end:]])
 
 
 _FINDERS: dict[str, Finder] = {
-    "private_key": partial(_matches, _PRIVATE_KEY),
-    "api_key": partial(_matches, _API_KEY),
-    "email": _emails,
-    "credit_card": _cards,
-    "phone": _phones,
-    "ip_address": _addresses,
+    "private_key": private_keys,
+    "api_key": api_keys,
+    "crypto_address": coins,
+    "email": emails,
+    "iban": ibans,
+    "credit_card": cards,
+    "national_id": national_ids,
+    "phone": phones,
+    "ip_address": ip_addresses,
+    "street_address": places.street_addresses,
+    "person_name": names.person_names,
 }
+# The kinds that words of a list propose instead of the scan: the list, and the finder from there.
+_TRIGGERS = {
+    "street_address": (places.triggers, places.TRIGGERS),
+    "person_name": (names.triggers, names.TRIGGERS),
+}
+_AT_PLACES: dict[str, Callable[..., Iterator[tuple[int, int]]]] = {
+    "street_address": places.addresses_at,
+    "person_name": names.names_at,
+}
+_LISTED = candidates.PERSON_NAME | candidates.STREET_ADDRESS

@@ -24,6 +24,7 @@ _NUMBER = re.compile(r"(?<![\w.+-])(?:\+ ?)?\(?[0-9][0-9 ()./-]{5,20}[0-9](?![\w
 _NO_NUMBER = re.compile(
     r"[0-9]+\.[0-9]+|[12][0-9]{3}[-/.][01]?[0-9][-/.][0-3]?[0-9]\b.*|(?:.*\b[0-9]\b){3}.*"
 )
+_FICTION = re.compile(r"1?[2-9][0-9]{2}55501[0-9]{2}")
 _FEWEST, _MOST = 7, 15  # digits of a number (ITU-T E.164)
 
 
@@ -71,12 +72,19 @@ def said_numbers(text: str) -> Iterator[tuple[int, int]]:
     """Telephone numbers that are in use somewhere, by the `phonenumbers` library."""
     for match in _NUMBER.finditer(text):
         digits = re.sub(r"\D", "", match[0])
-        plain = digits in "01234567890" or _NO_NUMBER.fullmatch(match[0])
-        if _FEWEST <= len(digits) <= _MOST and not plain and _is_number(match[0], digits):
+        plain = digits in "01234567890" or of_nobody(digits) or _NO_NUMBER.fullmatch(match[0])
+        if _FEWEST <= len(digits) <= _MOST and not plain and is_number(match[0], digits):
             yield match.span()
 
 
-def _is_number(written: str, digits: str) -> bool:
+def of_nobody(number: str) -> bool:
+    """Whether it is kept for fiction in North America (555-0100 to 555-0199), or begins as none."""
+    digits = re.sub(r"\D", "", number)
+    return _FICTION.fullmatch(digits) is not None or digits.startswith("000")
+
+
+def is_number(written: str, digits: str) -> bool:
+    """Whether it is in use somewhere; with no sign of a country, in North America."""
     if written.startswith("+"):
         return _is_valid(f"+{digits}", None)
     if digits.startswith("00"):

@@ -8,6 +8,7 @@ from volano.text.kernels.features import STATISTICS, WORDS, measure
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.html import scan_page
 from volano.text.kernels.html_blocks import FEATURES, block_features
+from volano.text.kernels.known_words import known_words, word_table
 from volano.text.kernels.listed import count_listed, word_lists
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
@@ -24,6 +25,7 @@ def call_text_kernels() -> None:
         measure(texts, list(STATISTICS), words=words)
     document_hashes(texts)
     pii_candidates(texts)
+    known_words(texts, word_table({"be": 1}), 1)
     band_hashes(minhash_signatures(texts), 14)
     words_found, bounds = word_hashes(texts)
     grams, gram_bounds = ngram_hashes(words_found, bounds, length=2)
