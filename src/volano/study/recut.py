@@ -6,6 +6,7 @@ the answer comes in seconds, and it is the artifact that `volano run` with these
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
@@ -40,7 +41,7 @@ def recut(
             "It was made by another version of curation: everything is measured anew this once."
         )
     assignments = [each if each.startswith("curate.") else f"curate.{each}" for each in settings]
-    values = {"name": "recut", "curate": dict(identity["settings"])}
+    values = {"name": "recut", "curate": deepcopy(identity["settings"])}
     recipe = read_recipe(values, {}, assignments, where="volano recut")
     order = store.order(
         STEP,
