@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from volano.collect.document_shards import DocumentShards
@@ -94,10 +95,15 @@ def collect_files(settings: CollectSection, context: Context) -> None:
         parts += sorted((report.with_suffix("") / "data").glob("*.parquet"))
     if not parts:
         raise _nothing_readable(listing.entries, reports)
-    repeated = _publish(parts, context.folder)
+    repeated, forgotten = _publish(parts, context.folder, listing)
+    if forgotten:
+        splits -= forgotten
+        passed_over["forgotten documents"] = forgotten.total()
     quarantined = [report.with_suffix("") / "quarantine.parquet" for report in reports]
     for place, path in enumerate(path for path in quarantined if path.is_file()):
         _link(path, shard_path(context.folder, "quarantine", place))
+    if not splits.total():
+        raise DataError("every document was forgotten", "collect", "Name files that hold others.")
     finish_corpus(
         context.folder,
         "document",
@@ -170,15 +176,16 @@ def _batches(entries: Sequence[Entry], maker: DocumentMaker) -> Iterator[FileBat
         yield FileBatch(tuple(batch), maker)
 
 
-def _publish(parts: Sequence[Path], folder: Path) -> int:
-    """Number the shards through, and tell apart documents of one id; gives how many those were."""
+def _publish(parts: Sequence[Path], folder: Path, listing: Listing) -> tuple[int, Counter[str]]:
+    """Number the shards through, tell apart documents of one id, and leave out what was forgotten;
+    gives how many were renamed, and how many of each split were left out."""
     repeated = _repeated_ids(parts)
     seen: Counter[str] = Counter()
-    changed = 0
+    changed, gone = 0, Counter[str]()
     for place, part in enumerate(parts):
         target = shard_path(folder, "data", place)
-        ids = read_shard(part, ["id"])["id"].to_pylist() if repeated else []
-        if repeated.isdisjoint(ids):
+        ids = read_shard(part, ["id"])["id"].to_pylist() if repeated or listing.forgotten else []
+        if repeated.isdisjoint(ids) and not listing.forgets(ids):
             _link(part, target)
             continue
         for row, identifier in enumerate(ids):
@@ -188,8 +195,11 @@ def _publish(parts: Sequence[Path], folder: Path) -> int:
                     ids[row] = f"{identifier}#{seen[identifier]}"
                     changed += 1
         table = read_shard(part)
-        write_shard(target, table.set_column(0, table.schema.field(0), pa.array(ids, pa.string())))
-    return changed
+        table = table.set_column(0, table.schema.field(0), pa.array(ids, pa.string()))
+        forgotten = pc.is_in(table["id"], pa.array(sorted(listing.forgets(ids)), pa.string()))
+        gone.update(table.filter(forgotten)["split"].to_pylist())
+        write_shard(target, table.filter(pc.invert(forgotten)))
+    return changed, gone
 
 
 def _repeated_ids(parts: Sequence[Path]) -> set[str]:

@@ -61,8 +61,12 @@ def collect_installation(
     documents = DocumentShards(context.folder)
     quarantined: list[dict[str, str]] = []
     described = {each.name: each for each in packages}
+    forgotten = 0
     for document in _documents(outputs, functions, described, settings, quarantined):
-        documents.add(document)
+        if listing.forgets([document.id]):
+            forgotten += 1
+        else:
+            documents.add(document)
     documents.close()
     if documents.count == 0:
         raise DataError(
@@ -78,6 +82,7 @@ def collect_installation(
             "splits": dict(sorted(documents.splits.items())),
             "packages": {each.name: each.source for each in packages},
             "notes": list(listing.notes),
+            "passed_over": {"forgotten documents": forgotten} if forgotten else {},
             "repeated_functions": functions.repeated,
         },
     )

@@ -21,7 +21,13 @@ def _run(settings: CollectSection, inputs: Inputs, context: Context) -> None:
 
 
 COLLECT = Step(
-    name="collect", kind="corpus", version=1, section=CollectSection, run=_run, scan=_scan
+    name="collect",
+    kind="corpus",
+    version=1,
+    section=CollectSection,
+    run=_run,
+    scan=_scan,
+    takes_documents=True,
 )
 SAFETY = Step(
     name="safety",

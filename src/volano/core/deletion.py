@@ -3,11 +3,14 @@
     STORE/deletions.json    every deletion, oldest first
 
 The feedback database erases; it leaves these lines in the store so that lineage can still say which
-artifacts and checkpoints hold what was made of an erased event.
+artifacts and checkpoints hold what was made of an erased event. A document that was forgotten has a
+line as well: no collection takes it from then on, whatever file it stands in.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,18 +18,19 @@ from volano.core.errors import StoreError
 from volano.core.files import read_json, write_json
 from volano.core.lease import lease
 
-FORMAT = 2  # 1 had no follow_ups
+FORMAT = 3  # 1 had no follow_ups, 2 no documents
 DELETIONS = "deletions.json"
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """One wish, fulfilled. `subject_sha256` lets whoever knows the pseudonym or the request id
-    recognise it. It has no salt: whoever tries names finds one that is easily guessed."""
+    """One wish, fulfilled. `subject_sha256` lets whoever knows the pseudonym, the request id or the
+    document's id recognise it. It has no salt: whoever tries names finds one that is easy to guess.
+    """
 
     id: str
     time: str
-    by: Literal["person", "request"]
+    by: Literal["person", "request", "document"]
     subject_sha256: str
     exchanges: int
     events: tuple[str, ...]  # their ids
@@ -64,3 +68,26 @@ def read_deletions(store_folder: Path) -> list[Deletion]:
         what = f"written by a newer Volano (format {value['format']})"
         raise StoreError(what, str(path), "Upgrade Volano to read it.")
     return [Deletion(**{**each, "events": tuple(each["events"])}) for each in value["deletions"]]
+
+
+def digest_of(subject: str) -> str:
+    """By what a deletion knows the document of this id."""
+    return hashlib.sha256(subject.encode()).hexdigest()
+
+
+def forget_document(store_folder: Path, document: str) -> Deletion:
+    """Leave the line that keeps a document out of every collection to come."""
+    digest = digest_of(document)
+    known = [each for each in read_deletions(store_folder) if each.subject_sha256 == digest]
+    if known:
+        return known[0]
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = Deletion(f"document-{digest[:12]}", now, "document", digest, 0, ())
+    add_deletions(store_folder, [found])
+    return found
+
+
+def forgotten(store_folder: Path) -> tuple[str, ...]:
+    """The digests of the ids of all forgotten documents, sorted."""
+    found = (each for each in read_deletions(store_folder) if each.by == "document")
+    return tuple(sorted(each.subject_sha256 for each in found))

@@ -7,13 +7,13 @@ judgements it rests on, and a report or gate in `items.parquet` what it was meas
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from volano.core.artifact import Artifact
-from volano.core.deletion import read_deletions
+from volano.core.deletion import Deletion, digest_of, read_deletions
 from volano.core.errors import DataError, did_you_mean
 from volano.core.feedback import FEEDBACK
 from volano.core.finding import CASES_FILE
@@ -63,11 +63,15 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
     In the order of making, after the line of its deletion where it was erased. Raises DataError
     where no artifact of the store has met it.
     """
+    deleted_all = read_deletions(store.folder)
     deleted = [
         Sighting("(erased)", "feedback", each.id, "erased", f"by {each.by}, {each.time}")
-        for each in read_deletions(store.folder)
+        for each in deleted_all
         if document.removeprefix(FEEDBACK) in each.events and document.startswith(FEEDBACK)
     ]
+    gone = digest_of(document)
+    if any(each.by == "document" and each.subject_sha256 == gone for each in deleted_all):
+        return _after_forgetting(store, document, deleted_all)
     sightings = deleted + trace_any(store, [document])
     if not sightings:
         raise DataError(
@@ -76,6 +80,27 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
             _near(document, list(_some_ids(store, document)), store),
         )
     return sightings
+
+
+def _after_forgetting(store: Store, document: str, deletions: Sequence[Deletion]) -> list[Sighting]:
+    # What met it, and whether that has been made again without it since.
+    (line,) = [each for each in deletions if each.subject_sha256 == digest_of(document)]
+    sightings = trace_any(store, [document])
+    met = {each.artifact for each in sightings}
+    labels = store.labels()
+    told = []
+    for each in sightings:
+        now = labels.get(each.name)
+        if now is not None and now not in met:
+            after = f"made again without it: {now}"
+        else:
+            after = (
+                "still stands" if now == each.artifact else "no name stands for it: volano clean"
+            )
+        detail = f"{each.detail}; {after}" if each.detail else after
+        told.append(replace(each, detail=detail))
+    first = Sighting("(forgotten)", "document", document, "erased", f"{line.time}; never collected")
+    return [first, *told]
 
 
 def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
@@ -270,10 +295,17 @@ def _dropped_by(artifact: Artifact, documents: Sequence[str]) -> str | None:
     if not shards:
         return None
     found = _query(
-        f"select dropped_by from {SHARDS} where {ANY}",
+        f"select id, dropped_by from {SHARDS} where {ANY}",
         [shards, list(documents), list(documents)],
     )
-    return f"by {found[0][0]}" if found else None
+    if not found:
+        return None
+    identifier, rule = found[0]
+    decision = evidence(artifact, identifier).get("decision", {})
+    why = decision.get("evidence") or ""
+    if decision.get("value") is not None and decision.get("threshold") is not None:
+        why += f" {decision['value']:.4g} against {decision['threshold']:.4g}"
+    return f"by {rule}: {why.strip()}" if why else f"by {rule}"
 
 
 # file of an artifact → the column with the document's id, the column with its tokens

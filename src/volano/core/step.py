@@ -1,12 +1,13 @@
 """A step: a function from settings and input artifacts to one new artifact."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from volano.core.artifact import Artifact
+from volano.core.deletion import digest_of
 from volano.core.engine import LocalEngine
 from volano.core.files import json_digest
 from volano.core.progress import Bar, progress
@@ -29,17 +30,23 @@ class Entry(NamedTuple):
 class Listing:
     """What a step reads of the outside world: its identity, taken before it runs.
 
-    `notes` say what was looked for and not found; they are shown, and bear identity too.
+    `notes` say what was looked for and not found; they are shown, and bear identity too, as do the
+    documents that were forgotten (see deletion).
     """
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """SHA-256 over keys and contents; paths bear no identity."""
-        return json_digest(
-            [[each.key, each.bytes, each.sha256] for each in self.entries] + list(self.notes)
-        )
+        named = [[each.key, each.bytes, each.sha256] for each in self.entries]
+        return json_digest([*named, *self.notes, *([list(self.forgotten)] * bool(self.forgotten))])
+
+    def forgets(self, identifiers: Iterable[str]) -> set[str]:
+        """Those of the ids that belong to forgotten documents."""
+        wanted = set(self.forgotten)
+        return {each for each in identifiers if digest_of(each) in wanted} if wanted else set()
 
 
 @dataclass
@@ -78,3 +85,4 @@ class Step(Generic[S]):
     run: Callable[[S, Inputs, Context], None]
     scan: Callable[[S], Listing] | None = None
     seeded: bool = False
+    takes_documents: bool = False  # from the outside world, so that one can be forgotten

@@ -18,7 +18,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from volano.core.artifact import (
     describe_files,
 )
 from volano.core.bill import Meter
+from volano.core.deletion import forgotten
 from volano.core.errors import DataError, StoreError, VolanoError, did_you_mean
 from volano.core.files import (
     explained,
@@ -114,6 +115,8 @@ class Store:
     ) -> Order:
         """The step as an order: its outside world scanned, its identity known."""
         listing = step.scan(section) if step.scan else None
+        if listing is not None and step.takes_documents:
+            listing = replace(listing, forgotten=forgotten(self.folder))
         return Order(step, section, inputs, name, seed, listing)
 
     def existing(self, order: Order) -> Artifact | None:

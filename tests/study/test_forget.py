@@ -1,0 +1,100 @@
+import json
+
+import pyarrow.compute as pc
+import pytest
+from typer.testing import CliRunner
+
+from volano.cli.main import app
+from volano.core.corpus import read_shard
+from volano.core.deletion import forget_document
+from volano.core.errors import DataError
+from volano.core.lineage import trace_document
+from volano.core.store import Store
+from volano.study.single import run_phase
+
+RULES = ["quality=off", "language=off", "dedup=off"]
+
+
+def curated(store: Store, path, name: str = "mine"):
+    return run_phase("curate", store, data=[str(path)], settings=RULES, name=name, silent=True)[-1]
+
+
+@pytest.fixture
+def store(tmp_path):
+    rows = [
+        {"id": "a", "text": "first"},
+        {"id": "a", "text": "second"},
+        {"id": "b", "text": "third"},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "other.jsonl").write_text('{"id": "c", "text": "elsewhere"}')
+    opened = Store(tmp_path / "store")
+    curated(opened, tmp_path / "in.jsonl")
+    curated(opened, tmp_path / "other.jsonl", "other")
+    return opened
+
+
+def texts_on_disk(store: Store) -> set[str]:
+    found: set[str] = set()
+    for path in store.folder.rglob("*.parquet"):
+        table = read_shard(path)
+        if "text" in table.column_names:
+            found |= set(table["text"].to_pylist())
+    return found
+
+
+def test_what_is_made_again_is_made_without_it_and_the_rest_is_reused(store, tmp_path):
+    ran = CliRunner().invoke(app, ["forget", "a#2", "--store", str(store.folder), "--json"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert [each["role"] for each in told["artifacts"]] == ["holds", "holds"]
+    assert told["forgotten"]
+    # The id is not in the store: only what knows it again.
+    assert "a#2" not in (store.folder / "deletions.json").read_text()
+    outcome = curated(store, tmp_path / "in.jsonl")
+    assert not outcome.reused
+    table = outcome.artifact.corpus().to_arrow(columns=["id", "text"])
+    assert table.to_pylist() == [{"id": "a", "text": "first"}, {"id": "b", "text": "third"}]
+    manifest = store.find("mine/collected").corpus().manifest
+    assert manifest["passed_over"] == {"forgotten documents": 1}
+    assert manifest["records"] == 2
+    assert curated(store, tmp_path / "other.jsonl", "other").reused
+    first, *others = trace_document(store, "a#2")
+    assert (first.role, first.kind) == ("erased", "document")
+    assert len(others) == 2
+    assert all("made again without it" in each.detail for each in others)
+    assert "second" in texts_on_disk(store)
+    CliRunner().invoke(app, ["clean", "--store", str(store.folder)])
+    assert "second" not in texts_on_disk(store)
+    assert {"first", "third", "elsewhere"} <= texts_on_disk(store)
+
+
+def test_a_plan_forgets_nothing_and_an_unknown_id_is_told(store):
+    where = ["--store", str(store.folder)]
+    assert CliRunner().invoke(app, ["forget", "b", "--plan", *where]).exit_code == 0
+    assert not (store.folder / "deletions.json").exists()
+    ran = CliRunner().invoke(app, ["forget", "bb", *where])
+    assert isinstance(ran.exception, DataError)
+    assert "no artifact has met the document 'bb'" in str(ran.exception)
+
+
+def test_forgetting_twice_is_one_line_and_forgetting_all_is_told(store, tmp_path):
+    assert forget_document(store.folder, "c") == forget_document(store.folder, "c")
+    with pytest.raises(DataError, match="every document was forgotten"):
+        curated(store, tmp_path / "other.jsonl", "other")
+
+
+def test_a_document_of_the_installation_is_left_out_too(tmp_path):
+    opened = Store(tmp_path / "store")
+    settings = ["packages=standard_library", "kinds=[topic]", "held_out_functions=0"]
+
+    def collected():
+        made = run_phase("collect", opened, data=[], settings=settings, silent=True)
+        return made[-1].artifact.corpus().to_arrow(columns=["id"])
+
+    before = collected()
+    gone = before["id"][3].as_py()
+    forget_document(opened.folder, gone)
+    after = collected()
+    assert after.num_rows == before.num_rows - 1
+    assert not pc.any(pc.equal(after["id"], gone)).as_py()
