@@ -1,4 +1,4 @@
-"""`volano recut` and `volano forget`: a corpus with another threshold, or without a document."""
+"""`volano recut`, `inspect` and `forget`: what a curated corpus is, and what else it could be."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (recut, forget):
+    for verb in (recut, inspect, forget):
         app.command()(verb)
 
 
@@ -78,6 +78,32 @@ def _beside(before: list[Any], after: list[Any]) -> list[tuple[str, ...]]:
         left = [f"{row.documents:,}" if row else "" for row in pair]
         rows.append((name, *dropped, *left))
     return rows
+
+
+def inspect(
+    corpus: Annotated[str, typer.Argument(help="A curated corpus, such as python-docs/curated.")],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+    ] = 8100,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Look into a curated corpus in a browser: the funnel, every number, every document."""
+    from volano.cli.output import print_line
+    from volano.core.store import Store
+    from volano.curate.inspected import Inspected
+    from volano.curate.inspector import inspector
+    from volano.serve.server import listen, run
+
+    inspected = Inspected(Store(store).find(corpus))
+    application = inspector(inspected)
+    socket = listen("127.0.0.1", port)
+    try:
+        address = f"http://127.0.0.1:{socket.getsockname()[1]}"
+        print_line(f"{inspected.name}, {len(inspected.corpus):,} documents kept: {address}")
+        print_line("Ctrl-C ends.")
+        run(application, socket)
+    finally:
+        socket.close()
 
 
 def forget(

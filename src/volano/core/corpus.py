@@ -9,8 +9,9 @@
 A threshold is thus re-cut without recomputing anything, and a filter never destroys what it judged.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,16 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def finish_corpus(folder: Path, record: str, extra: dict[str, Any] | None = None) -> None:
-    """Write the manifest and the README of a folder whose shards are complete."""
+def finish_corpus(
+    folder: Path,
+    record: str,
+    extra: dict[str, Any] | None = None,
+    *,
+    card: str = "",
+    header: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the manifest and the README of a folder whose shards are complete. `card` is what the
+    README says beyond its first lines, `header` what hubs read at its head."""
     shards = sorted((folder / "data").glob("*.parquet"))
     sources: Counter[str] = Counter()
     licences: Counter[str] = Counter()
@@ -103,7 +112,7 @@ def finish_corpus(folder: Path, record: str, extra: dict[str, Any] | None = None
             **(extra or {}),
         },
     )
-    _write_readme(folder, record, count)
+    _write_readme(folder, record, count, card, header or {})
 
 
 @dataclass(frozen=True)
@@ -240,9 +249,13 @@ def _text_bytes(table: pa.Table) -> int:
     return sum(int(pc.sum(pc.binary_length(column)).as_py() or 0) for column in flat)
 
 
-def _write_readme(folder: Path, record: str, count: int) -> None:
-    card = f"""---
-configs:
+def _write_readme(
+    folder: Path, record: str, count: int, card: str, header: Mapping[str, Any]
+) -> None:
+    # JSON is YAML, and quotes whatever a source may be called.
+    head = "".join(f"{name}: {json.dumps(value)}\n" for name, value in header.items())
+    readme = f"""---
+{head}configs:
 - config_name: default
   data_files:
   - split: train
@@ -251,5 +264,6 @@ configs:
 {count:,} records of type {record}, written by Volano. `manifest.json` has the sources, licences
 and digests. Attributes lie beside the records under `attributes/`, joined by `id`.
 """
+    readme += f"\n{card}" if card else ""
     with atomic_path(folder / "README.md") as unfinished:
-        unfinished.write_text(card, "utf-8")
+        unfinished.write_text(readme, "utf-8")

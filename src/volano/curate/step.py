@@ -24,6 +24,7 @@ from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
+from volano.curate.card import card_of, header_of, markdown
 from volano.curate.decision import Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
@@ -38,7 +39,7 @@ from volano.curate.funnel import funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.quality import EDITS, measure_and_judge
 from volano.curate.section import CurateSection, MinHashSection, PiiSection
-from volano.curate.toxicity import judge_toxicity, measure_toxicity, weights_of
+from volano.curate.toxicity import TOXIC, judge_toxicity, measure_toxicity, weights_of
 from volano.text import kernels
 from volano.text.kernels.hashing import document_hashes
 from volano.text.kernels.minhash import minhash_signatures
@@ -359,4 +360,9 @@ def _finish(folder: Path, documents: Corpus, section: CurateSection) -> None:
             str(documents.folder),
             f"Loosen {setting}, or give more documents.",
         )
-    finish_corpus(folder, "document", {"funnel": [row._asdict() for row in rows]})
+    passed = [row._asdict() for row in rows]
+    bounds = section.toxicity.min_probability if section.toxicity else {}
+    card = card_of(corpus, passed, bounds.get(TOXIC))
+    finish_corpus(
+        folder, "document", {"funnel": passed}, card=markdown(card), header=header_of(card)
+    )

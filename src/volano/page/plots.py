@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import pairwise
 from typing import Any, NamedTuple, ParamSpec
 
 WIDTH_INCHES = 4.4
@@ -98,6 +99,29 @@ def funnel(rows: Sequence[Kept], *, title: str) -> str:
     _rows(axes, [row.label for row in rows])
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
+    return _svg(figure, title)
+
+
+@_in_house_style
+def histogram(
+    edges: Sequence[float],
+    kept: Sequence[int],
+    dropped: Sequence[int],
+    bounds: Sequence[float],
+    *,
+    title: str,
+) -> str:
+    """Documents by a number: those that stay, on them in red those that went; a line per bound."""
+    figure, axes = _axes(1.7)
+    widths = [high - low for low, high in pairwise(edges)]
+    axes.bar(edges[:-1], kept, widths, align="edge", color=ACCENT)
+    axes.bar(edges[:-1], dropped, widths, bottom=kept, align="edge", color=WRONG)
+    for bound in bounds:
+        axes.axvline(bound, color=INK, linestyle="--", linewidth=1.2)
+    axes.set_xlim(min([edges[0], *bounds]), max([edges[-1], *bounds]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.locator_params(axis="x", nbins=6)
+    axes.grid(axis="y", color=LINE, linewidth=0.6)
     return _svg(figure, title)
 
 
