@@ -218,6 +218,7 @@ def _whole(texts: Any) -> int:
             quality={"rules": list(CHAIN)},
             dedup={"exact": "off", "minhash": {"min_similarity": 0}},
             pii={"kinds": ["email", "ip_address"]},
+            toxicity="off",
         )
         return len(artifact.corpus())
 

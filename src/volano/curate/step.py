@@ -171,7 +171,9 @@ def _measure(
             hashed["document_hash"] if hashed else document_hashes(texts)
         )
         if section.dedup.minhash is not None:
-            columns[SIGNATURE] = _signatures(texts, section.dedup.minhash)
+            # Of those that stand: no other is compared.
+            standing = pc.if_else(pa.array(decisions.standing), texts, pa.scalar(None, texts.type))
+            columns[SIGNATURE] = _signatures(standing, section.dedup.minhash)
     if section.pii is not None:
         columns |= _named("pii", known("pii") or _count_pii(texts, section.pii))
     columns |= decisions.columns(DECISION)
