@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from volano.core.errors import RunFailed, VolanoError
 from volano.core.files import explained
@@ -30,6 +30,26 @@ ATTEMPTS = 3
 def available_cores() -> int:
     """Cores that this process may use, which a container can set below the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Engine(Protocol):
+    """Where work over shards runs; see LocalEngine.map for what it promises."""
+
+    @property
+    def width(self) -> int:
+        """How many items run at once."""
+
+    def map(
+        self,
+        function: Callable[[T, Path], None],
+        items: Sequence[T],
+        outputs: Sequence[Path],
+        *,
+        kind: Literal["thread", "process"] = "thread",
+        bar: Bar | None = None,
+        unit_of: Callable[[T], float] | None = None,
+    ) -> None:
+        """Call `function(item, output)` for each item whose output does not exist yet."""
 
 
 @dataclass(frozen=True)

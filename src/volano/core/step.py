@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from volano.core.artifact import Artifact
 from volano.core.deletion import digest_of
-from volano.core.engine import LocalEngine
+from volano.core.engine import Engine, LocalEngine
 from volano.core.files import json_digest
 from volano.core.progress import Bar, progress
 from volano.core.recipe import Section
@@ -64,10 +64,12 @@ class Context:
     # spare work, never change what comes out.
     siblings: Callable[[], Sequence[Artifact]] = tuple
 
+    runs_on: Engine | None = None  # default: this machine
+
     @property
-    def engine(self) -> LocalEngine:
+    def engine(self) -> Engine:
         """The engine that maps functions over shards."""
-        return LocalEngine(self.workers)
+        return self.runs_on or LocalEngine(self.workers)
 
     def progress(self, title: str, total: float, unit: str) -> AbstractContextManager[Bar]:
         """A progress bar."""

@@ -33,6 +33,7 @@ from volano.core.artifact import (
 )
 from volano.core.bill import Meter
 from volano.core.deletion import forgotten
+from volano.core.engine import Engine
 from volano.core.errors import DataError, StoreError, VolanoError, did_you_mean
 from volano.core.files import (
     explained,
@@ -125,7 +126,13 @@ class Store:
         return artifact if artifact is not None and artifact.damage() is None else None
 
     def make(
-        self, order: Order, *, workers: int = 0, silent: bool = False, reuse: bool = True
+        self,
+        order: Order,
+        *,
+        workers: int = 0,
+        silent: bool = False,
+        reuse: bool = True,
+        engine: Engine | None = None,
     ) -> Made:
         """The artifact of that order: reused, or made and published.
 
@@ -146,7 +153,7 @@ class Store:
                 if damaged is not None:
                     where, damage = self.path_of(damaged), damaged.damage()
                     print(f"{where}: {damage}; it is made anew.", file=sys.stderr, flush=True)
-                found = self._make(order, building, workers, silent)
+                found = self._make(order, building, workers, silent, engine)
                 made = Made(found, reused=False)
             else:
                 made = Made(found, reused=True)
@@ -276,7 +283,9 @@ class Store:
         ]
         return sorted(alike, key=lambda each: -each.folder.stat().st_mtime_ns)
 
-    def _make(self, order: Order, building: Path, workers: int, silent: bool) -> Artifact:
+    def _make(
+        self, order: Order, building: Path, workers: int, silent: bool, engine: Engine | None
+    ) -> Artifact:
         folder, scratch = building / "artifact", building / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(exist_ok=True)
@@ -289,6 +298,7 @@ class Store:
             order.listing,
             silent=silent,
             siblings=lambda: self._siblings(order),
+            runs_on=engine,
         )
         remove_unfinished(folder)  # of a killed run; below, of killed workers
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,21 @@ class About(Section):
     shows: str = Field(default="", description="What the recipe demonstrates, in one line.")
 
 
+class EngineSection(Section):
+    """Where data is read and curated. Bears no identity: the bytes are the same on any."""
+
+    kind: Literal["local", "ray"] = Field(
+        default="local",
+        description="local: threads and processes of this machine; ray: tasks of a Ray cluster "
+        "(extra ray), over a store in a folder that all its machines share.",
+    )
+    address: str = Field(
+        default="local",
+        description="Of the Ray cluster: local (worker processes here, started and ended with the "
+        "run), auto (the cluster that this machine is part of), or HOST:PORT.",
+    )
+
+
 class Recipe(Section):
     """Settings of a run; a section that is off is a phase that does not happen."""
 
@@ -39,6 +54,9 @@ class Recipe(Section):
     seed: int = Field(default=1, ge=0, description="Seed of everything random. Bears identity.")
     workers: Annotated[int, Runtime] = Field(
         default=0, ge=0, description="Workers and training threads; 0 takes every available core."
+    )
+    engine: Annotated[EngineSection, Runtime] = Field(
+        default=EngineSection(), description="What work over shards of data runs on."
     )
     base: str | None = Field(
         default=None,

@@ -12,6 +12,7 @@ from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
 from volano.core.store import Made, Store
 from volano.curate.step import STEP
+from volano.study.engines import engine_of
 from volano.study.recipe import read_recipe
 
 
@@ -57,7 +58,7 @@ def recut(
             corpus.name,
             "Name them: curate.toxicity.model=FILE.",
         )
-    return store.make(order, workers=recipe.workers, silent=silent)
+    return store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
 
 
 def _inputs(store: Store, corpus: Artifact) -> dict[str, Artifact]:

@@ -8,6 +8,7 @@ from volano.core.artifact import Artifact
 from volano.core.errors import RecipeError, StoreError, did_you_mean
 from volano.core.feedback import default_database
 from volano.core.store import Order, Store
+from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
 from volano.study.wheel import Stage, stages_of
 
@@ -94,7 +95,7 @@ def _made(
                 )
             present[stage.name] = found
             continue
-        made = store.make(order, workers=recipe.workers, silent=silent)
+        made = store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
         present[stage.name] = made.artifact
         outcome = Outcome(stage, made.artifact, made.reused, time.monotonic() - begun)
         outcomes.append(outcome)
