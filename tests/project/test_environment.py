@@ -36,7 +36,7 @@ def declared_in(root) -> set[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     listed = [*project["dependencies"], *extras["train"], *extras["serve"]]
-    listed += [*extras["ner"], *extras["postgresql"]]
+    listed += [*extras["ner"], *extras["postgresql"], *extras["ray"]]
     return {normalised(re.match(r"[\w.-]+", each)[0]) for each in listed}
 
 
