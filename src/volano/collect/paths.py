@@ -10,19 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from volano.collect.readers.text import CODE_SUFFIXES, PROSE_SUFFIXES, plain_suffix
+from volano.collect.formats import KNOWN, is_known
+from volano.collect.readers.text import plain_suffix
 from volano.core.errors import DataError, did_you_mean
 
-JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-WARC_SUFFIXES = frozenset({".warc", ".wet"})
-HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
-WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
-KNOWN_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | WEB_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
-KNOWN = (
-    ".jsonl, .parquet, .warc, .wet, .html, .txt, .md, .rst, .py and other text or code, plain, "
-    ".gz or .zst"
-)
 MAX_NEAR_NAMES = 200
 
 
@@ -55,7 +46,7 @@ def _meant_by(pattern: str, skipped: Counter[str]) -> list[Path]:
     for match in matches:
         if match.is_dir():
             continue
-        if plain_suffix(match.name) in KNOWN_SUFFIXES:
+        if is_known(match.name):
             files.append(match)
         else:
             skipped[match.suffix or "without suffix"] += 1
@@ -75,7 +66,7 @@ def _below(folder: Path, skipped: Counter[str]) -> list[Path]:
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            if plain_suffix(name) in KNOWN_SUFFIXES:
+            if is_known(name):
                 files.append(Path(place, name))
             else:
                 skipped[Path(name).suffix or "without suffix"] += 1
@@ -85,9 +76,9 @@ def _below(folder: Path, skipped: Counter[str]) -> list[Path]:
 
 
 def _of_known_kind(path: Path) -> Path:
-    suffix = plain_suffix(path.name)
-    if suffix in KNOWN_SUFFIXES:
+    if is_known(path.name):
         return path
+    suffix = plain_suffix(path.name)
     kind = f"unknown kind of file '{suffix}'" if suffix else "a file without a suffix"
     raise DataError(kind, str(path), f"Known: {KNOWN}.")
 

@@ -1,0 +1,48 @@
+"""Which reader a file is read by: its suffix says it, or what the file begins with, or a setting."""
+
+from pathlib import Path
+
+from volano.collect.readers.csv import read_csv
+from volano.collect.readers.fields import Read
+from volano.collect.readers.html import read_html
+from volano.collect.readers.jsonl import read_jsonl
+from volano.collect.readers.parquet import read_parquet
+from volano.collect.readers.text import CODE_SUFFIXES, PROSE_SUFFIXES, plain_suffix, read_text
+from volano.collect.readers.warc import read_warc
+from volano.collect.section import CollectSection
+from volano.core.step import Entry
+
+JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+CSV_SUFFIXES = frozenset({".csv", ".tsv"})
+WARC_SUFFIXES = frozenset({".warc", ".wet"})
+HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
+WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
+TABLE_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | CSV_SUFFIXES
+KNOWN_SUFFIXES = TABLE_SUFFIXES | WEB_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
+KNOWN = (
+    ".jsonl, .csv, .parquet, .warc, .wet, .html, .txt, .md, .rst, .py and other text or code, "
+    "plain, .gz, .bz2, .xz or .zst"
+)
+
+
+def is_known(name: str) -> bool:
+    """A file of this name can be read."""
+    return plain_suffix(name) in KNOWN_SUFFIXES
+
+
+def read_entry(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
+    """The records of one file. `scratch` is a folder of the reader's own, which need not exist."""
+    path, name, text_field = entry.path, entry.key, settings.text_field
+    suffix = plain_suffix(name)
+    if suffix in JSONL_SUFFIXES:
+        return read_jsonl(path, name)
+    if suffix in CSV_SUFFIXES:
+        return read_csv(path, name)
+    if suffix in PARQUET_SUFFIXES:
+        return read_parquet(path, name)
+    if suffix in WARC_SUFFIXES:
+        return read_warc(path, name, text_field)
+    if suffix in HTML_SUFFIXES:
+        return read_html(path, name, text_field)
+    return read_text(path, name, text_field)
