@@ -1,4 +1,4 @@
-"""Which reader a file is read by: its suffix says it, or what the file begins with, or a setting."""
+"""Which reader a file is read by: its suffix says it, or how the file begins, or a setting."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from volano.collect.readers.jsonl import read_jsonl
 from volano.collect.readers.parquet import read_parquet
 from volano.collect.readers.text import CODE_SUFFIXES, PROSE_SUFFIXES, plain_suffix, read_text
 from volano.collect.readers.warc import read_warc
+from volano.collect.readers.wikipedia import is_wikipedia, read_wikipedia
 from volano.collect.section import CollectSection
+from volano.core.jsonlines import Problem, read_chunks
 from volano.core.step import Entry
 
 JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
@@ -17,12 +19,13 @@ PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 WARC_SUFFIXES = frozenset({".warc", ".wet"})
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
+XML_SUFFIXES = frozenset({".xml"})
 WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
 TABLE_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | CSV_SUFFIXES
-KNOWN_SUFFIXES = TABLE_SUFFIXES | WEB_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
+KNOWN_SUFFIXES = TABLE_SUFFIXES | WEB_SUFFIXES | XML_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
 KNOWN = (
-    ".jsonl, .csv, .parquet, .warc, .wet, .html, .txt, .md, .rst, .py and other text or code, "
-    "plain, .gz, .bz2, .xz or .zst"
+    ".jsonl, .csv, .parquet, .warc, .wet, .html, .xml (of a dump), .txt, .md, .rst, .py and other "
+    "text or code, plain, .gz, .bz2, .xz or .zst"
 )
 
 
@@ -35,6 +38,8 @@ def read_entry(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
     """The records of one file. `scratch` is a folder of the reader's own, which need not exist."""
     path, name, text_field = entry.path, entry.key, settings.text_field
     suffix = plain_suffix(name)
+    if suffix in XML_SUFFIXES or settings.format in {"wikipedia", "stackexchange"}:
+        return _read_xml(path, name, settings, scratch)
     if suffix in JSONL_SUFFIXES:
         return read_jsonl(path, name)
     if suffix in CSV_SUFFIXES:
@@ -46,3 +51,15 @@ def read_entry(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
     if suffix in HTML_SUFFIXES:
         return read_html(path, name, text_field)
     return read_text(path, name, text_field)
+
+
+def _read_xml(path: Path, name: str, settings: CollectSection, scratch: Path) -> Read:
+    try:
+        head = next(read_chunks(path), b"")
+    except EOFError as failure:
+        yield Problem(name, f"truncated or damaged file ({failure})", "")
+        return
+    if settings.format == "wikipedia" or (settings.format == "auto" and is_wikipedia(head)):
+        yield from read_wikipedia(path, name, settings.text_field, settings.licence)
+    else:
+        yield Problem(name, "XML, but no dump of a wiki or of StackExchange", "")

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from volano.core.recipe import Count, Runtime, Section
 
+Format = Literal["auto", "wikipedia", "stackexchange", "reddit", "gutenberg"]
 Kind = Literal["function", "module", "topic", "code", "readme", "licence"]
 
 
@@ -51,8 +52,24 @@ class CollectSection(Section):
     )
     paths: Annotated[list[str], Runtime] = Field(
         default=[],
-        description="Files, folders and globs to read: .jsonl, .parquet, plain text and source "
-        "code, each also as .gz or .zst. What they hold bears identity, not where they lie.",
+        description="Files, folders and globs to read, plain or as .gz, .bz2, .xz or .zst; "
+        "docs/sources.md has the kinds. What they hold bears identity, not where they lie.",
+    )
+    format: Format = Field(
+        default="auto",
+        description="What the files are: auto goes by their suffix, and by how an .xml begins; "
+        "wikipedia (a dump of any MediaWiki), stackexchange (Posts.xml of a dump), reddit "
+        "(submissions and comments as JSON Lines, read together into threads), gutenberg (texts "
+        "of Project Gutenberg, whose header and footer are cut off).",
+    )
+    licence: str | None = Field(
+        default=None,
+        description="Licence of the documents that state none themselves. Without it, Wikipedia "
+        "counts as CC-BY-SA-4.0, and a post of StackExchange by its date.",
+    )
+    min_score: int = Field(
+        default=0,
+        description="Score below which posts of StackExchange and Reddit are passed over.",
     )
     text_field: str = Field(
         default="text", description="The field or column that holds the text of a document."
