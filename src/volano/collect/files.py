@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volano.collect.document_shards import DocumentShards
-from volano.collect.formats import WEB_SUFFIXES, read_entry
+from volano.collect.formats import WEB_SUFFIXES, read_entries
 from volano.collect.listing import listing_of
 from volano.collect.paths import find_files
 from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver
@@ -50,7 +50,7 @@ class FileBatch:
 
 def scan_files(settings: CollectSection) -> Listing:
     """The files that the settings mean, with digests. Raises DataError if there are none."""
-    return listing_of(*find_files(settings.paths))
+    return listing_of(*find_files(settings.paths, settings.format))
 
 
 def collect_files(settings: CollectSection, context: Context) -> None:
@@ -112,17 +112,16 @@ def read_batch(batch: FileBatch, output: Path) -> None:
     problems: list[Problem] = []
     reasons: Counter[str] = Counter()
     passed_over: Counter[str] = Counter()
-    for entry in batch.entries:
-        for read in _records(entry, batch.settings, folder / "reading"):
-            if isinstance(read, Document):
-                documents.add(read)
-                continue
-            if isinstance(read, PassedOver):
-                passed_over[read.what] += 1
-                continue
-            reasons[_kind_of(read.reason)] += 1
-            if len(problems) < MAX_PROBLEMS_KEPT:
-                problems.append(read)
+    for read in _records(batch, folder / "reading"):
+        if isinstance(read, Document):
+            documents.add(read)
+            continue
+        if isinstance(read, PassedOver):
+            passed_over[read.what] += 1
+            continue
+        reasons[_kind_of(read.reason)] += 1
+        if len(problems) < MAX_PROBLEMS_KEPT:
+            problems.append(read)
     documents.close()
     shutil.rmtree(folder / "reading", ignore_errors=True)
     if problems:
@@ -131,17 +130,20 @@ def read_batch(batch: FileBatch, output: Path) -> None:
     write_json(output, {name: dict(count) for name, count in counts.items()})
 
 
-def _records(
-    entry: Entry, settings: CollectSection, scratch: Path
-) -> Iterator[Document | Problem | PassedOver]:
-    maker = DocumentMaker.of(settings)
-    pages = settings.text_format == "html" and plain_suffix(entry.key) not in WEB_SUFFIXES
-    for read in read_entry(entry, settings, scratch):
-        found = page_of(read, maker.text_field) if pages and isinstance(read, Fields) else read
+def _records(batch: FileBatch, scratch: Path) -> Iterator[Document | Problem | PassedOver]:
+    maker = DocumentMaker.of(batch.settings)
+    pages = batch.settings.text_format == "html"
+    for read in read_entries(batch.entries, batch.settings, scratch):
+        found: Fields | Problem | PassedOver = read
+        if pages and isinstance(read, Fields) and plain_suffix(read.source) not in WEB_SUFFIXES:
+            found = page_of(read, maker.text_field)
         yield maker.document(found) if isinstance(found, Fields) else found
 
 
 def _batches(entries: Sequence[Entry], settings: CollectSection) -> Iterator[FileBatch]:
+    if settings.format == "reddit":  # threads run over files
+        yield FileBatch(tuple(entries), settings)
+        return
     batch: list[Entry] = []
     for entry in entries:
         if batch and sum(each.bytes for each in batch) + entry.bytes > BATCH_BYTES:

@@ -1,16 +1,25 @@
 """Which reader a file is read by: its suffix says it, or how the file begins, or a setting."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from volano.collect.readers.csv import read_csv
 from volano.collect.readers.fields import Read
 from volano.collect.readers.html import read_html
 from volano.collect.readers.jsonl import read_jsonl
 from volano.collect.readers.parquet import read_parquet
-from volano.collect.readers.text import CODE_SUFFIXES, PROSE_SUFFIXES, plain_suffix, read_text
+from volano.collect.readers.reddit import read_reddit
+from volano.collect.readers.stackexchange import is_stackexchange, read_stackexchange
+from volano.collect.readers.text import (
+    CODE_SUFFIXES,
+    COMPRESSION_SUFFIXES,
+    PROSE_SUFFIXES,
+    plain_suffix,
+    read_text,
+)
 from volano.collect.readers.warc import read_warc
 from volano.collect.readers.wikipedia import is_wikipedia, read_wikipedia
-from volano.collect.section import CollectSection
+from volano.collect.section import CollectSection, Format
 from volano.core.jsonlines import Problem, read_chunks
 from volano.core.step import Entry
 
@@ -29,16 +38,31 @@ KNOWN = (
 )
 
 
-def is_known(name: str) -> bool:
-    """A file of this name can be read."""
-    return plain_suffix(name) in KNOWN_SUFFIXES
+def is_known(name: str, form: Format) -> bool:
+    """A file of this name can be read, if files are what the setting says."""
+    suffix = plain_suffix(name)
+    if form == "auto":
+        return suffix in KNOWN_SUFFIXES
+    if form == "reddit":  # RC_2019-01.zst has no suffix but that of its packing
+        packed = PurePosixPath(name.lower()).suffix in COMPRESSION_SUFFIXES
+        return suffix in JSONL_SUFFIXES or (packed and suffix not in KNOWN_SUFFIXES)
+    return suffix in (PROSE_SUFFIXES if form == "gutenberg" else XML_SUFFIXES)
 
 
-def read_entry(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
-    """The records of one file. `scratch` is a folder of the reader's own, which need not exist."""
+def read_entries(entries: Sequence[Entry], settings: CollectSection, scratch: Path) -> Read:
+    """The records of some files, in order. `scratch` is a folder of the readers' own, which need
+    not exist."""
+    if settings.format == "reddit":
+        yield from read_reddit(entries, settings.text_field, settings.min_score, scratch)
+        return
+    for place, entry in enumerate(entries):
+        yield from _read(entry, settings, scratch / str(place))
+
+
+def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
     path, name, text_field = entry.path, entry.key, settings.text_field
     suffix = plain_suffix(name)
-    if suffix in XML_SUFFIXES or settings.format in {"wikipedia", "stackexchange"}:
+    if suffix in XML_SUFFIXES:
         return _read_xml(path, name, settings, scratch)
     if suffix in JSONL_SUFFIXES:
         return read_jsonl(path, name)
@@ -61,5 +85,9 @@ def _read_xml(path: Path, name: str, settings: CollectSection, scratch: Path) ->
         return
     if settings.format == "wikipedia" or (settings.format == "auto" and is_wikipedia(head)):
         yield from read_wikipedia(path, name, settings.text_field, settings.licence)
+    elif settings.format == "stackexchange" or is_stackexchange(head):
+        yield from read_stackexchange(
+            path, name, settings.text_field, settings.min_score, settings.site, scratch
+        )
     else:
         yield Problem(name, "XML, but no dump of a wiki or of StackExchange", "")

@@ -92,6 +92,12 @@ class CollectSection(Section):
         "hash of the text, so that equal texts share a split. A record's own split wins.",
     )
 
+    site: str | None = Field(
+        default=None,
+        description="Site of a dump of StackExchange, such as askubuntu.com, for the addresses of "
+        "its questions. Without it, the name of the folder counts where it is part of the key.",
+    )
+
     @model_validator(mode="after")
     def _source_has_what_it_reads(self) -> Self:
         if self.source == "files" and not self.paths:
