@@ -24,9 +24,12 @@ def post(number: int, kind: int, body: str, **other: object) -> str:
     return f"  <row {attributes} />\n".replace("\n</", "&#xA;</")
 
 
-CODE = '<p>Use <code>sorted</code>:</p>\n<pre class="lang-py"><code>sorted(x)\n\n# &lt;done&gt;\n</code></pre>'
+CODE = (
+    "<p>Use <code>sorted</code>:</p>\n"
+    '<pre class="lang-py"><code>sorted(x)\n\n# &lt;done&gt;\n</code></pre>'
+)
 POSTS = [
-    '﻿<?xml version="1.0" encoding="utf-8"?>\n<posts>\n',
+    '\ufeff<?xml version="1.0" encoding="utf-8"?>\n<posts>\n',
     post(
         2,
         1,

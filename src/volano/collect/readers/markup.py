@@ -5,12 +5,9 @@ paragraph, heading, list item and row of a table, as main_text writes them; code
 stands between fences.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from volano.collect.readers.wikitext import fenced
-
-if TYPE_CHECKING:
-    from resiliparse.parse.html import DOMContext, DOMNode
 
 MAX_MEDIA = 100  # pictures of one piece
 DROPPED = frozenset({"script", "style", "head", "template", "noscript", "svg", "math", "iframe"})
@@ -53,7 +50,7 @@ class _Writer:
         self._dropped = 0  # elements around us whose content is not text
         self._item = self._cell = False
 
-    def begin(self, context: "DOMContext") -> None:
+    def begin(self, context: Any) -> None:
         node = context.node
         name = node.tag.lower() if node.tag else ""
         if name == "#text":
@@ -86,7 +83,7 @@ class _Writer:
             self.break_line()
             self._item = self._item or name == "li"
 
-    def end(self, context: "DOMContext") -> None:
+    def end(self, context: Any) -> None:
         node = context.node
         name = node.tag.lower() if node.tag else ""
         if name in DROPPED:
@@ -114,7 +111,7 @@ class _Writer:
         self._line, self._cell = [], False
 
 
-def _language(node: "DOMNode") -> str:
+def _language(node: Any) -> str:
     # <pre class="lang-py s-code-block">, <code class="language-python">
     for name in (node.getattr("class") or "").split():
         for prefix in ("lang-", "language-"):

@@ -39,12 +39,16 @@ class SortedRows:
         import duckdb
 
         self._write()
-        spill = self.folder / "spill"
-        settings = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill), "threads": 2}
+        settings: dict[str, Any] = {
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(self.folder / "spill"),
+            "threads": 2,
+        }
         with duckdb.connect(":memory:", config=settings) as database:
-            query = f"select * from read_parquet(?) order by {order}"
-            for batch in database.execute(query, [self._runs]).to_arrow_reader(READ_ROWS):
-                yield from batch.to_pylist()
+            database.execute("set enable_progress_bar = false")
+            database.execute(f"select * from read_parquet(?) order by {order}", [self._runs])
+            while rows := database.fetchmany(READ_ROWS):
+                yield from (dict(zip(self.schema.names, row, strict=True)) for row in rows)
 
     def _write(self) -> None:
         if not self._rows and self._runs:
