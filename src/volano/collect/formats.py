@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from volano.collect.readers.csv import read_csv
+from volano.collect.readers.epub import read_epub
 from volano.collect.readers.fields import Read
+from volano.collect.readers.gutenberg import is_gutenberg, read_gutenberg
 from volano.collect.readers.html import read_html
 from volano.collect.readers.jsonl import read_jsonl
 from volano.collect.readers.parquet import read_parquet
+from volano.collect.readers.pdf import read_pdf
 from volano.collect.readers.reddit import read_reddit
 from volano.collect.readers.stackexchange import is_stackexchange, read_stackexchange
 from volano.collect.readers.text import (
@@ -28,13 +31,18 @@ PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 WARC_SUFFIXES = frozenset({".warc", ".wet"})
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
+EPUB_SUFFIXES = frozenset({".epub"})
+PDF_SUFFIXES = frozenset({".pdf"})
 XML_SUFFIXES = frozenset({".xml"})
 WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
 TABLE_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | CSV_SUFFIXES
-KNOWN_SUFFIXES = TABLE_SUFFIXES | WEB_SUFFIXES | XML_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
+BOOK_SUFFIXES = EPUB_SUFFIXES | PDF_SUFFIXES
+KNOWN_SUFFIXES = (
+    TABLE_SUFFIXES | WEB_SUFFIXES | XML_SUFFIXES | BOOK_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
+)
 KNOWN = (
-    ".jsonl, .csv, .parquet, .warc, .wet, .html, .xml (of a dump), .txt, .md, .rst, .py and other "
-    "text or code, plain, .gz, .bz2, .xz or .zst"
+    ".jsonl, .csv, .parquet, .warc, .wet, .html, .epub, .pdf, .xml (of a dump), .txt, .md, .rst, "
+    ".py and other text or code, plain, .gz, .bz2, .xz or .zst"
 )
 
 
@@ -66,6 +74,10 @@ def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
         return _read_xml(path, name, settings, scratch)
     if suffix in JSONL_SUFFIXES:
         return read_jsonl(path, name)
+    if suffix in EPUB_SUFFIXES:
+        return read_epub(path, name, text_field, settings.licence)
+    if suffix in PDF_SUFFIXES:
+        return read_pdf(path, name, text_field)
     if suffix in CSV_SUFFIXES:
         return read_csv(path, name)
     if suffix in PARQUET_SUFFIXES:
@@ -74,20 +86,27 @@ def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
         return read_warc(path, name, text_field)
     if suffix in HTML_SUFFIXES:
         return read_html(path, name, text_field)
+    if settings.format == "gutenberg" or (suffix == ".txt" and is_gutenberg(_head(path))):
+        return read_gutenberg(path, name, text_field, settings.licence)
     return read_text(path, name, text_field)
 
 
-def _read_xml(path: Path, name: str, settings: CollectSection, scratch: Path) -> Read:
+def _head(path: Path) -> bytes:
     try:
-        head = next(read_chunks(path), b"")
-    except EOFError as failure:
-        yield Problem(name, f"truncated or damaged file ({failure})", "")
-        return
+        return next(read_chunks(path), b"")
+    except EOFError:
+        return b""  # the reader says what is wrong
+
+
+def _read_xml(path: Path, name: str, settings: CollectSection, scratch: Path) -> Read:
+    head = _head(path)
     if settings.format == "wikipedia" or (settings.format == "auto" and is_wikipedia(head)):
         yield from read_wikipedia(path, name, settings.text_field, settings.licence)
     elif settings.format == "stackexchange" or is_stackexchange(head):
         yield from read_stackexchange(
             path, name, settings.text_field, settings.min_score, settings.site, scratch
         )
+    elif not head:
+        yield Problem(name, "empty, or damaged at its very beginning", "")
     else:
         yield Problem(name, "XML, but no dump of a wiki or of StackExchange", "")

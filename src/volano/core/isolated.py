@@ -92,7 +92,9 @@ def _serve(connection: Connection) -> None:
             answer = (True, function(*arguments))
         except Exception as failure:
             message = (str(failure).splitlines() or [""])[0]
-            answer = (False, f"{type(failure).__name__}: {message}" if message else repr(failure))
+            # A ValueError is raised for the reader; of any other its kind says more than its words.
+            kind = "" if type(failure) is ValueError else f"{type(failure).__name__}: "
+            answer = (False, kind + message if message else repr(failure))
         connection.send(answer)
 
 
