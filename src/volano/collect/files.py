@@ -17,12 +17,11 @@ import pyarrow.parquet as pq
 
 from volano.collect.document_shards import DocumentShards
 from volano.collect.formats import WEB_SUFFIXES, read_entries
-from volano.collect.listing import listing_of
-from volano.collect.paths import find_files
 from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver
 from volano.collect.readers.html import page_of
 from volano.collect.readers.text import plain_suffix
 from volano.collect.section import CollectSection
+from volano.collect.sources import list_sources
 from volano.core.corpus import finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
 from volano.core.files import atomic_path, read_json, write_json
@@ -49,8 +48,8 @@ class FileBatch:
 
 
 def scan_files(settings: CollectSection) -> Listing:
-    """The files that the settings mean, with digests. Raises DataError if there are none."""
-    return listing_of(*find_files(settings.paths, settings.format))
+    """What the settings name, with its identity. Raises DataError if that is nothing."""
+    return list_sources(settings)
 
 
 def collect_files(settings: CollectSection, context: Context) -> None:

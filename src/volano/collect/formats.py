@@ -6,6 +6,8 @@ from pathlib import Path, PurePosixPath
 from volano.collect.readers.csv import read_csv
 from volano.collect.readers.epub import read_epub
 from volano.collect.readers.fields import Read
+from volano.collect.readers.git import SUFFIX as GIT_SUFFIX
+from volano.collect.readers.git import read_git
 from volano.collect.readers.gutenberg import is_gutenberg, read_gutenberg
 from volano.collect.readers.html import read_html
 from volano.collect.readers.jsonl import read_jsonl
@@ -70,6 +72,8 @@ def read_entries(entries: Sequence[Entry], settings: CollectSection, scratch: Pa
 def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
     path, name, text_field = entry.path, entry.key, settings.text_field
     suffix = plain_suffix(name)
+    if suffix == GIT_SUFFIX:
+        return read_git(path, name, text_field)
     if suffix in XML_SUFFIXES:
         return _read_xml(path, name, settings, scratch)
     if suffix in JSONL_SUFFIXES:
