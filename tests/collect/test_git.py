@@ -116,7 +116,7 @@ def test_a_repository_without_a_commit_or_without_git_is_refused(tmp_path, monke
     with pytest.raises(DataError, match="a git repository without a commit"):
         list_sources(section)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(DataError, match="there is no git to read it with. Install git"):
+    with pytest.raises(DataError, match=r"there is no git to read it with\. Install git"):
         list_sources(section)
 
 

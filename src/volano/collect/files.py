@@ -1,4 +1,4 @@
-"""Users' own files as a corpus, compressed or not, and folders of them; formats.py has the kinds.
+"""Users' own files as a corpus, compressed or not, and folders of them; suffixes.py has the kinds.
 
 Files are read in order in worker processes, some megabytes at a time, and each shard of documents
 is written as soon as it is full: memory does not grow with the input. A bad record is put into
@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volano.collect.document_shards import DocumentShards
-from volano.collect.formats import WEB_SUFFIXES, read_entries
+from volano.collect.formats import read_entries
 from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver
 from volano.collect.readers.html import page_of
 from volano.collect.readers.text import plain_suffix
 from volano.collect.section import CollectSection
 from volano.collect.sources import list_sources
+from volano.collect.suffixes import WEB_SUFFIXES
 from volano.core.corpus import finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
 from volano.core.files import atomic_path, read_json, write_json

@@ -1,7 +1,7 @@
 """Which reader a file is read by: its suffix says it, or how the file begins, or a setting."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from volano.collect.readers.csv import read_csv
 from volano.collect.readers.epub import read_epub
@@ -11,52 +11,28 @@ from volano.collect.readers.git import read_git
 from volano.collect.readers.gutenberg import is_gutenberg, read_gutenberg
 from volano.collect.readers.html import read_html
 from volano.collect.readers.jsonl import read_jsonl
-from volano.collect.readers.parquet import read_parquet
+from volano.collect.readers.parquet import read_arrow, read_parquet
 from volano.collect.readers.pdf import read_pdf
 from volano.collect.readers.reddit import read_reddit
 from volano.collect.readers.stackexchange import is_stackexchange, read_stackexchange
-from volano.collect.readers.text import (
-    CODE_SUFFIXES,
-    COMPRESSION_SUFFIXES,
-    PROSE_SUFFIXES,
-    plain_suffix,
-    read_text,
-)
+from volano.collect.readers.text import plain_suffix, read_text
 from volano.collect.readers.warc import read_warc
 from volano.collect.readers.wikipedia import is_wikipedia, read_wikipedia
-from volano.collect.section import CollectSection, Format
+from volano.collect.remote import local_file
+from volano.collect.section import CollectSection
+from volano.collect.suffixes import (
+    ARROW_SUFFIXES,
+    CSV_SUFFIXES,
+    EPUB_SUFFIXES,
+    HTML_SUFFIXES,
+    JSONL_SUFFIXES,
+    PARQUET_SUFFIXES,
+    PDF_SUFFIXES,
+    WARC_SUFFIXES,
+    XML_SUFFIXES,
+)
 from volano.core.jsonlines import Problem, read_chunks
 from volano.core.step import Entry
-
-JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-CSV_SUFFIXES = frozenset({".csv", ".tsv"})
-WARC_SUFFIXES = frozenset({".warc", ".wet"})
-HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
-EPUB_SUFFIXES = frozenset({".epub"})
-PDF_SUFFIXES = frozenset({".pdf"})
-XML_SUFFIXES = frozenset({".xml"})
-WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
-TABLE_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | CSV_SUFFIXES
-BOOK_SUFFIXES = EPUB_SUFFIXES | PDF_SUFFIXES
-KNOWN_SUFFIXES = (
-    TABLE_SUFFIXES | WEB_SUFFIXES | XML_SUFFIXES | BOOK_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
-)
-KNOWN = (
-    ".jsonl, .csv, .parquet, .warc, .wet, .html, .epub, .pdf, .xml (of a dump), .txt, .md, .rst, "
-    ".py and other text or code, plain, .gz, .bz2, .xz or .zst"
-)
-
-
-def is_known(name: str, form: Format) -> bool:
-    """A file of this name can be read, if files are what the setting says."""
-    suffix = plain_suffix(name)
-    if form == "auto":
-        return suffix in KNOWN_SUFFIXES
-    if form == "reddit":  # RC_2019-01.zst has no suffix but that of its packing
-        packed = PurePosixPath(name.lower()).suffix in COMPRESSION_SUFFIXES
-        return suffix in JSONL_SUFFIXES or (packed and suffix not in KNOWN_SUFFIXES)
-    return suffix in (PROSE_SUFFIXES if form == "gutenberg" else XML_SUFFIXES)
 
 
 def read_entries(entries: Sequence[Entry], settings: CollectSection, scratch: Path) -> Read:
@@ -66,7 +42,8 @@ def read_entries(entries: Sequence[Entry], settings: CollectSection, scratch: Pa
         yield from read_reddit(entries, settings.text_field, settings.min_score, scratch)
         return
     for place, entry in enumerate(entries):
-        yield from _read(entry, settings, scratch / str(place))
+        with local_file(entry, scratch / "fetched") as path:
+            yield from _read(entry._replace(path=path), settings, scratch / str(place))
 
 
 def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
@@ -86,6 +63,8 @@ def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
         return read_csv(path, name)
     if suffix in PARQUET_SUFFIXES:
         return read_parquet(path, name)
+    if suffix in ARROW_SUFFIXES:
+        return read_arrow(path, name)
     if suffix in WARC_SUFFIXES:
         return read_warc(path, name, text_field)
     if suffix in HTML_SUFFIXES:

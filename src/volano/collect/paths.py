@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from volano.collect.formats import KNOWN, is_known
 from volano.collect.readers.text import plain_suffix
 from volano.collect.section import Format
+from volano.collect.suffixes import KNOWN, is_known
 from volano.core.errors import DataError, did_you_mean
 
 MAX_NEAR_NAMES = 200

@@ -52,8 +52,9 @@ class CollectSection(Section):
     )
     paths: Annotated[list[str], Runtime] = Field(
         default=[],
-        description="Files, folders and globs to read, plain or as .gz, .bz2, .xz or .zst; "
-        "docs/sources.md has the kinds. What they hold bears identity, not where they lie.",
+        description="What to read: files, folders and globs, plain or as .gz, .bz2, .xz or .zst; "
+        "git repositories; addresses such as s3://…; hf:OWNER/NAME. docs/sources.md has the kinds. "
+        "What they hold bears identity, not where they lie.",
     )
     format: Format = Field(
         default="auto",
@@ -92,6 +93,12 @@ class CollectSection(Section):
         "hash of the text, so that equal texts share a split. A record's own split wins.",
     )
 
+    dataset_config: str | None = Field(
+        default=None, description="Configuration of an hf:OWNER/NAME that has several."
+    )
+    dataset_split: str = Field(
+        default="train", description="Split that is read of an hf:OWNER/NAME, whole."
+    )
     site: str | None = Field(
         default=None,
         description="Site of a dump of StackExchange, such as askubuntu.com, for the addresses of "

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from volano.collect.readers.fields import Fields, PassedOver, Read
 from volano.collect.readers.sorting import SortedRows
+from volano.collect.remote import local_file
 from volano.core.jsonlines import EXCERPT_CHARACTERS, BadLine, Problem, json_object, read_lines
 from volano.core.step import Entry
 
@@ -48,18 +49,23 @@ def read_reddit(entries: Sequence[Entry], text_field: str, min_score: int, scrat
     """The threads of all files by date, each called by the file and line of its submission."""
     posts = SortedRows(scratch, _SCHEMA)
     for entry in entries:
-        for where, line in read_lines(entry.path, entry.key):
-            try:
-                if isinstance(line, BadLine):
-                    raise line
-                posts.add(_row(json_object(line), entry.key, where))
-            except BadLine as problem:
-                excerpt = line[:EXCERPT_CHARACTERS] if isinstance(line, bytes) else b""
-                yield Problem(where, str(problem), excerpt.decode("utf-8", "replace"))
+        with local_file(entry, scratch / "fetched") as path:
+            yield from _put_down(path, entry.key, posts)
     # Numbers in base 36 grow with time; a shorter one is older.
     rows = posts.read("length(thread), thread, is_comment, score desc, created, id")
     for _, thread in groupby(rows, key=lambda row: row["thread"]):
         yield from _thread(thread, text_field, min_score)
+
+
+def _put_down(path: Path, source: str, posts: SortedRows) -> Iterator[Problem]:
+    for where, line in read_lines(path, source):
+        try:
+            if isinstance(line, BadLine):
+                raise line
+            posts.add(_row(json_object(line), source, where))
+        except BadLine as problem:
+            excerpt = line[:EXCERPT_CHARACTERS] if isinstance(line, bytes) else b""
+            yield Problem(where, str(problem), excerpt.decode("utf-8", "replace"))
 
 
 def _row(post: dict[str, Any], source: str, where: str) -> dict[str, Any]:
