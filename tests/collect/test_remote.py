@@ -15,6 +15,8 @@ from volano.collect.remote import local_file
 from volano.collect.section import CollectSection
 from volano.collect.sources import list_sources
 from volano.core.errors import DataError, MissingExtra
+from volano.core.store import Store
+from volano.study.single import run_phase
 
 fsspec = pytest.importorskip("fsspec")
 LINES = "".join(json.dumps({"text": f"Line {n}"}) + "\n" for n in range(3))
@@ -108,7 +110,8 @@ def test_a_store_without_its_package_says_which(monkeypatch):
 def datasets(tmp_path, monkeypatch):
     module = pytest.importorskip("datasets")
     monkeypatch.setattr(module.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(module.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr(module.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return module
 
 
@@ -138,6 +141,15 @@ def test_a_folder_laid_out_as_on_the_hub_is_read_by_name(tmp_path, datasets):
     assert [row["text"] for row in found.documents] == ["Line 0", "Line 1", "Line 2"]
     with pytest.raises(DataError, match=r"cannot be loaded \("):
         list_sources(section("hf:nobody/nothing-of-the-kind"))
+
+
+def test_a_data_set_is_no_name_in_the_store(tmp_path, datasets):
+    write(tmp_path, {"a.jsonl": LINES})
+    datasets.Dataset.from_dict({"text": ["Row"]}).save_to_disk(tmp_path / "mills")
+    store = Store(tmp_path / "runs")
+    for data in (f"{tmp_path}/a.jsonl", f"hf:{tmp_path}/mills"):  # the store is empty only once
+        (outcome,) = run_phase("collect", store, data=[data], silent=True)
+    assert outcome.artifact.corpus().to_arrow()["text"].to_pylist() == ["Row"]
 
 
 @pytest.mark.parametrize("cut", [0, 600])

@@ -25,13 +25,13 @@ def do(what: str) -> int:
     ("what", "reason"),
     [
         ("crash", "the process that read it died (SIGSEGV)"),
-        ("hang", "took longer than 5 seconds"),
+        ("hang", "took longer than 2 seconds"),
         ("raise", "no such"),
         ("eat", "MemoryError()"),
     ],
 )
 def test_a_lost_call_says_why_and_the_next_one_works(what, reason):
-    with Isolated(timeout_seconds=5) as isolated:
+    with Isolated(timeout_seconds=2) as isolated:
         first = isolated.call(do, "work")
         with pytest.raises(Lost) as lost:
             isolated.call(do, what)

@@ -40,6 +40,11 @@ def list_sources(settings: CollectSection) -> Listing:
     return Listing(tuple(unique[each] for each in sorted(unique, key=_order)), tuple(notes))
 
 
+def is_elsewhere(pattern: str) -> bool:
+    """An address or a data set of the Hub: no path of this machine, nor a name in a store."""
+    return pattern.startswith(PREFIX) or is_remote(pattern)
+
+
 def _order(named: tuple[str, str | None]) -> tuple[str, str]:
     return named[0], named[1] or ""
 
