@@ -36,7 +36,10 @@ and others
 
 
 """
-BOOK = "CHAPTER I\n\nThe mill stood by the river, “old”.\n\n*** A line of stars ***\n\nIt turned."
+BOOK = (
+    "CHAPTER I\n\nProduced here by hand.\n\nThe mill stood by the river, “old”.\n\n"
+    "*** A line of stars ***\n\nIt turned."
+)
 FOOTER = """
 
 

@@ -102,12 +102,13 @@ def test_a_damaged_post_costs_itself_alone(tmp_path):
         b'<row Id="12" PostTypeId="1" Score="many" />\n',
         b'<row Id="13" PostTypeId="2" />\n',
         b"<row>" * 50_000 + b"\n",
+        b'<row Id="9999999999999999999999" PostTypeId="1" />\n',
         b'<row Id="14" PostTypeId="1" Body="\xff" />\n',
     ]
     content = "".join(POSTS[:3]).encode() + b"".join(bad)
     found = collect(tmp_path, {"Posts.xml": content}, min_score=5, site="a.test")
     assert [row["url"] for row in found.documents] == ["https://a.test/questions/2"]
-    assert [where for where, _ in found.problems] == [f"Posts.xml:{n}" for n in range(5, 11)]
+    assert [where for where, _ in found.problems] == [f"Posts.xml:{n}" for n in range(5, 12)]
     assert all(reason.startswith("not a post (") for _, reason in found.problems)
 
 

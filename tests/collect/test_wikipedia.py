@@ -1,9 +1,11 @@
 """Dumps as MediaWiki exports them (export-0.11), and then damaged."""
 
 import bz2
+import random
 from xml.sax.saxutils import escape
 
 import pytest
+import zstandard
 from reading import collect
 
 from volano.collect.readers import wikipedia
@@ -136,7 +138,9 @@ def test_a_damaged_page_costs_itself_alone(tmp_path):
 def test_the_newest_of_several_revisions_counts(tmp_path):
     old = "<revision><id>1</id><timestamp>2001-01-01T00:00:00Z</timestamp><text>Alt</text>"
     both = page(1, "A", "Neu.").replace("  </page>", f"{old}</revision></page>")
-    assert [row["text"] for row in collect(tmp_path, {"a.xml": dump(both)}).documents] == ["Neu."]
+    noise = page(2, "B", str(random.Random(1).randbytes(300_000)), space=2)  # a block of its own
+    packed = zstandard.compress(dump(both, noise), 1)
+    assert [row["text"] for row in collect(tmp_path, {"a.xml.zst": packed}).documents] == ["Neu."]
 
 
 def test_a_page_on_which_the_parser_dies_costs_itself_alone(tmp_path, monkeypatch):

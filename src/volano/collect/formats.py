@@ -34,6 +34,8 @@ from volano.collect.suffixes import (
 from volano.core.jsonlines import Problem, read_chunks
 from volano.core.step import Entry
 
+HEAD_BYTES = 1 << 16  # by which a file is told
+
 
 def read_entries(entries: Sequence[Entry], settings: CollectSection, scratch: Path) -> Read:
     """The records of some files, in order. `scratch` is a folder of the readers' own, which need
@@ -75,10 +77,15 @@ def _read(entry: Entry, settings: CollectSection, scratch: Path) -> Read:
 
 
 def _head(path: Path) -> bytes:
+    head = b""
     try:
-        return next(read_chunks(path), b"")
+        for chunk in read_chunks(path):  # a packed file may begin with empty ones
+            head += chunk
+            if len(head) >= HEAD_BYTES:
+                break
     except EOFError:
-        return b""  # the reader says what is wrong
+        pass  # the reader says what is wrong
+    return head
 
 
 def _read_xml(path: Path, name: str, settings: CollectSection, scratch: Path) -> Read:

@@ -72,7 +72,9 @@ class Isolated:
         # Never a plain fork: the caller may have threads, whose locks a child would copy.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, self.timeout_seconds), daemon=True
+        )
         with main_module_hidden(function):
             self._process.start()
         theirs.close()  # or its end would not be noticed
@@ -80,7 +82,7 @@ class Isolated:
         return ours
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, timeout_seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     _bound_memory()
     while True:
@@ -88,6 +90,7 @@ def _serve(connection: Connection) -> None:
             function, arguments = connection.recv()
         except EOFError:  # the parent is done, or dead
             return
+        _bound_seconds(timeout_seconds)
         try:
             answer = (True, function(*arguments))
         except Exception as failure:
@@ -106,6 +109,19 @@ def _bound_memory() -> None:
     with contextlib.suppress(ValueError, OSError):  # a lower bound is set already
         resource.setrlimit(resource.RLIMIT_AS, (MAX_CHILD_BYTES, MAX_CHILD_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _bound_seconds(timeout_seconds: float) -> None:
+    # The parent ends a call that takes too long; if it is killed meanwhile, this does.
+    if sys.platform == "win32":
+        return
+    import resource
+
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(spent.ru_utime + spent.ru_stime + 2 * timeout_seconds) + 1
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, most))
 
 
 def _said(code: int | None) -> str:

@@ -33,6 +33,9 @@ def read_csv(path: Path, name: str) -> Read:
                 rows = csv.reader(lines, delimiter=_delimiter(first, name), strict=True)
                 header = next(csv.reader([first], delimiter=_delimiter(first, name), strict=True))
                 twice = {each for each in header if each and header.count(each) > 1}
+                if any(SURROGATE.search(each) for each in header):
+                    yield Problem(where, "the header is not UTF-8", _shown(first))
+                    return
                 if twice:
                     yield Problem(where, f"two columns are called '{min(twice)}'", _shown(first))
                     return

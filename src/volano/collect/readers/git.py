@@ -273,7 +273,7 @@ def _git(path: Path, *arguments: str, check: bool = True) -> str:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
         remedy = "Mend the repository, or name files inside it instead of the folder."
         raise DataError(f"git cannot read it ({said[0]})", str(path), remedy)
-    return done.stdout.decode("utf-8", "surrogateescape")
+    return done.stdout.decode("utf-8", "backslashreplace")  # names of files may be any bytes
 
 
 def _command(path: Path, *arguments: str) -> list[str]:

@@ -27,7 +27,7 @@ _LAST_LINE = re.compile(
     r"\n\s*End of (?:the |this )?Project Gutenberg[^\n]*(?:\n[^\n]+)?\s*$", re.I
 )
 _CREDITS = re.compile(
-    r"\s*(?:\[?(?:Produced|E-?text prepared|Transcribed|Prepared|Scanned)\b[^\n]*\bby\b)"
+    r"\A\s*(?:\[?(?:Produced|E-?text prepared|Transcribed|Prepared|Scanned)\b[^\n]*\bby\b)"
     r"[^\n]*(?:\n[^\n]+)*\n\n",
     re.IGNORECASE,
 )

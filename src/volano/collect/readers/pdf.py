@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from volano.collect.readers.fields import Fields, PassedOver, Read
 from volano.collect.readers.text import read_whole
 from volano.core.errors import MissingExtra
+from volano.core.half_character import SURROGATE
 from volano.core.isolated import Isolated, Lost
 from volano.core.jsonlines import Problem
 
@@ -104,7 +105,7 @@ def text_of_pages(pages: Sequence[str]) -> str:
     ]
     if not lines:
         return ""
-    words = set(re.findall(r"\w+-\w+", "\n".join(lines)))
+    words = set(re.findall(r"\b\w+-\w+", "\n".join(lines)))
     lengths = sorted(map(len, lines))
     full = FULL_LINE_FRACTION * lengths[int(0.9 * (len(lengths) - 1))]
     paragraphs = [[lines[0]]]
@@ -148,14 +149,14 @@ def _shape(line: str) -> str:
 
 
 def _clean(line: str) -> str:
-    return " ".join(line.replace("\0", "").split())
+    return " ".join(SURROGATE.sub("\ufffd", line.replace("\0", "")).split())
 
 
 def _stated(metadata: dict[str, Any]) -> dict[str, str]:
     date = _DATE.match(metadata.get("CreationDate", ""))
     values = {
-        "title": metadata.get("Title", "").strip(),
-        "author": metadata.get("Author", "").strip(),
+        "title": _clean(metadata.get("Title", "")),
+        "author": _clean(metadata.get("Author", "")),
         "date": "-".join(date.groups()) if date else "",
     }
     return {key: value for key, value in values.items() if value}

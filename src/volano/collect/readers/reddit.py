@@ -176,7 +176,7 @@ def _document(
 
 def _text(post: dict[str, Any], name: str) -> str:
     value = post.get(name)
-    return value if isinstance(value, str) else ""
+    return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 def _whole(post: dict[str, Any], name: str) -> int:

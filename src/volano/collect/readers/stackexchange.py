@@ -82,11 +82,11 @@ def _row(line: bytes, where: str) -> dict[str, Any] | PassedOver:
     date = post.get("CreationDate", "")
     stated = post.get("ContentLicense", "").replace(" ", "-")
     return {
-        "thread": int(post["Id"] if kind == QUESTION else post.get("ParentId", "")),
+        "thread": _number(post["Id"] if kind == QUESTION else post.get("ParentId", "")),
         "is_answer": int(kind == ANSWER),
-        "id": int(post.get("Id", "")),
-        "score": int(post.get("Score", "0")),
-        "accepted": int(post.get("AcceptedAnswerId", "0")),
+        "id": _number(post["Id"]),
+        "score": _number(post.get("Score", "0")),
+        "accepted": _number(post.get("AcceptedAnswerId", "0")),
         "date": date,
         "licence": stated or next(licence for since, licence in LICENCES if date >= since),
         "title": post.get("Title", ""),
@@ -94,6 +94,13 @@ def _row(line: bytes, where: str) -> dict[str, Any] | PassedOver:
         "body": post.get("Body", ""),
         "where": where,
     }
+
+
+def _number(written: str) -> int:
+    number = int(written)
+    if abs(number) >= 1 << 62:
+        raise ValueError(f"a number out of range: {written[:30]}")
+    return number
 
 
 def _attributes(line: bytes) -> dict[str, str]:
@@ -129,16 +136,18 @@ def _thread(
         yield from (PassedOver("answers without their question") for _ in thread)
         return
     answers: list[dict[str, Any]] = []
+    known: set[int] = set()
     size = 0
     for post in thread:
         accepted = post["id"] == question["accepted"]
-        if not post["is_answer"] or (answers and post["id"] == answers[-1]["id"]):
+        if not post["is_answer"] or post["id"] in known:
             yield PassedOver("posts given twice")
         elif post["score"] < min_score and not accepted:
             yield PassedOver("answers below the score")
         elif size + len(post["body"]) > MAX_THREAD_CHARACTERS and not accepted:
             yield PassedOver("answers beyond the longest thread")
         else:
+            known.add(post["id"])
             size += len(post["body"])
             answers.insert(0 if accepted else len(answers), post)
     yield _document(number, question, answers, name, text_field, site)

@@ -5,6 +5,7 @@ each page is parsed by itself: memory is that of one page, and damage costs the 
 Entities cannot be declared inside a page, so none can be blown up.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,37 +88,36 @@ def read_wikipedia(path: Path, name: str, text_field: str, licence: str | None) 
         remedy = "Install it: pip install 'volano[wiki]'."
         raise MissingExtra("wikitext is parsed by mwparserfromhell, which is missing", name, remedy)
     site = Site()
-    with Isolated(SECONDS_PER_PAGE) as isolated:
-        for offset, piece in _pieces(path):
-            where = f"{name}:byte {offset}"
-            if isinstance(piece, _Damaged):
-                yield Problem(where, str(piece), "")
-                continue
-            if not piece.startswith(b"<page>"):  # what stands before the first
-                site = Site.read(piece.decode("utf-8", "replace"))
-                continue
-            try:
-                page = _parse(piece)
-            except (_Damaged, expat.ExpatError) as failure:
-                excerpt = piece[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
-                yield Problem(where, f"not XML ({failure})", excerpt)
-                continue
-            where = f"{name}:{page.id}"
-            refused = _refused(page)
-            if refused is not None:
-                yield PassedOver(refused)
-                continue
-            if len(page.text) > MAX_WIKITEXT_CHARACTERS:
-                yield Problem(where, f"longer than {MAX_WIKITEXT_CHARACTERS:,} characters", "")
-                continue
-            try:
-                stripped = isolated.call(
-                    strip_wikitext, page.text, site.file_names, site.category_names
-                )
-            except Lost as failure:
-                yield Problem(where, f"wikitext cannot be parsed ({failure})", page.title)
-                continue
-            yield _fields(page, stripped, site, where, name, text_field, licence)
+    for offset, piece in _pieces(path):
+        where = f"{name}:byte {offset}"
+        if isinstance(piece, _Damaged):
+            yield Problem(where, str(piece), "")
+            continue
+        if not piece.startswith(b"<page>"):  # what stands before the first
+            site = Site.read(piece.decode("utf-8", "replace"))
+            continue
+        try:
+            page = _parse(piece)
+        except (_Damaged, expat.ExpatError) as failure:
+            excerpt = piece[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
+            yield Problem(where, f"not XML ({failure})", excerpt)
+            continue
+        where = f"{name}:{page.id}"
+        refused = _refused(page)
+        if refused is not None:
+            yield PassedOver(refused)
+            continue
+        if len(page.text) > MAX_WIKITEXT_CHARACTERS:
+            yield Problem(where, f"longer than {MAX_WIKITEXT_CHARACTERS:,} characters", "")
+            continue
+        try:
+            stripped = _child().call(
+                strip_wikitext, page.text, site.file_names, site.category_names
+            )
+        except Lost as failure:
+            yield Problem(where, f"wikitext cannot be parsed ({failure})", page.title)
+            continue
+        yield _fields(page, stripped, site, where, name, text_field, licence)
 
 
 def _refused(page: Page) -> str | None:
@@ -243,3 +243,8 @@ def _parse(xml: bytes) -> Page:
 def _first(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
     return unescape(found[1]) if found else ""
+
+
+@functools.cache
+def _child() -> Isolated:
+    return Isolated(SECONDS_PER_PAGE)  # kept from file to file; ends with the process that has it
