@@ -170,6 +170,7 @@ def deadly(wikitext, *names):
         ("*** deep\n## second", "- deep\n- second"),
         ("[http://a.test a site] [http://b.test] http://c.test", "a site http://c.test"),
         ("<nowiki>[[a]]</nowiki> &#x1F600; &#xD800;", "[[a]] 😀"),
+        ("<nowiki><!-- a --></nowiki>b<!-- c --><ref name=x />d<ref>{{e}}</ref>", "<!-- a -->bd"),
         ("<pre>\n```\nx\n```\n</pre>", "````\n```\nx\n```\n````"),
         ("Born (; 1900)", "Born (1900)"),
         ("{{convert|5|km|mi|abbr=on}} of {{lang|la|[[mola]]}}{{lang}}", "5 km of mola"),

@@ -43,10 +43,24 @@ def read_arrow(path: Path, name: str) -> Read:
         with pa.memory_map(str(path)) as source:
             for batch in _arrow_batches(source):
                 for start in range(0, batch.num_rows, BATCH_ROWS):
-                    yield from _rows(batch.slice(start, BATCH_ROWS), name, row + 1)
+                    yield from _checked_rows(batch.slice(start, BATCH_ROWS), name, row + 1)
                     row += min(BATCH_ROWS, batch.num_rows - start)
     except (pa.ArrowException, OSError) as failure:
         yield Problem(f"{name}:{row + 1}", f"not Arrow, or truncated ({_first_line(failure)})", "")
+
+
+def _checked_rows(batch: pa.RecordBatch, name: str, first: int) -> Read:
+    # Arrow believes the offsets in its own files; wrong ones would lead beyond the memory.
+    try:
+        batch.validate(full=True)
+    except pa.ArrowException as failure:
+        if batch.num_rows == 1:
+            yield Problem(f"{name}:{first}", f"damaged ({_first_line(failure)})", "")
+            return
+        for place in range(batch.num_rows):
+            yield from _checked_rows(batch.slice(place, 1), name, first + place)
+        return
+    yield from _rows(batch, name, first)
 
 
 def _arrow_batches(source: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:

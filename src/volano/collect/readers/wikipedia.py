@@ -88,7 +88,7 @@ def read_wikipedia(path: Path, name: str, text_field: str, licence: str | None) 
         remedy = "Install it: pip install 'volano[wiki]'."
         raise MissingExtra("wikitext is parsed by mwparserfromhell, which is missing", name, remedy)
     site = Site()
-    for offset, piece in _pieces(path):
+    for offset, piece in pieces(path):
         where = f"{name}:byte {offset}"
         if isinstance(piece, _Damaged):
             yield Problem(where, str(piece), "")
@@ -97,13 +97,13 @@ def read_wikipedia(path: Path, name: str, text_field: str, licence: str | None) 
             site = Site.read(piece.decode("utf-8", "replace"))
             continue
         try:
-            page = _parse(piece)
+            page = parsed(piece)
         except (_Damaged, expat.ExpatError) as failure:
             excerpt = piece[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
             yield Problem(where, f"not XML ({failure})", excerpt)
             continue
         where = f"{name}:{page.id}"
-        refused = _refused(page)
+        refused = reason_to_pass(page)
         if refused is not None:
             yield PassedOver(refused)
             continue
@@ -120,7 +120,7 @@ def read_wikipedia(path: Path, name: str, text_field: str, licence: str | None) 
         yield _fields(page, stripped, site, where, name, text_field, licence)
 
 
-def _refused(page: Page) -> str | None:
+def reason_to_pass(page: Page) -> str | None:
     if page.namespace != "0":
         return "pages outside the main namespace"
     if page.redirect or (len(page.text) < 1000 and _REDIRECT.match(page.text)):
@@ -154,7 +154,7 @@ def _fields(
     return Fields(where, name, {text_field: stripped.text, **stated})
 
 
-def _pieces(path: Path) -> Iterator[tuple[int, bytes | _Damaged]]:
+def pieces(path: Path) -> Iterator[tuple[int, bytes | _Damaged]]:
     # First what stands before the first page, then page by page; each with its unpacked place.
     buffer = bytearray()
     place = searched = 0  # of the buffer in the file; what of the buffer holds no end
@@ -197,7 +197,7 @@ def _pieces(path: Path) -> Iterator[tuple[int, bytes | _Damaged]]:
         yield place, _Damaged("no page in this file")
 
 
-def _parse(xml: bytes) -> Page:
+def parsed(xml: bytes) -> Page:
     found: dict[str, str] = {}
     newest: dict[str, str] = {}
     path: list[str] = []

@@ -26,6 +26,13 @@ WORD_TEMPLATES = {
 CODE_TAGS = frozenset({"syntaxhighlight", "source", "pre"})
 _ITEM, _HEADING = "\ue000", "\ue001"  # private characters, taken out of what is read
 _MARKS = re.compile("[\ue000-\ue00f]")
+# References and comments go before the parser sees them: they are half of a page, and slow. Not so
+# inside what is verbatim, which is matched first and stays.
+_UNREAD = re.compile(
+    r"(<(nowiki|pre|syntaxhighlight|source|math)\b[^<>]*>.*?</\2\s*>)"
+    r"|<!--.*?-->|<ref\b[^<>]*/>|<ref\b[^<>]*>.*?</ref\s*>",
+    re.DOTALL | re.IGNORECASE,
+)
 _LANGUAGE_LINK = re.compile(r":?[a-z]{2,3}(?:-[a-z]+)*$")
 _MAGIC_WORD = re.compile(r"__[A-Z]{4,}__")
 _QUOTES = re.compile(r"'{2,}")
@@ -49,7 +56,8 @@ def strip_wikitext(
     "file", "image", "datei"; they tell a picture or a category from other links."""
     import mwparserfromhell
 
-    code = mwparserfromhell.parse(_MARKS.sub("", wikitext), skip_style_tags=True)
+    read = _UNREAD.sub(lambda found: found[1] or "", _MARKS.sub("", wikitext))
+    code = mwparserfromhell.parse(read, skip_style_tags=True)
     stripper = _Stripper(frozenset(file_names), frozenset(category_names))
     stripper.add(code.nodes)
     return Stripped(_tidy("".join(stripper.pieces), stripper.codes), stripper.media[:MAX_MEDIA])
