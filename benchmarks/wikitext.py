@@ -1,4 +1,4 @@
-"""Text of Wikipedia's pages beside mwparserfromhell's own `strip_code`: pages a second, markup left.
+"""Text of wiki pages beside mwparserfromhell's own `strip_code`: pages a second, markup left.
 
     python benchmarks/wikitext.py DUMP.xml.bz2 [--pages N] [--rounds N] [--json]
 

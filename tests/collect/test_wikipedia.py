@@ -10,6 +10,7 @@ from reading import collect
 
 from volano.collect.readers import wikipedia
 from volano.collect.readers.wikitext import strip_wikitext
+from volano.core.errors import DataError
 
 pytest.importorskip("mwparserfromhell")
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="de">
@@ -109,6 +110,11 @@ def test_articles_of_a_dump_are_documents_and_all_else_is_counted(tmp_path):
         "pages of model javascript": 1,
     }
     assert found.problems == []
+
+
+def test_xml_that_is_no_dump_is_passed_over(tmp_path):
+    with pytest.raises(DataError, match=r"a\.xml: no document \(passed over: 1 XML files that are"):
+        collect(tmp_path, {"a.xml": "<x/>"})
 
 
 def test_a_damaged_page_costs_itself_alone(tmp_path):

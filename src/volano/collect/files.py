@@ -206,7 +206,10 @@ def _nothing_readable(entries: Sequence[Entry], reports: Sequence[Path]) -> Data
                 where,
                 "Mend the files, or name others.",
             )
-    return DataError("empty", where, "Name files that hold documents.")
+    passed_over = sum((Counter(read_json(each)["passed_over"]) for each in reports), Counter())
+    found = ", ".join(f"{count:,} {what}" for what, count in passed_over.most_common(3))
+    what = f"no document (passed over: {found})" if found else "empty"
+    return DataError(what, where, "Name files that hold documents.")
 
 
 def _kind_of(reason: str) -> str:

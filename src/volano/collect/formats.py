@@ -5,7 +5,7 @@ from pathlib import Path
 
 from volano.collect.readers.csv import read_csv
 from volano.collect.readers.epub import read_epub
-from volano.collect.readers.fields import Read
+from volano.collect.readers.fields import PassedOver, Read
 from volano.collect.readers.git import SUFFIX as GIT_SUFFIX
 from volano.collect.readers.git import read_git
 from volano.collect.readers.gutenberg import is_gutenberg, read_gutenberg
@@ -99,4 +99,4 @@ def _read_xml(path: Path, name: str, settings: CollectSection, scratch: Path) ->
     elif not head:
         yield Problem(name, "empty, or damaged at its very beginning", "")
     else:
-        yield Problem(name, "XML, but no dump of a wiki or of StackExchange", "")
+        yield PassedOver("XML files that are no dump of a wiki or of StackExchange")
