@@ -35,8 +35,8 @@ def pins_of(root) -> dict[str, str]:
 def declared_in(root) -> set[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    listed = [*project["dependencies"], *extras["train"], *extras["serve"]]
-    listed += [*extras["ner"], *extras["postgresql"], *extras["ray"]]
+    optional = [each for name, extra in extras.items() if name != "dev" for each in extra]
+    listed = [*project["dependencies"], *optional]
     return {normalised(re.match(r"[\w.-]+", each)[0]) for each in listed}
 
 

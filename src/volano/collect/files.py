@@ -1,4 +1,4 @@
-"""Users' own files as a corpus: JSONL, Parquet, plain text, compressed or not, and folders of them.
+"""Users' own files as a corpus, compressed or not, and folders of them; suffixes.py has the kinds.
 
 Files are read in order in worker processes, some megabytes at a time, and each shard of documents
 is written as soon as it is full: memory does not grow with the input. A bad record is put into
@@ -17,22 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from volano.collect.document_shards import DocumentShards
-from volano.collect.listing import listing_of
-from volano.collect.paths import (
-    HTML_SUFFIXES,
-    JSONL_SUFFIXES,
-    PARQUET_SUFFIXES,
-    WARC_SUFFIXES,
-    WEB_SUFFIXES,
-    find_files,
-)
-from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver, Read
-from volano.collect.readers.html import page_of, read_html
-from volano.collect.readers.jsonl import read_jsonl
-from volano.collect.readers.parquet import read_parquet
-from volano.collect.readers.text import plain_suffix, read_text
-from volano.collect.readers.warc import read_warc
+from volano.collect.formats import read_entries
+from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver
+from volano.collect.readers.html import page_of
+from volano.collect.readers.text import plain_suffix
 from volano.collect.section import CollectSection
+from volano.collect.sources import list_sources
+from volano.collect.suffixes import WEB_SUFFIXES
 from volano.core.corpus import finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
 from volano.core.files import atomic_path, read_json, write_json
@@ -50,7 +41,7 @@ class FileBatch:
     """The files that one call reads, and how."""
 
     entries: tuple[Entry, ...]
-    maker: DocumentMaker
+    settings: CollectSection
 
     @property
     def bytes(self) -> int:
@@ -59,15 +50,15 @@ class FileBatch:
 
 
 def scan_files(settings: CollectSection) -> Listing:
-    """The files that the settings mean, with digests. Raises DataError if there are none."""
-    return listing_of(*find_files(settings.paths))
+    """What the settings name, with its identity. Raises DataError if that is nothing."""
+    return list_sources(settings)
 
 
 def collect_files(settings: CollectSection, context: Context) -> None:
     """Write the corpus of the listed files into the context's folder. Raises DataError if no file
     holds a document."""
     listing = context.listing or scan_files(settings)
-    batches = list(_batches(listing.entries, DocumentMaker.of(settings)))
+    batches = list(_batches(listing.entries, settings))
     reports = [context.scratch / "read" / f"{place:05d}.json" for place in range(len(batches))]
     total = sum(entry.bytes for entry in listing.entries) / 1e6
     if settings.text_format == "html" or any(
@@ -127,53 +118,46 @@ def read_batch(batch: FileBatch, output: Path) -> None:
     problems: list[Problem] = []
     reasons: Counter[str] = Counter()
     passed_over: Counter[str] = Counter()
-    for entry in batch.entries:
-        for read in _records(entry, batch.maker):
-            if isinstance(read, Document):
-                documents.add(read)
-                continue
-            if isinstance(read, PassedOver):
-                passed_over[read.what] += 1
-                continue
-            reasons[_kind_of(read.reason)] += 1
-            if len(problems) < MAX_PROBLEMS_KEPT:
-                problems.append(read)
+    for read in _records(batch, folder / "reading"):
+        if isinstance(read, Document):
+            documents.add(read)
+            continue
+        if isinstance(read, PassedOver):
+            passed_over[read.what] += 1
+            continue
+        reasons[_kind_of(read.reason)] += 1
+        if len(problems) < MAX_PROBLEMS_KEPT:
+            problems.append(read)
     documents.close()
+    shutil.rmtree(folder / "reading", ignore_errors=True)
     if problems:
         write_shard(folder / "quarantine.parquet", quarantine_table(problems))
     counts = {"splits": documents.splits, "problems": reasons, "passed_over": passed_over}
     write_json(output, {name: dict(count) for name, count in counts.items()})
 
 
-def _records(entry: Entry, maker: DocumentMaker) -> Iterator[Document | Problem | PassedOver]:
-    pages = maker.text_format == "html" and plain_suffix(entry.key) not in WEB_SUFFIXES
-    for read in _read(entry, maker.text_field):
-        found = page_of(read, maker.text_field) if pages and isinstance(read, Fields) else read
+def _records(batch: FileBatch, scratch: Path) -> Iterator[Document | Problem | PassedOver]:
+    maker = DocumentMaker.of(batch.settings)
+    pages = batch.settings.text_format == "html"
+    for read in read_entries(batch.entries, batch.settings, scratch):
+        found: Fields | Problem | PassedOver = read
+        if pages and isinstance(read, Fields) and plain_suffix(read.source) not in WEB_SUFFIXES:
+            found = page_of(read, maker.text_field)
         yield maker.document(found) if isinstance(found, Fields) else found
 
 
-def _read(entry: Entry, text_field: str) -> Read:
-    suffix = plain_suffix(entry.key)
-    if suffix in JSONL_SUFFIXES:
-        return read_jsonl(entry.path, entry.key)
-    if suffix in PARQUET_SUFFIXES:
-        return read_parquet(entry.path, entry.key)
-    if suffix in WARC_SUFFIXES:
-        return read_warc(entry.path, entry.key, text_field)
-    if suffix in HTML_SUFFIXES:
-        return read_html(entry.path, entry.key, text_field)
-    return read_text(entry.path, entry.key, text_field)
-
-
-def _batches(entries: Sequence[Entry], maker: DocumentMaker) -> Iterator[FileBatch]:
+def _batches(entries: Sequence[Entry], settings: CollectSection) -> Iterator[FileBatch]:
+    if settings.format == "reddit":  # threads run over files
+        yield FileBatch(tuple(entries), settings)
+        return
     batch: list[Entry] = []
     for entry in entries:
         if batch and sum(each.bytes for each in batch) + entry.bytes > BATCH_BYTES:
-            yield FileBatch(tuple(batch), maker)
+            yield FileBatch(tuple(batch), settings)
             batch = []
         batch.append(entry)
     if batch:
-        yield FileBatch(tuple(batch), maker)
+        yield FileBatch(tuple(batch), settings)
 
 
 def _publish(parts: Sequence[Path], folder: Path, listing: Listing) -> tuple[int, Counter[str]]:
@@ -232,7 +216,10 @@ def _nothing_readable(entries: Sequence[Entry], reports: Sequence[Path]) -> Data
                 where,
                 "Mend the files, or name others.",
             )
-    return DataError("empty", where, "Name files that hold documents.")
+    passed_over = sum((Counter(read_json(each)["passed_over"]) for each in reports), Counter())
+    found = ", ".join(f"{count:,} {what}" for what, count in passed_over.most_common(3))
+    what = f"no document (passed over: {found})" if found else "empty"
+    return DataError(what, where, "Name files that hold documents.")
 
 
 def _kind_of(reason: str) -> str:

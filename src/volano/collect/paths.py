@@ -10,23 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from volano.collect.readers.text import CODE_SUFFIXES, PROSE_SUFFIXES, plain_suffix
+from volano.collect.readers.text import plain_suffix
+from volano.collect.section import Format
+from volano.collect.suffixes import KNOWN, is_known
 from volano.core.errors import DataError, did_you_mean
 
-JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-WARC_SUFFIXES = frozenset({".warc", ".wet"})
-HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
-WEB_SUFFIXES = WARC_SUFFIXES | HTML_SUFFIXES
-KNOWN_SUFFIXES = JSONL_SUFFIXES | PARQUET_SUFFIXES | WEB_SUFFIXES | PROSE_SUFFIXES | CODE_SUFFIXES
-KNOWN = (
-    ".jsonl, .parquet, .warc, .wet, .html, .txt, .md, .rst, .py and other text or code, plain, "
-    ".gz or .zst"
-)
 MAX_NEAR_NAMES = 200
 
 
-def find_files(patterns: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+def find_files(patterns: Sequence[str], form: Format = "auto") -> tuple[dict[str, Path], list[str]]:
     """Name → path of every file that the patterns mean, and a note on files of unknown kinds.
 
     A folder means all files below it that can be read (of a Volano corpus, its data); hidden ones
@@ -35,19 +27,19 @@ def find_files(patterns: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     found: list[Path] = []
     skipped: Counter[str] = Counter()
     for pattern in patterns:
-        found += _meant_by(os.path.expanduser(pattern), skipped)
+        found += _meant_by(os.path.expanduser(pattern), form, skipped)
     unique = sorted({Path(os.path.abspath(path)) for path in found})
     common = unique[0].parent if len(unique) == 1 else Path(os.path.commonpath(unique))
     notes = [f"{count} files {suffix} passed over" for suffix, count in sorted(skipped.items())]
     return {path.relative_to(common).as_posix(): path for path in unique}, notes
 
 
-def _meant_by(pattern: str, skipped: Counter[str]) -> list[Path]:
+def _meant_by(pattern: str, form: Format, skipped: Counter[str]) -> list[Path]:
     path = Path(pattern)
     if path.is_dir():
-        return _below(path, skipped)
+        return _below(path, form, skipped)
     if path.is_file():
-        return [_of_known_kind(path)]
+        return [_of_known_kind(path, form)]
     matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
     if not matches:
         raise DataError("no such file or folder", pattern, _remedy(path))
@@ -55,18 +47,18 @@ def _meant_by(pattern: str, skipped: Counter[str]) -> list[Path]:
     for match in matches:
         if match.is_dir():
             continue
-        if plain_suffix(match.name) in KNOWN_SUFFIXES:
+        if is_known(match.name, form):
             files.append(match)
         else:
             skipped[match.suffix or "without suffix"] += 1
     if not files and not skipped:
-        files = [each for match in matches for each in _below(match, skipped)]
+        files = [each for match in matches for each in _below(match, form, skipped)]
     if not files:
         raise DataError("matches no file of a known kind", pattern, f"Known: {KNOWN}.")
     return files
 
 
-def _below(folder: Path, skipped: Counter[str]) -> list[Path]:
+def _below(folder: Path, form: Format, skipped: Counter[str]) -> list[Path]:
     if (folder / "manifest.json").is_file() and (folder / "data").is_dir():
         folder = folder / "data"  # a corpus: what it dropped and measured is no text of its own
     files = []
@@ -75,7 +67,7 @@ def _below(folder: Path, skipped: Counter[str]) -> list[Path]:
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            if plain_suffix(name) in KNOWN_SUFFIXES:
+            if is_known(name, form):
                 files.append(Path(place, name))
             else:
                 skipped[Path(name).suffix or "without suffix"] += 1
@@ -84,10 +76,12 @@ def _below(folder: Path, skipped: Counter[str]) -> list[Path]:
     return files
 
 
-def _of_known_kind(path: Path) -> Path:
-    suffix = plain_suffix(path.name)
-    if suffix in KNOWN_SUFFIXES:
+def _of_known_kind(path: Path, form: Format) -> Path:
+    if is_known(path.name, form):
         return path
+    suffix = plain_suffix(path.name)
+    if form != "auto":
+        raise DataError(f"no file of format {form}", str(path), "Leave collect.format at auto.")
     kind = f"unknown kind of file '{suffix}'" if suffix else "a file without a suffix"
     raise DataError(kind, str(path), f"Known: {KNOWN}.")
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from volano.core.recipe import Count, Runtime, Section
 
+Format = Literal["auto", "wikipedia", "stackexchange", "reddit", "gutenberg"]
 Kind = Literal["function", "module", "topic", "code", "readme", "licence"]
 
 
@@ -51,8 +52,25 @@ class CollectSection(Section):
     )
     paths: Annotated[list[str], Runtime] = Field(
         default=[],
-        description="Files, folders and globs to read: .jsonl, .parquet, plain text and source "
-        "code, each also as .gz or .zst. What they hold bears identity, not where they lie.",
+        description="What to read: files, folders and globs, plain or as .gz, .bz2, .xz or .zst; "
+        "git repositories; addresses such as s3://…; hf:OWNER/NAME. docs/sources.md has the kinds. "
+        "What they hold bears identity, not where they lie.",
+    )
+    format: Format = Field(
+        default="auto",
+        description="What the files are: auto goes by their suffix, and by how an .xml begins; "
+        "wikipedia (a dump of any MediaWiki), stackexchange (Posts.xml of a dump), reddit "
+        "(submissions and comments as JSON Lines, read together into threads), gutenberg (texts "
+        "of Project Gutenberg, whose header and footer are cut off).",
+    )
+    licence: str | None = Field(
+        default=None,
+        description="Licence of the documents that state none themselves. Without it, Wikipedia "
+        "counts as CC-BY-SA-4.0, and a post of StackExchange by its date.",
+    )
+    min_score: int = Field(
+        default=0,
+        description="Score below which posts of StackExchange and Reddit are passed over.",
     )
     text_field: str = Field(
         default="text", description="The field or column that holds the text of a document."
@@ -73,6 +91,18 @@ class CollectSection(Section):
         lt=1,
         description="Fraction of the documents of `paths` kept for testing (split test), chosen by "
         "hash of the text, so that equal texts share a split. A record's own split wins.",
+    )
+
+    dataset_config: str | None = Field(
+        default=None, description="Configuration of an hf:OWNER/NAME that has several."
+    )
+    dataset_split: str = Field(
+        default="train", description="Split that is read of an hf:OWNER/NAME, whole."
+    )
+    site: str | None = Field(
+        default=None,
+        description="Site of a dump of StackExchange, such as askubuntu.com, for the addresses of "
+        "its questions. Without it, the name of the folder counts where it is part of the key.",
     )
 
     @model_validator(mode="after")

@@ -1,8 +1,10 @@
 """Users' JSONL files, plain or compressed, read line by line: a bad line is named, not fatal."""
 
+import bz2
 import glob
 import gzip
 import json
+import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ ROLES = ("system", "user", "assistant")
 EXCERPT_CHARACTERS = 200
 CHUNK_BYTES = 1 << 16
 ZSTD_BITE_BYTES = 1 << 12
+MAX_ZSTD_WINDOW_BYTES = 1 << 31  # as `zstd --long=31` packs; taken only where a file asks for it
 MAX_LINE_BYTES = 1 << 28  # no text is longer; a file without line breaks may be
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -116,7 +119,7 @@ def read_lines(path: Path, name: str) -> Iterator[tuple[str, bytes | BadLine]]:
                 parts, size = [other], len(other)
             if size > MAX_LINE_BYTES:
                 parts = []
-    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+    except EOFError as failure:
         yield f"{name}:{number + 1}", BadLine(f"truncated or damaged file ({failure})")
         return
     yield from _line(f"{name}:{number + 1}", parts, size)
@@ -132,14 +135,34 @@ def _line(where: str, parts: list[bytes], size: int) -> Iterator[tuple[str, byte
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, decompressed; EOFError where a compressed file stops short."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+    """The file's bytes, decompressed as its suffix says (.gz, .bz2, .xz, .zst); EOFError where a
+    compressed file stops short or is damaged."""
+    try:
+        yield from _chunks(path)
+    except (zlib.error, lzma.LZMAError) as failure:
+        raise EOFError(str(failure)) from None
+    except OSError as failure:
+        if failure.errno is not None:
+            raise
+        raise EOFError(str(failure)) from None  # how gzip and bz2 say that the data are damaged
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    opening = _OPENINGS.get(path.suffix)
+    with opening(path) if opening else path.open("rb") as stream:
         if path.suffix in {".zst", ".zstd"}:
             # Small bites, because one packed byte may hold thousands.
             yield from _unpacked_zstd(iter(lambda: stream.read(ZSTD_BITE_BYTES), b""))
         else:
             # read would lose all that it has gathered of a chunk in which the file stops short
             yield from iter(lambda: stream.read1(CHUNK_BYTES), b"")
+
+
+_OPENINGS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 
 
 def _unpacked_zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
@@ -149,7 +172,10 @@ def _unpacked_zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
     frame = None
     for chunk in packed:
         while chunk:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            frame = (
+                frame
+                or zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES).decompressobj()
+            )
             try:
                 yield frame.decompress(chunk)
             except zstandard.ZstdError as failure:

@@ -18,12 +18,16 @@ Inputs = Mapping[str, Artifact]
 
 
 class Entry(NamedTuple):
-    """One file of the outside world. `key` does not depend on where the folder is mounted."""
+    """One file of the outside world. `key` does not depend on where the folder is mounted.
+
+    A file of another machine has a `url`; its `sha256` is that of what is known of its version.
+    """
 
     key: str
     path: Path
     bytes: int
     sha256: str
+    url: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from volano.collect.sources import is_elsewhere
 from volano.core.artifact import COMMIT, Artifact, describe_files
 from volano.core.errors import RunFailed, StoreError, VolanoError, did_you_mean
 from volano.core.files import explained
@@ -166,6 +167,8 @@ def _corpus(store: Store, data: Sequence[str]) -> Artifact | None:
     if len(data) != 1:
         return None
     reference = data[0]
+    if is_elsewhere(reference):
+        return None
     if Path(reference).exists() and not (Path(reference) / "artifact.json").is_file():
         return None
     try:

@@ -46,6 +46,7 @@ class DocumentMaker:
     id_field: str
     held_out_fraction: float
     text_format: str = "plain"
+    licence: str | None = None
 
     @classmethod
     def of(cls, settings: CollectSection) -> "DocumentMaker":
@@ -55,6 +56,7 @@ class DocumentMaker:
             settings.id_field,
             settings.held_out_fraction,
             settings.text_format,
+            settings.licence,
         )
 
     def document(self, fields: Fields) -> Document | Problem:
@@ -90,7 +92,7 @@ class DocumentMaker:
             source=fields.source,
             kind=stated.get("kind", "text"),
             split=str(split),
-            licence=stated.get("licence"),
+            licence=stated.get("licence", self.licence),
             path=fields.source,
             url=stated.get("url"),
             date=stated.get("date"),

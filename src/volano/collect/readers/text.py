@@ -1,7 +1,6 @@
 """Plain text and source code: one document a file."""
 
-import gzip
-import zlib
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +10,8 @@ from volano.core.jsonlines import EXCERPT_CHARACTERS, Problem, read_chunks
 MAX_FILE_BYTES = 1 << 28  # one document; a longer file is not one text
 LONGEST_CHARACTER_BYTES = 4
 PROSE_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".adoc"})
+COMPRESSION_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
+_PART_OF_A_DUMP = re.compile(r"(?<=^\.xml)-p\d+p\d+$")  # pages-articles1.xml-p1p41242.bz2
 CODE_SUFFIXES = frozenset(
     {
         ".py", ".pyi", ".js", ".ts", ".java", ".c", ".h", ".cc", ".cpp", ".hpp", ".go", ".rs",
@@ -52,7 +53,7 @@ def read_whole(path: Path, name: str) -> Iterator[bytes | Problem]:
             if size > MAX_FILE_BYTES:
                 yield Problem(name, f"longer than {MAX_FILE_BYTES:,} bytes", "")
                 return
-    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+    except EOFError as failure:
         yield Problem(name, f"truncated or damaged file ({failure})", "")
     yield b"".join(parts)
 
@@ -60,6 +61,5 @@ def read_whole(path: Path, name: str) -> Iterator[bytes | Problem]:
 def plain_suffix(name: str) -> str:
     """The suffix of a name without that of its compression: ".jsonl" of "a.JSONL.gz"."""
     path = PurePosixPath(name.lower())
-    return (
-        PurePosixPath(path.stem).suffix if path.suffix in {".gz", ".zst", ".zstd"} else path.suffix
-    )
+    suffix = PurePosixPath(path.stem).suffix if path.suffix in COMPRESSION_SUFFIXES else path.suffix
+    return _PART_OF_A_DUMP.sub("", suffix)
