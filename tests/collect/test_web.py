@@ -106,6 +106,39 @@ def test_a_damaged_record_costs_itself_alone(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["warc.gz", "warc"])
+@pytest.mark.parametrize("length", [b"99999", b"999999999999"])
+def test_a_length_that_lies_takes_no_other_record_along(tmp_path, suffix, length):
+    records = [html_record(n) for n in range(4)]
+    head, _, rest = records[1].partition(b"Content-Length: ")
+    records[1] = head + b"Content-Length: " + length + b"\r\n" + rest.partition(b"\r\n")[2]
+    content = packed(*records) if suffix == "warc.gz" else b"".join(records)
+    documents, _, quarantine = collect(tmp_path, {f"a.{suffix}": content})
+    assert [row["url"][-1] for row in documents] == ["0", "2", "3"]
+    assert len(quarantine) == 1
+
+
+def test_records_of_one_compressed_member_are_all_read(tmp_path):
+    undone = html_record(7, HTML, "Transfer-Encoding: chunked")
+    records = [html_record(0), html_record(1), undone, html_record(2), html_record(3)]
+    documents, _, quarantine = collect(tmp_path, {"a.warc.gz": gzip.compress(b"".join(records))})
+    assert [row["url"][-1] for row in documents] == ["0", "1", "7", "2", "3"]
+    assert not quarantine
+
+
+def test_what_is_no_archive_is_told(tmp_path):
+    files = {"a.warc": b"no archive at all\n" * 9, "b.warc": html_record(1)}
+    documents, _, quarantine = collect(tmp_path, files)
+    assert len(documents) == len(quarantine) == 1
+
+
+def test_one_bad_byte_costs_one_character(tmp_path):
+    page = PAGE.replace("Sentence", "Größe").encode() + b"\xff"
+    wide = PAGE.replace("<body>", "<meta charset=utf-16><body>").encode()
+    documents, _, _ = collect(tmp_path, {"a.html": page, "b.html": wide})
+    assert [row["text"].partition(" ")[0] for row in documents] == ["Größe", "Sentence"]
+
+
+@pytest.mark.parametrize("suffix", ["warc.gz", "warc"])
 def test_an_archive_that_ends_early_says_so(tmp_path, suffix):
     records = [html_record(n) for n in range(3)]
     content = packed(*records) if suffix == "warc.gz" else b"".join(records)
@@ -119,13 +152,17 @@ def test_what_unpacks_without_end_is_put_aside(tmp_path):
     archive = packed(
         html_record(1, HTML, GZIP, body=bomb),
         html_record(2, body=b"<p>" + b"a" * 40_000_000),
+        html_record(4, HTML, body=b"<p>" + b"a" * 9_000_000),
+        html_record(5, HTML, body=b"a<p>" * 200_000),
         html_record(3),
     )
     documents, _, quarantine = collect(tmp_path, {"a.warc.gz": archive})
     assert [row["url"][-1] for row in documents] == ["3"]
-    assert [row["reason"].partition(" 33")[0] for row in quarantine] == [
-        "unpacks to more than",
-        "longer than",
+    assert [row["reason"] for row in quarantine] == [
+        "unpacks to more than 33,554,432 bytes",
+        "longer than 33,554,432 bytes",
+        "longer than the 8,388,608 bytes of a page",
+        "more than 100,000 pieces of text",
     ]
 
 

@@ -1,3 +1,7 @@
+import time
+
+import pytest
+
 from volano.text.main_text import main_text
 
 PARAGRAPHS = [
@@ -49,3 +53,18 @@ def test_a_page_without_text_and_bytes_that_are_no_page():
     assert main_text(b"").text == ""
     assert main_text(b"<html><body><script>1</script></body></html>").text == ""
     assert isinstance(main_text(bytes(range(256)) * 3).text, str)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b'<meta content="" ', b"<meta name=date ", b"<meta ", b"<html ", b"<time ", b"<!--", b"<a b='",
+     b"<title ", b'"datePublished":', b"<td>", b"&nGt;"],
+)  # fmt: skip
+def test_no_page_takes_longer_than_its_length(piece):
+    began = time.monotonic()
+    main_text(piece * (200_000 // len(piece)))
+    assert time.monotonic() - began < 5
+
+
+def test_bytes_that_begin_no_character_are_survived():
+    assert isinstance(main_text(b"<p>\x80</p>").text, str)

@@ -21,7 +21,12 @@ from volano.text.kernels.html_blocks import FEATURES, block_features
 from volano.text.kernels.trees import Trees, probabilities
 
 MODEL = "main_text.safetensors"
+MOST_BLOCKS = 100_000
 _HEAD_BYTES = 200_000  # where title, language and date are looked for
+
+
+class NoPage(ValueError):
+    """What has the form of a page, but is none that anybody reads."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +44,19 @@ def main_text(html: bytes, threshold: float | None = None) -> MainText:
     """The main text of a page, given as UTF-8 (see `decoded` in collect.readers.html).
 
     Blocks count from probability `threshold` on (default: the one that the training chose). Where
-    none reaches it, those count that come near the likeliest one, if that is likely at all.
+    none reaches it, those count that come near the likeliest one, if that is likely at all. Raises
+    NoPage for more than MOST_BLOCKS pieces of text, which no page has.
     """
     page = scan_page(np.frombuffer(html, np.uint8))
+    if len(page.blocks) > MOST_BLOCKS:
+        raise NoPage(f"more than {MOST_BLOCKS:,} pieces of text")
     trees, chosen = _model()
     likely = probabilities(trees, block_features(page))
     bound = chosen if threshold is None else threshold
     best = float(likely.max()) if len(likely) else 0.0
     if best < bound:
         bound = max(best / 2, bound / 4)
-    head = html[:_HEAD_BYTES]
-    return MainText(
-        _joined(page, np.flatnonzero(likely >= bound)),
-        _first(_TITLES, head),
-        _first(_LANGUAGES, head),
-        _first(_DATES, head),
-    )
+    return MainText(_joined(page, np.flatnonzero(likely >= bound)), *_stated(html[:_HEAD_BYTES]))
 
 
 def block_texts(page: Page) -> list[str]:
@@ -80,36 +82,46 @@ def _joined(page: Page, rows: npt.NDArray[np.int64]) -> str:
     return b"".join(pieces).decode("utf-8", "replace")
 
 
-_CONTENT = rb"""\bcontent=(?:"([^"]*)"|'([^']*)')"""
-_NAMED = rb"""\b(?:property|name|itemprop)=["']?(?:%s)["'\s/>]"""
-_META = rb"<meta\b[^>]*?" + _NAMED + rb"[^>]*?" + _CONTENT
-_META_BEHIND = rb"<meta\b[^>]*?" + _CONTENT + rb"[^>]*?" + _NAMED
+# Each pattern reads a byte a bounded number of times: a page may be made to be slow.
+_TAG = re.compile(rb"<(meta|html|time)\b([^<>]{0,2000})>", re.I)
+_ATTRIBUTE = re.compile(rb"""([\w:.-]{1,40})\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_TITLE = re.compile(rb"<title\b[^<>]{0,500}>([^<]{1,1000})", re.I)
+_JSON_DATE = re.compile(rb'"datePublished"\s{0,9}:\s{0,9}"([^"<>]{4,40})"')
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_DATE_NAMES = (
+    "article:published_time", "datepublished", "date", "dc.date", "dcterms.created", "pubdate",
+)  # fmt: skip
 
 
-def _meta(names: bytes) -> list[re.Pattern[bytes]]:
-    return [re.compile(form % names, re.I) for form in (_META, _META_BEHIND)]
+def _stated(head: bytes) -> tuple[str | None, str | None, str | None]:
+    """Title, language and date of publication, as the head of a page states them."""
+    named: dict[str, str] = {}
+    for tag, inside in _TAG.findall(head):
+        attributes = {
+            name.lower(): _plain(quoted or single or bare)
+            for name, quoted, single, bare in reversed(_ATTRIBUTE.findall(inside))
+        }
+        if tag.lower() == b"meta":
+            for key in (b"property", b"name", b"itemprop"):
+                if key in attributes and attributes.get(b"content"):
+                    named.setdefault(attributes[key].lower(), attributes[b"content"])
+        elif tag.lower() == b"html":
+            named.setdefault("<html>", attributes.get(b"lang", ""))
+        else:
+            named.setdefault("<time>", attributes.get(b"datetime", ""))
+    title, dated = _TITLE.search(head), _JSON_DATE.search(head)
+    language = _LANGUAGE.match(named.get("<html>", ""))
+    dates = [named.get(name) for name in _DATE_NAMES]
+    dates += [_plain(dated[1]) if dated else None, named.get("<time>")]
+    return (
+        named.get("og:title") or (_plain(title[1]) if title else None) or None,
+        language[0] if language else None,
+        next((date for date in dates if date), None),
+    )
 
 
-_TITLES = [*_meta(rb"og:title"), re.compile(rb"<title\b[^>]*>([^<]*)", re.I)]
-_LANGUAGES = [
-    re.compile(rb"<html\b[^>]*?\blang=[\"']?([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)", re.I)
-]
-_DATES = [
-    *_meta(rb"article:published_time|datePublished|date|dc\.date|dcterms\.created|pubdate"),
-    re.compile(rb'"datePublished"\s*:\s*"([^"]{4,40})"'),
-    re.compile(rb"<time\b[^>]*?\bdatetime=[\"']?([^\"'>\s]{4,40})", re.I),
-]
-
-
-def _first(patterns: list[re.Pattern[bytes]], head: bytes) -> str | None:
-    for pattern in patterns:
-        match = pattern.search(head)
-        if match:
-            found = next((group for group in match.groups() if group), b"")
-            text = " ".join(unescape(found.decode("utf-8", "replace")).split())
-            if text:
-                return text
-    return None
+def _plain(content: bytes) -> str:
+    return " ".join(unescape(content.decode("utf-8", "replace")).split())
 
 
 @functools.cache

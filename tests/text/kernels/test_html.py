@@ -1,4 +1,5 @@
 import html
+import html.entities
 import time
 
 import numpy as np
@@ -131,3 +132,12 @@ def test_a_page_of_nothing_but_depth_takes_no_longer_than_its_length():
     assert [*map(str, block_texts(page))] == ["deep"]
     block_features(page)
     assert time.monotonic() - began < 20
+
+
+def test_every_reference_has_room_for_what_it_stands_for():
+    for name, text in html.entities.html5.items():
+        markup = f"<p>{f'&{name}' * 500}"
+        page = page_of(markup)
+        assert len(page.text) >= 500 * len(text.encode())
+        if name.endswith(";") and text.strip():
+            assert block_texts(page) == [text * 500]

@@ -7,12 +7,14 @@ from typing import Any
 from volano.collect.readers.fields import Fields, PassedOver, Read
 from volano.collect.readers.text import read_whole
 from volano.core.jsonlines import Problem
-from volano.text.main_text import main_text
+from volano.text.main_text import NoPage, main_text
 
+MAX_PAGE_BYTES = 1 << 23
 UTF_8 = "utf-8"
 NO_MAIN_TEXT = PassedOver("pages without main text")
 _MARKS = (
     (codecs.BOM_UTF8, UTF_8),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the next, with which it begins
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
@@ -28,7 +30,7 @@ def read_html(path: Path, name: str, text_field: str) -> Read:
         )
 
 
-def page_of(fields: Fields, text_field: str) -> Fields | PassedOver:
+def page_of(fields: Fields, text_field: str) -> Fields | Problem | PassedOver:
     """A record whose field of text holds a page, with the page's main text in its place."""
     page = fields.values.get(text_field)
     if not isinstance(page, str) or not page:
@@ -45,10 +47,15 @@ def page_fields(
     source: str,
     text_field: str,
     stated: dict[str, Any] | None = None,
-) -> Fields | PassedOver:
+) -> Fields | Problem | PassedOver:
     """A page as a record: its main text, and what it states of itself. `charset` is what the server
     said; `stated` are fields that are known from elsewhere and win over the page's own."""
-    found = main_text(as_utf8(content, charset))
+    if len(content) > MAX_PAGE_BYTES:
+        return Problem(where, f"longer than the {MAX_PAGE_BYTES:,} bytes of a page", "")
+    try:
+        found = main_text(as_utf8(content, charset))
+    except NoPage as problem:
+        return Problem(where, str(problem), "")
     if not found.text:
         return NO_MAIN_TEXT
     own = {"title": found.title, "stated_language": found.language, "date": found.date}
@@ -65,7 +72,10 @@ def as_utf8(content: bytes, charset: str | None) -> bytes:
         if content.startswith(mark):
             return content[len(mark) :].decode(marked, "replace").encode()
     encoding = charset and map_encoding_to_html5(charset, fallback_utf8=False)
-    encoding = encoding or detect_encoding(content, from_html_meta=True)
+    if encoding is None:
+        encoding = detect_encoding(content, from_html_meta=True)
+        if encoding and encoding.startswith("utf-16"):  # that it could be read says it is not
+            encoding = _wide_encoding(content)
     if encoding == UTF_8:
         try:
             content.decode()
@@ -73,5 +83,13 @@ def as_utf8(content: bytes, charset: str | None) -> bytes:
             pass
         else:
             return content
-    text: str = bytes_to_str(content, encoding or UTF_8, errors="replace")
+    text: str = bytes_to_str(content, encoding or UTF_8, errors="replace", fallback_encodings=())
     return text.encode("utf-8", "replace")
+
+
+def _wide_encoding(content: bytes) -> str:
+    # Markup is ASCII, so every other byte of it is zero.
+    even, odd = content[0:200:2].count(0), content[1:200:2].count(0)
+    if max(even, odd) < 40:
+        return UTF_8
+    return "utf-16-be" if even > odd else "utf-16-le"

@@ -5,6 +5,7 @@ behind it. What is no page (requests, images, answers other than 200) is passed 
 """
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -20,52 +21,75 @@ MAX_RECORD_BYTES = 1 << 25  # as stored and again as unpacked; no page is larger
 HTML_TYPES = {"text/html", "application/xhtml+xml"}
 PLAIN_TYPES = {"text/plain"}
 OK = 200
+LONGER, EARLY = "longer than", "the file ends"
+WRONG_LENGTH = (LONGER, EARLY)
 # Many crawlers undo chunks and compression but keep the headers that announce them.
 Decoding = Literal["all", "content", "none"]
 DECODINGS: tuple[Decoding, ...] = ("all", "content", "none")
 # How a record begins: compressed, each is a member of its own; the mark stands in no record.
 _BEGINNINGS = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd"}
-_PLAIN_BEGINNING = b"\r\n\r\nWARC/1."
+_PLAIN_BEGINNING = b"\nWARC/1."
 
 
 def read_warc(path: Path, name: str, text_field: str) -> Read:
     """The pages of a file, in its order. A record is called by the file and the byte at which it
-    begins, as indexes of web archives have it: crawl.warc.gz:35134."""
-    offset: int | None = 0
-    done = -1  # the beginning of the last record that was read
-    damaged = False  # since then
+    begins, as indexes of web archives have it: crawl.warc.gz:35134. Where many are compressed as
+    one, it is the byte at which they begin, and the number of the record: crawl.warc.gz:0.17."""
+    mark = _BEGINNINGS.get(path.suffix, b"WARC/1.")
+    next_start: int | None = 0
+    count = 0  # records that have been read from `start` on
+    damaged = anything = False
     with path.open("rb") as stream:
-        while offset is not None:
+        while next_start is not None:
+            start = next_start
+            to_skip = count  # of an iterator that was begun again
             try:
-                for record in _records(stream, offset):
-                    if record.stream_pos == done:
+                for record in _records(stream, start):
+                    anything = True
+                    if to_skip:
+                        to_skip -= 1
                         continue
-                    offset = done = record.stream_pos
+                    place = record.stream_pos
+                    if place != start and os.pread(stream.fileno(), len(mark), place) == mark:
+                        start = next_start = place
+                        count = 0
+                    count += 1
                     damaged = False
+                    if not _is_wanted(record):
+                        continue
+                    where = f"{name}:{start}" if count == 1 else f"{name}:{start}.{count}"
                     try:
-                        read = _read(record, f"{name}:{done}", name, text_field, DECODINGS[0])
+                        read = _read(record, where, name, text_field, DECODINGS[0])
                     except OSError:
-                        yield _read_again(path, done, name, text_field)
+                        yield _read_again(path, start, count, where, name, text_field)
                         break  # the iterator is spent with the record
                     yield read
+                    if isinstance(read, Problem) and read.reason.startswith(WRONG_LENGTH):
+                        # Its length is not to be believed: what it claims may be other records.
+                        next_start, count = _next_beginning(stream, start + 1, path.suffix), 0
+                        break
                 else:
+                    if not anything and path.stat().st_size:
+                        yield Problem(name, "no record of a web archive in it", "")
                     return
             except OSError as failure:
                 if not damaged:  # a stretch of damage is one problem
-                    yield Problem(f"{name}:{offset}", f"damaged from here on ({failure})", "")
-                damaged = True
-                offset, done = _next_beginning(stream, offset + 1, path.suffix), -1
+                    yield Problem(f"{name}:{start}", f"damaged from here on ({failure})", "")
+                damaged = anything = True
+                next_start, count = _next_beginning(stream, start + 1, path.suffix), 0
 
 
 def _read_again(
-    path: Path, offset: int, name: str, text_field: str
+    path: Path, start: int, count: int, where: str, name: str, text_field: str
 ) -> Fields | Problem | PassedOver:
     # A failed attempt has spent the record. Raises OSError if no decoding makes sense of it.
     with path.open("rb") as stream:
         for decoding in DECODINGS[1:]:
-            for record in _records(stream, offset):
+            for number, record in enumerate(_records(stream, start), start=1):
+                if number < count:
+                    continue
                 try:
-                    return _read(record, f"{name}:{offset}", name, text_field, decoding)
+                    return _read(record, where, name, text_field, decoding)
                 except OSError:
                     if decoding == DECODINGS[-1]:
                         raise
@@ -74,11 +98,17 @@ def _read_again(
 
 
 def _records(stream: BinaryIO, offset: int) -> "Iterator[WarcRecord]":
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
+    from fastwarc.warc import ArchiveIterator
 
     stream.seek(offset)
-    wanted = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
-    yield from ArchiveIterator(stream, record_types=wanted, parse_http=False)
+    yield from ArchiveIterator(stream, parse_http=False)
+
+
+def _is_wanted(record: "WarcRecord") -> bool:
+    from fastwarc.warc import WarcRecordType
+
+    wanted = (WarcRecordType.response, WarcRecordType.resource, WarcRecordType.conversion)
+    return record.record_type in wanted
 
 
 def _read(
@@ -87,11 +117,12 @@ def _read(
     from fastwarc.warc import WarcRecordType
 
     if record.content_length > MAX_RECORD_BYTES:
-        return Problem(where, f"longer than {MAX_RECORD_BYTES:,} bytes", "")
+        return Problem(where, f"{LONGER} {MAX_RECORD_BYTES:,} bytes", "")
     promised = record.content_length
     record.freeze()
     if record.content_length < promised:
-        return Problem(where, f"the file ends {promised - record.content_length:,} bytes early", "")
+        missing = promised - record.content_length
+        return Problem(where, f"{EARLY} {missing:,} bytes early", "")
     kind = record.headers.get("Content-Type", "") or ""
     charset = None
     if record.record_type == WarcRecordType.response:
@@ -134,4 +165,4 @@ def _next_beginning(stream: BinaryIO, begin: int, suffix: str) -> int | None:
         found = content.find(mark, begin)
     if found < 0:
         return None
-    return found + len(mark) - len(b"WARC/1.") if mark == _PLAIN_BEGINNING else found
+    return found + 1 if mark == _PLAIN_BEGINNING else found

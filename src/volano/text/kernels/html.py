@@ -55,7 +55,8 @@ class Page(NamedTuple):
 def scan_page(html: Array) -> Page:
     """The blocks of a page, given as the bytes of its UTF-8."""
     room = int(np.count_nonzero(html == _OPEN)) + 2
-    text = np.zeros(len(html) + 4, np.uint8)  # the last bytes are only looked at
+    # &nGt; is five bytes and stands for six; the last bytes are only looked at.
+    text = np.zeros(len(html) + len(html) // 5 + 8, np.uint8)
     blocks = np.zeros((room, BLOCK_COLUMNS), np.int64)
     elements = np.zeros((room, ELEMENT_COLUMNS), np.int32)
     parts = np.zeros(room, np.uint64)
@@ -80,6 +81,9 @@ def _scan(
     end: Integer = np.int64(0)
     attributes = np.zeros(2, np.uint64)
     size = len(html)
+    last_close = size - 1  # of a comment; none ends behind it
+    while last_close >= 2 and not _ends_comment(html, last_close):
+        last_close -= 1
     place: Integer = np.int64(0)
     while place < size:
         if html[place] != _OPEN or place + 1 >= size or not _begins_markup(html[place + 1]):
@@ -105,7 +109,7 @@ def _scan(
             continue
         following = html[place + 1]
         if following in (_BANG, _QUESTION):
-            place = _behind_comment(html, place)
+            place = _behind_comment(html, place, last_close)
             continue
         ending = following == _SLASH
         start = place + 1 + ending
@@ -196,13 +200,18 @@ def _read_name(html: Array, place: Integer) -> tuple[Integer, np.uint64]:
 
 
 @numba.njit(nogil=True, cache=True)
-def _behind_comment(html: Array, place: Integer) -> Integer:
+def _ends_comment(html: Array, place: Integer) -> bool:
+    return bool(html[place] == _CLOSE and html[place - 1] == _DASH and html[place - 2] == _DASH)
+
+
+@numba.njit(nogil=True, cache=True)
+def _behind_comment(html: Array, place: Integer, last_close: Integer) -> Integer:
     size = len(html)
     if place + 3 < size and html[place + 2] == _DASH and html[place + 3] == _DASH:
         start = place + 4
         stop = start
-        while stop < size:
-            if html[stop] == _CLOSE and html[stop - 1] == _DASH and html[stop - 2] == _DASH:
+        while stop <= last_close:
+            if _ends_comment(html, stop):
                 return stop + 1
             stop += 1
         # Never closed: browsers lose the rest; the text behind it is worth more than the rule.

@@ -124,6 +124,7 @@ def _own(text: Array, block: Array, elements: Array, found: Array) -> np.uint64:
             marks += 1  # | / # @ >
         elif byte == 0xC2 and (text[place + 1] == 0xA9 or text[place + 1] == 0xBB):
             marks += 3  # © »
+    characters = max(characters, 1)  # of bytes that begin no character
     words = spaces + 1 + wide // 2
     last = text[end - 1]
     element = block[ELEMENT]
