@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from volano.curate.section import DedupSection
-from volano.text.overlap import near_duplicate_roots, similarities
+from volano.curate.dedup_section import DedupSection
+from volano.text.near import SignatureFiles
 
 Array = npt.NDArray[Any]
 STAYS = -1
@@ -22,32 +22,38 @@ class Duplicates(NamedTuple):
 
     exact_of: Array
     near_of: Array
-    similarity: Array  # estimated Jaccard similarity with the document that stays; 0 if none
+    similarity: Array  # Jaccard similarity with the document that it is near; 0 if none
+    cluster: Array  # the document that stays of its cluster, also for itself; STAYS without copies
 
 
 def find_duplicates(
-    standing: Array, is_train: Array, hashes: Array, signatures: Array | None, section: DedupSection
+    order: Array, hashes: Array, signatures: SignatureFiles | None, section: DedupSection
 ) -> Duplicates:
-    """Exact copies first, then near ones among the rest. All arrays have one row per document."""
-    count = len(standing)
+    """Exact copies first, then near ones among the rest.
+
+    order: the documents that take part, who stays before who falls. hashes: one row per document.
+    """
+    count = len(hashes)
     exact_of, near_of = np.full(count, STAYS), np.full(count, STAYS)
-    similarity = np.zeros(count)
-    order = np.flatnonzero(standing)
-    order = order[np.argsort(~is_train[order], kind="stable")]  # who stays comes first
+    cluster, similarity = np.full(count, STAYS), np.zeros(count)
+    left = order
     if section.exact == "document":
         _, first, group = np.unique(hashes[order], return_index=True, return_inverse=True)
         stays = order[first[group.reshape(-1)]]
         copies = stays != order
         exact_of[order[copies]] = stays[copies]
-        order = order[~copies]
+        left = order[~copies]
     if section.minhash is not None and signatures is not None:
-        roots = near_duplicate_roots(
-            signatures[order],
-            bands=section.minhash.bands,
-            min_similarity=section.minhash.min_similarity,
-        )
-        copies = roots != np.arange(len(order))
-        near_of[order[copies]] = order[roots[copies]]
-        pairs = np.stack([order[copies], order[roots[copies]]], axis=1)
-        similarity[order[copies]] = similarities(signatures, pairs)
-    return Duplicates(exact_of, near_of, similarity)
+        bound = section.minhash.min_similarity
+        roots = signatures.roots(left, min_similarity=bound)
+        copies = roots != np.arange(len(left))
+        near_of[left[copies]] = left[roots[copies]]
+        pairs = np.stack([left[copies], left[roots[copies]]], axis=1)
+        similarity[left[copies]] = signatures.similarities(pairs)
+    for fallen, copy_of in ((near_of != STAYS, near_of), (exact_of != STAYS, exact_of)):
+        # An exact copy may be of a document that is a near copy itself.
+        stays = copy_of[fallen]
+        stays = np.where(near_of[stays] == STAYS, stays, near_of[stays])
+        cluster[fallen] = stays
+        cluster[stays] = stays
+    return Duplicates(exact_of, near_of, similarity, cluster)

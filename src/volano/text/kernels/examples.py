@@ -12,7 +12,8 @@ from volano.text.kernels.known_words import known_words, word_table
 from volano.text.kernels.listed import count_listed, word_lists
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
-from volano.text.kernels.ngrams import ngram_hashes
+from volano.text.kernels.ngrams import distinct_runs, ngram_hashes, shared_fractions
+from volano.text.kernels.spans import span_hashes, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
 
@@ -29,10 +30,13 @@ def call_text_kernels() -> None:
     band_hashes(minhash_signatures(texts), 14)
     words_found, bounds = word_hashes(texts)
     grams, gram_bounds = ngram_hashes(words_found, bounds, length=2)
+    shared_fractions(*distinct_runs(grams, gram_bounds), np.array([[0, 1]], np.int64))
     index = index_runs(grams, gram_bounds, fraction=0.5)
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)
     united(np.array([[0, 1]], np.int64), 3)
+    found = span_hashes(texts, "line")
+    without_spans(texts, "line", np.zeros(len(found.hashes), bool))
 
 
 def call_page_kernels() -> None:

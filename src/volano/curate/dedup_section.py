@@ -1,0 +1,99 @@
+"""What a user may set of deduplication (docs/dedup.md): what counts as a copy, and which stays."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from volano.core.recipe import Count, Section, Switch
+from volano.curate.quality_section import EXEMPT, FINEWEB
+
+
+class MinHashSection(Section):
+    """Near-duplicates: which documents count as one."""
+
+    permutations: int = Field(
+        default=112, ge=1, le=1024, description="Places of a signature. " + FINEWEB
+    )
+    bands: int = Field(
+        default=14,
+        ge=1,
+        description="Bands of the signature; documents that agree in one whole band are candidates."
+        " With 112 places, half of the pairs of similarity 0.72 are found. `volano dedup curve` "
+        "shows what other numbers find. " + FINEWEB,
+    )
+    shingle_words: int = Field(
+        default=5, ge=1, le=50, description="Words in a row that are compared as one. " + FINEWEB
+    )
+    min_similarity: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="Estimated Jaccard similarity of their shingles from which on candidates are "
+        "near-duplicates; 0 believes the bands alone, as FineWeb does. Default: about where half "
+        "of the pairs become candidates.",
+    )
+    verify: Switch = Field(
+        default=False,
+        description="on: the similarity of candidates is that of their shingles themselves, not "
+        "the estimate from signatures. It takes the shingles on disk while it runs, some 1.5 times "
+        "the text.",
+    )
+
+    @model_validator(mode="after")
+    def _bands_divide_permutations(self) -> Self:
+        if self.permutations % self.bands:
+            raise ValueError(
+                f"{self.permutations} permutations do not divide into {self.bands} bands"
+            )
+        return self
+
+
+class CutSection(Section):
+    """Lines or paragraphs that stand in the corpus before are cut out of a text."""
+
+    min_words: Count = Field(
+        default=8,
+        ge=1,
+        description="Words from which on a span counts; shorter ones stay, as headings and closing "
+        "brackets are the same everywhere and say little by themselves. Default: by judgement.",
+    )
+    min_copies: Count = Field(
+        default=2,
+        ge=2,
+        description="Times that a span stands in the corpus, twice in one document included, from "
+        "which on all but the first are cut. Default: as CCNet (Wenzek et al. 2020) and C4.",
+    )
+    exempt_kinds: list[str] = Field(
+        default=["code"], description=EXEMPT + "which a missing line breaks."
+    )
+
+
+class DedupSection(Section):
+    """Of copies one stays: training documents before others, then as `keep` says, then in order."""
+
+    exact: Literal["document", "off"] = Field(
+        default="document",
+        description="Whether documents that differ in white space only are one document.",
+    )
+    minhash: MinHashSection | None = Field(
+        default=MinHashSection(), description="Near-duplicates; off keeps them."
+    )
+    paragraphs: CutSection | None = Field(
+        default=None,
+        description="Paragraphs (between lines of white space) that stand in the corpus before are "
+        "cut out of the documents left; off leaves them.",
+    )
+    lines: CutSection | None = Field(
+        default=None, description="The same for lines, of what the paragraphs have left."
+    )
+    min_words_left: Count = Field(
+        default=20,
+        ge=0,
+        description="Words that a document must have left where something was cut out of it; with "
+        "fewer it is dropped. Default: by judgement.",
+    )
+
+    @property
+    def cuts(self) -> bool:
+        """Whether anything is cut out of texts."""
+        return self.paragraphs is not None or self.lines is not None
