@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from volano.core.corpus import read_shard
+from volano.core.corpus import read_shard, write_shard
 from volano.curate.decision import Decisions
 from volano.curate.dedup import STAYS, Duplicates, find_duplicates
 from volano.curate.dedup_section import DedupSection, MinHashSection
@@ -24,12 +24,14 @@ from volano.text.kernels.ngrams import distinct_runs, ngram_hashes
 from volano.text.near import SignatureFiles
 
 Array = npt.NDArray[Any]
+EARLIER, TRAIN, LATER, FALLEN = range(4)  # who comes before whom; the last take no part
 DECISION = "decision."
 DEDUP = "dedup."
 HASH = DEDUP + "document_hash"
 SPLIT = "scratch.split"
 SIGNATURE = "scratch.signature"  # read by the comparison, never published, as are all of scratch
 SHINGLES = "scratch.shingles"
+PREFERENCE = "scratch.preference"
 
 
 def copy_columns(
@@ -60,68 +62,125 @@ def _signatures(texts: pa.LargeStringArray, settings: MinHashSection) -> pa.Arra
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * places), len(texts), [None, data])
 
 
+def earlier_input(name: str) -> str:
+    """The name under which the step is given an earlier corpus to compare with."""
+    return f"earlier.{name}"
+
+
+def measure_earlier(shard: Path, output: Path, *, section: DedupSection) -> None:
+    """What the comparison has to know of a shard of an earlier corpus.
+
+    Where that was curated, it has kept the hash of each text as it was before lines were cut out
+    and personal data was replaced; signatures are made from the text as it lies there.
+    """
+    table = read_shard(shard, ["id", "text"])
+    attributes = shard.parent.parent / "attributes" / "dedup" / shard.name
+    known = None
+    if attributes.is_file():
+        kept = read_shard(attributes, ["id", "document_hash"])
+        rows = pc.index_in(table["id"].combine_chunks(), kept["id"].combine_chunks())
+        known = {"document_hash": kept["document_hash"].combine_chunks().take(rows)}
+        known = None if rows.null_count else known
+    texts = table["text"].combine_chunks().fill_null("")
+    ids = {"id": table["id"].combine_chunks()}
+    write_shard(output, pa.table(ids | copy_columns(texts, section, known)))
+
+
 @dataclass(frozen=True)
 class Compared:
-    """The duplicates of a corpus, and the ids of the documents that they are copies of."""
+    """The duplicates of a corpus, and the documents that they are copies of."""
 
     found: Duplicates
-    places: Array  # of those documents, sorted
+    places: Array  # of those documents, sorted; those of earlier corpora come behind the others
     ids: pa.Array
+    corpora: pa.Array  # the earlier corpus they are in; null for this one
 
     def of_rows(self, begin: int, count: int) -> pa.Table:
-        """Columns `exact_of`, `near_of`, `cluster` (ids) and `similarity` of some documents, null
-        where there is none."""
+        """Columns `exact_of`, `near_of`, `cluster` (ids), the same with `_in` (the earlier corpus)
+        and `similarity` of some documents, null where there is none."""
         columns = {}
         for name in ("exact_of", "near_of", "cluster"):
             places = getattr(self.found, name)[begin : begin + count]
-            rows = np.searchsorted(self.places, places)
-            columns[name] = self.ids.take(pa.array(rows, mask=places == STAYS))
+            rows = pa.array(np.searchsorted(self.places, places), mask=places == STAYS)
+            columns[name], columns[name + "_in"] = self.ids.take(rows), self.corpora.take(rows)
         alone = self.found.near_of[begin : begin + count] == STAYS
         columns["similarity"] = pa.array(self.found.similarity[begin : begin + count], mask=alone)
         return pa.table(columns)
 
 
-def compare(measured: Sequence[Path], section: DedupSection, scratch: Path) -> Compared:
-    """The duplicates among documents of these shards, as the stage before has written them.
+def compare(
+    measured: Sequence[Path],
+    section: DedupSection,
+    scratch: Path,
+    earlier: Mapping[str, Sequence[Path]] | None = None,
+) -> Compared:
+    """The duplicates among documents of these shards, as the stage before has written them, and of
+    documents of earlier corpora (name → what `measure_earlier` has written).
 
     Recomputed after a kill: it takes seconds, and depends on that stage alone.
     """
-    hashes, standing, is_train = [], [], []
     minhash = section.minhash or MinHashSection()
     with SignatureFiles(
         scratch / "compare", permutations=minhash.permutations, bands=minhash.bands
     ) as signatures:
+        hashes, ranks, preferred = [], [], []
         for path in measured:
             table = _read(path, section)
-            hashes.append(table[HASH].to_numpy())
-            standing.append(pc.is_null(table[DECISION + "dropped_by"]).to_numpy())
-            is_train.append(pc.equal(table[SPLIT], "train").to_numpy())
-            if section.minhash is not None:
-                signatures.append(*_signed(table, section.minhash))
-        order = np.flatnonzero(np.concatenate(standing))
-        order = order[np.argsort(~np.concatenate(is_train)[order], kind="stable")]
+            hashes.append(_signed(table, section, signatures))
+            is_train = pc.equal(table[SPLIT], "train").to_numpy()
+            standing = pc.is_null(table[DECISION + "dropped_by"]).to_numpy()
+            ranks.append(np.where(standing, np.where(is_train, TRAIN, LATER), FALLEN))
+            if section.keep != "first":
+                preferred.append(table[PREFERENCE].to_numpy())
+        own = sum(map(len, hashes))
+        sizes = []
+        for paths in (earlier or {}).values():
+            sizes.append(0)
+            for path in paths:
+                hashes.append(_signed(read_shard(path), section, signatures))
+                ranks.append(np.full(len(hashes[-1]), EARLIER))
+                preferred.append(np.zeros(len(hashes[-1])))
+                sizes[-1] += len(hashes[-1])
+        rank = np.concatenate(ranks).astype(np.int8)
+        order = np.flatnonzero(rank != FALLEN)
+        if section.keep == "first":
+            order = order[np.argsort(rank[order], kind="stable")]
+        else:
+            order = order[np.lexsort((np.concatenate(preferred)[order], rank[order]))]
         found = find_duplicates(order, np.concatenate(hashes), signatures, section)
+    found = Duplicates(*(each[:own] for each in found))
     places = np.unique(np.concatenate([found.exact_of, found.near_of, found.cluster]))
     places = places[places != STAYS]
-    return Compared(found, places, _ids_at(measured, places))
+    every = [*measured, *(path for paths in (earlier or {}).values() for path in paths)]
+    limits = np.cumsum([own, *sizes])
+    names = pa.array([None, *(earlier or {})], pa.string())
+    corpora = names.take(pa.array(np.searchsorted(limits, places, side="right")))
+    return Compared(found, places, _ids_at(every, places), corpora)
 
 
 def _read(path: Path, section: DedupSection) -> pa.Table:
     names = [SPLIT, DECISION + "dropped_by", HASH]
+    names += [PREFERENCE] if section.keep != "first" else []
     names += [SIGNATURE] if section.minhash is not None else []
     names += [SHINGLES] if section.minhash is not None and section.minhash.verify else []
     return read_shard(path, names)
 
 
-def _signed(table: pa.Table, minhash: MinHashSection) -> tuple[Array, tuple[Array, Array] | None]:
-    column = table[SIGNATURE].combine_chunks()
-    flat = np.frombuffer(column.buffers()[1] or b"", "<u4")
-    signatures = flat.reshape(-1, minhash.permutations)[column.offset :][: len(column)]
-    if not minhash.verify:
-        return signatures, None
-    lists = table[SHINGLES].combine_chunks()
-    bounds = lists.offsets.to_numpy()
-    return signatures, (lists.values.to_numpy()[bounds[0] : bounds[-1]], bounds - bounds[0])
+def _signed(table: pa.Table, section: DedupSection, signatures: SignatureFiles) -> Array:
+    # Its hashes; what else it has goes into the files.
+    if section.minhash is not None:
+        column = table[SIGNATURE].combine_chunks()
+        flat = np.frombuffer(column.buffers()[1] or b"", "<u4")
+        rows = flat.reshape(-1, section.minhash.permutations)[column.offset :][: len(column)]
+        shingles = None
+        if section.minhash.verify:
+            lists = table[SHINGLES].combine_chunks()
+            bounds = lists.offsets.to_numpy()
+            values = lists.values.to_numpy()[bounds[0] : bounds[-1]]
+            shingles = (values, bounds - bounds[0])
+        signatures.append(rows, shingles)
+    found: Array = table[HASH].to_numpy()
+    return found
 
 
 def _ids_at(measured: Sequence[Path], places: Array) -> pa.Array:
@@ -137,23 +196,39 @@ def _ids_at(measured: Sequence[Path], places: Array) -> pa.Array:
 def judge_copies(
     duplicates: pa.Table, measured: pa.Table, section: DedupSection, decisions: Decisions
 ) -> pa.Table:
-    """Drop the copies; what was measured, with the columns `copy_of`, `similarity`, `cluster`."""
+    """Drop the copies; what was measured, with the columns `copy_of`, `similarity`, `cluster` and,
+    where earlier corpora were compared with, `copy_in`."""
     similarity = duplicates["similarity"].to_pylist()
-    clusters = duplicates["cluster"].to_pylist()
+    clusters = _told(duplicates, "cluster")
     bound = section.minhash.min_similarity if section.minhash else None
     for name, column, threshold in (("exact", "exact_of", None), ("near", "near_of", bound)):
-        originals = duplicates[column].to_pylist()
+        originals = _told(duplicates, column)
         decisions.drop(
             [row for row, original in enumerate(originals) if original is not None],
             name,
             value=similarity,
             threshold=threshold,
             evidence=[
-                f"copy of {original}" + ("" if stays == original else f", which is near {stays}")
+                f"copy of {original}{_ending(original, stays, section)}"
                 for original, stays in zip(originals, clusters, strict=True)
             ],
         )
-    copy_of = pc.coalesce(duplicates["exact_of"], duplicates["near_of"])
-    measured = measured.append_column(DEDUP + "copy_of", copy_of)
-    measured = measured.append_column(DEDUP + "similarity", duplicates["similarity"])
-    return measured.append_column(DEDUP + "cluster", duplicates["cluster"])
+    found = {"copy_of": pc.coalesce(duplicates["exact_of"], duplicates["near_of"])}
+    if section.against:
+        of_exact = pc.is_valid(duplicates["exact_of"])
+        found["copy_in"] = pc.if_else(of_exact, duplicates["exact_of_in"], duplicates["near_of_in"])
+    found |= {name: duplicates[name] for name in ("similarity", "cluster")}
+    for name, values in found.items():
+        measured = measured.append_column(DEDUP + name, values)
+    return measured
+
+
+def _told(duplicates: pa.Table, column: str) -> list[str | None]:
+    pairs = zip(duplicates[column].to_pylist(), duplicates[column + "_in"].to_pylist(), strict=True)
+    return [each if corpus is None else f"{each} in {corpus}" for each, corpus in pairs]
+
+
+def _ending(original: str | None, stays: str | None, section: DedupSection) -> str:
+    if section.drop == "all":
+        return "; all of them go"
+    return "" if stays == original else f", which is near {stays}"

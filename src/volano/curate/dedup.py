@@ -2,7 +2,8 @@
 
 Only documents that passed every other filter take part, so that no document falls to a copy that
 does not stay itself. Which copy stays depends on nothing but the corpus: training documents come
-before those kept for later, and then the order of the corpus decides.
+before those kept for later, then those that the recipe prefers (curate.preference), and then the
+order of the corpus decides. Documents of an earlier corpus come before all.
 """
 
 from typing import Any, NamedTuple
@@ -56,4 +57,11 @@ def find_duplicates(
         stays = np.where(near_of[stays] == STAYS, stays, near_of[stays])
         cluster[fallen] = stays
         cluster[stays] = stays
+    if section.drop == "all":
+        for copy_of in (exact_of, near_of):
+            fallen = order[copy_of[order] != STAYS]
+            stays, first = np.unique(copy_of[fallen], return_index=True)
+            copy_of[stays] = fallen[first]  # each falls to the other
+            if copy_of is near_of:
+                similarity[stays] = similarity[fallen[first]]
     return Duplicates(exact_of, near_of, similarity, cluster)

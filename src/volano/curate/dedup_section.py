@@ -69,7 +69,8 @@ class CutSection(Section):
 
 
 class DedupSection(Section):
-    """Of copies one stays: training documents before others, then as `keep` says, then in order."""
+    """Of copies one stays: training documents before others, then as `keep` says, then in order
+    (docs/dedup.md)."""
 
     exact: Literal["document", "off"] = Field(
         default="document",
@@ -77,6 +78,29 @@ class DedupSection(Section):
     )
     minhash: MinHashSection | None = Field(
         default=MinHashSection(), description="Near-duplicates; off keeps them."
+    )
+    keep: Literal["first", "longest", "best_quality", "newest", "oldest", "licence"] = Field(
+        default="first",
+        description="Which of several copies stays. longest: in bytes; best_quality: with the "
+        "highest keep_attribute; newest, oldest: by date; licence: the one named first in "
+        "keep_licences. What has no such number, date or licence comes last.",
+    )
+    keep_attribute: str | None = Field(
+        default=None,
+        description="For best_quality: the measured number that decides, as GROUP.NAME, such as "
+        "gopher_quality.alphabetic_word_fraction.",
+    )
+    keep_licences: list[str] = Field(
+        default=[], description="For licence: names of licences, the preferred one first."
+    )
+    drop: Literal["copies", "all"] = Field(
+        default="copies",
+        description="copies: all but the one that stays; all: that one too, as of spam.",
+    )
+    against: list[str] = Field(
+        default=[],
+        description="Earlier corpora, by name in the store or by folder: what is a copy of one of "
+        "their documents is dropped.",
     )
     paragraphs: CutSection | None = Field(
         default=None,
@@ -92,6 +116,16 @@ class DedupSection(Section):
         description="Words that a document must have left where something was cut out of it; with "
         "fewer it is dropped. Default: by judgement.",
     )
+
+    @model_validator(mode="after")
+    def _keep_knows_by_what(self) -> Self:
+        if self.keep == "best_quality" and self.keep_attribute is None:
+            raise ValueError("keep: best_quality needs keep_attribute")
+        if self.keep == "licence" and not self.keep_licences:
+            raise ValueError("keep: licence needs keep_licences")
+        if self.exact == "off" and self.minhash is None and self.against:
+            raise ValueError("against needs exact: document or minhash")
+        return self
 
     @property
     def cuts(self) -> bool:

@@ -28,11 +28,14 @@ from volano.core.step import Context, Entry, Inputs, Listing, Step
 from volano.curate.compare import (
     DECISION,
     DEDUP,
+    PREFERENCE,
     SPLIT,
     Compared,
     compare,
     copy_columns,
+    earlier_input,
     judge_copies,
+    measure_earlier,
 )
 from volano.curate.cuts import Cuts, Part, find_cuts, judge_cuts
 from volano.curate.decision import Decisions, filters_in_use
@@ -43,9 +46,11 @@ from volano.curate.decontaminate import (
     judge_overlap,
     measure_overlap,
 )
+from volano.curate.dedup_section import DedupSection
 from volano.curate.earlier import Earlier, earlier_measures
 from volano.curate.funnel import CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
+from volano.curate.preference import columns_read, preferences
 from volano.curate.quality import EDITS, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
 from volano.curate.toxicity import judge_toxicity, measure_toxicity, weights_of
@@ -85,7 +90,10 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         )
     context.bill["measure_seconds"] = time.monotonic() - started
     started = time.monotonic()
-    compared = compare(measured, section.dedup, context.scratch) if section.dedup else None
+    compared = None
+    if section.dedup is not None:
+        before = _measure_earlier(section.dedup, inputs, context)
+        compared = compare(measured, section.dedup, context.scratch, before)
     context.bill["compare_seconds"] = time.monotonic() - started
     started = time.monotonic()
     to_write = _shards_to_write(shards, measured, compared)
@@ -146,7 +154,7 @@ def _measure(
     def known(group: str) -> Columns | None:
         return earlier.columns(group, output.name) if earlier else None
 
-    table = read_shard(shard, ["id", "text", "kind", "split"])
+    table = read_shard(shard, ["id", "text", "kind", "split", *columns_read(section.dedup)])
     texts = table["text"].combine_chunks().fill_null("")
     kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
     decisions = Decisions.of(table.num_rows)
@@ -176,6 +184,8 @@ def _measure(
     judge_held_out(splits, decisions)
     if section.dedup is not None:
         columns |= copy_columns(texts, section.dedup, known("dedup"))
+        if section.dedup.keep != "first":
+            columns[PREFERENCE] = preferences(table, texts, columns, section.dedup)
     if section.pii is not None:
         columns |= _named("pii", known("pii") or _count_pii(texts, section.pii))
     columns |= decisions.columns(DECISION)
@@ -196,6 +206,35 @@ def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
         for span in spans:
             counts[span.kind][row] += 1
     return {kind: pa.array(values) for kind, values in counts.items()}
+
+
+def _measure_earlier(
+    section: DedupSection, inputs: Inputs, context: Context
+) -> dict[str, list[Path]]:
+    found = {}
+    for place, name in enumerate(section.against):
+        if earlier_input(name) not in inputs:
+            raise DataError(
+                f"no earlier corpus '{name}'",
+                "curate.dedup.against",
+                "Give its name in the store, or its folder.",
+            )
+        corpus = inputs[earlier_input(name)].corpus()
+        if corpus.record is not Document:
+            raise DataError(
+                f"a corpus of {corpus.manifest['record']} records",
+                f"curate.dedup.against: {name}",
+                "Name a corpus of documents.",
+            )
+        shards = corpus.shards()
+        outputs = [
+            shard_path(context.scratch / "earlier", str(place), number)
+            for number in range(len(shards))
+        ]
+        with context.progress(f"curate: {name}", len(shards), "shards") as bar:
+            context.engine.map(partial(measure_earlier, section=section), shards, outputs, bar=bar)
+        found[name] = outputs
+    return found
 
 
 # ---- stage 3
