@@ -18,7 +18,7 @@ class MinHashSection(Section):
         default=14,
         ge=1,
         description="Bands of the signature; documents that agree in one whole band are candidates."
-        " With 112 places, half of the pairs of similarity 0.72 are found. `volano dedup curve` "
+        " With 112 places, half of the pairs of similarity 0.68 are found. `volano dedup curve` "
         "shows what other numbers find. " + FINEWEB,
     )
     shingle_words: int = Field(
