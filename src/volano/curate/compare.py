@@ -197,7 +197,7 @@ def judge_copies(
     duplicates: pa.Table, measured: pa.Table, section: DedupSection, decisions: Decisions
 ) -> pa.Table:
     """Drop the copies; what was measured, with the columns `copy_of`, `similarity`, `cluster` and,
-    where earlier corpora were compared with, `copy_in`."""
+    where earlier corpora were compared with, `copy_in` and `cluster_in`."""
     similarity = duplicates["similarity"].to_pylist()
     clusters = _told(duplicates, "cluster")
     bound = section.minhash.min_similarity if section.minhash else None
@@ -217,6 +217,7 @@ def judge_copies(
     if section.against:
         of_exact = pc.is_valid(duplicates["exact_of"])
         found["copy_in"] = pc.if_else(of_exact, duplicates["exact_of_in"], duplicates["near_of_in"])
+        found["cluster_in"] = duplicates["cluster_in"]
     found |= {name: duplicates[name] for name in ("similarity", "cluster")}
     for name, values in found.items():
         measured = measured.append_column(DEDUP + name, values)
