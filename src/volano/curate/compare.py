@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from volano.core.corpus import read_shard, write_shard
 from volano.curate.decision import Decisions
-from volano.curate.dedup import STAYS, Duplicates, find_duplicates
+from volano.curate.dedup import STAYS, Duplicates, exact_copies, near_copies
 from volano.curate.dedup_section import DedupSection, MinHashSection
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.minhash import minhash_signatures
@@ -129,7 +129,8 @@ def compare(
             hashes.append(_signed(table, section, signatures))
             is_train = pc.equal(table[SPLIT], "train").to_numpy()
             standing = pc.is_null(table[DECISION + "dropped_by"]).to_numpy()
-            ranks.append(np.where(standing, np.where(is_train, TRAIN, LATER), FALLEN))
+            rank = np.where(standing, np.where(is_train, TRAIN, LATER), FALLEN)
+            ranks.append(rank.astype(np.int8))
             if section.keep != "first":
                 preferred.append(table[PREFERENCE].to_numpy())
         own = sum(map(len, hashes))
@@ -138,24 +139,34 @@ def compare(
             sizes.append(0)
             for path in paths:
                 hashes.append(_signed(read_shard(path), section, signatures))
-                ranks.append(np.full(len(hashes[-1]), EARLIER))
-                preferred.append(np.zeros(len(hashes[-1])))
+                ranks.append(np.full(len(hashes[-1]), EARLIER, np.int8))
+                if section.keep != "first":
+                    preferred.append(np.zeros(len(hashes[-1])))
                 sizes[-1] += len(hashes[-1])
-        rank = np.concatenate(ranks).astype(np.int8)
-        order = np.flatnonzero(rank != FALLEN)
-        if section.keep == "first":
-            order = order[np.argsort(rank[order], kind="stable")]
-        else:
-            order = order[np.lexsort((np.concatenate(preferred)[order], rank[order]))]
-        found = find_duplicates(order, np.concatenate(hashes), signatures, section)
+        order = _order(np.concatenate(ranks), preferred)
+        exact_of = exact_copies(order, np.concatenate(hashes), section)
+        hashes.clear()  # 8 bytes a document, before what comes takes more
+        found = near_copies(order, exact_of, signatures, section)
+    is_named = np.zeros(own + sum(sizes), bool)
     found = Duplicates(*(each[:own] for each in found))
-    places = np.unique(np.concatenate([found.exact_of, found.near_of, found.cluster]))
-    places = places[places != STAYS]
+    for each in (found.exact_of, found.near_of, found.cluster):
+        is_named[each[each != STAYS]] = True
+    places = np.flatnonzero(is_named)
     every = [*measured, *(path for paths in (earlier or {}).values() for path in paths)]
     limits = np.cumsum([own, *sizes])
     names = pa.array([None, *(earlier or {})], pa.string())
     corpora = names.take(pa.array(np.searchsorted(limits, places, side="right")))
     return Compared(found, places, _ids_at(every, places), corpora)
+
+
+def _order(rank: Array, preferred: Sequence[Array]) -> Array:
+    # Who takes part, who stays before who falls.
+    taking_part = np.flatnonzero(rank != FALLEN)
+    taking_part = taking_part.astype(np.int32 if len(rank) < 2**31 else np.int64)
+    if preferred:
+        keys = (np.concatenate(preferred)[taking_part], rank[taking_part])
+        return taking_part[np.lexsort(keys)]
+    return taking_part[np.argsort(rank[taking_part], kind="stable")]
 
 
 def _read(path: Path, section: DedupSection) -> pa.Table:

@@ -27,30 +27,41 @@ class Duplicates(NamedTuple):
     cluster: Array  # the document that stays of its cluster, also for itself; STAYS without copies
 
 
-def find_duplicates(
-    order: Array, hashes: Array, signatures: SignatureFiles | None, section: DedupSection
-) -> Duplicates:
-    """Exact copies first, then near ones among the rest.
-
-    order: the documents that take part, who stays before who falls. hashes: one row per document.
-    """
-    count = len(hashes)
-    exact_of, near_of = np.full(count, STAYS), np.full(count, STAYS)
-    cluster, similarity = np.full(count, STAYS), np.zeros(count)
-    left = order
+def exact_copies(order: Array, hashes: Array, section: DedupSection) -> Array:
+    """Per document the first in `order` with its hash; STAYS for that one and all others."""
+    exact_of = _nobody(len(hashes))
     if section.exact == "document":
-        _, first, group = np.unique(hashes[order], return_index=True, return_inverse=True)
-        stays = order[first[group.reshape(-1)]]
-        copies = stays != order
-        exact_of[order[copies]] = stays[copies]
-        left = order[~copies]
+        values = hashes[order]
+        by_hash = np.argsort(values, kind="stable")
+        values = values[by_hash]
+        copies = np.flatnonzero(values[1:] == values[:-1]) + 1
+        begins = np.ones(len(values), bool)
+        begins[copies] = False
+        firsts = np.flatnonzero(begins)
+        del values
+        stays = firsts[np.searchsorted(firsts, copies, side="right") - 1]
+        exact_of[order[by_hash[copies]]] = order[by_hash[stays]]
+    return exact_of
+
+
+def near_copies(
+    order: Array, exact_of: Array, signatures: SignatureFiles | None, section: DedupSection
+) -> Duplicates:
+    """What is near among those that are no exact copies, and all that is known together. `order`
+    has the documents that take part, who stays before who falls."""
     if section.minhash is not None and signatures is not None:
+        left = order[exact_of[order] == STAYS]
         bound = section.minhash.min_similarity
         roots = signatures.roots(left, min_similarity=bound)
-        copies = roots != np.arange(len(left))
-        near_of[left[copies]] = left[roots[copies]]
+        copies = np.flatnonzero(roots != np.arange(len(left)))
         pairs = np.stack([left[copies], left[roots[copies]]], axis=1)
-        similarity[left[copies]] = signatures.similarities(pairs)
+        del left, roots
+        near_of, similarity = _nobody(len(exact_of)), np.zeros(len(exact_of))
+        near_of[pairs[:, 0]] = pairs[:, 1]
+        similarity[pairs[:, 0]] = signatures.similarities(pairs)
+    else:
+        near_of, similarity = _nobody(len(exact_of)), np.zeros(len(exact_of))
+    cluster = _nobody(len(exact_of))
     for fallen, copy_of in ((near_of != STAYS, near_of), (exact_of != STAYS, exact_of)):
         # An exact copy may be of a document that is a near copy itself.
         stays = copy_of[fallen]
@@ -65,3 +76,8 @@ def find_duplicates(
             if copy_of is near_of:
                 similarity[stays] = similarity[fallen[first]]
     return Duplicates(exact_of, near_of, similarity, cluster)
+
+
+def _nobody(count: int) -> Array:
+    # Half the memory while it suffices.
+    return np.full(count, STAYS, np.int32 if count < 2**31 else np.int64)

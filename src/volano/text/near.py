@@ -39,9 +39,8 @@ def near_duplicate_roots(
     """
     hashes = band_hashes(signatures, bands)
     return _roots(
-        np.flatnonzero((signatures != NO_WORDS).any(axis=1)),
-        len(signatures),
-        lambda band: hashes[:, band],
+        (signatures != NO_WORDS).any(axis=1),
+        lambda band: np.ascontiguousarray(hashes[:, band]),
         bands,
         lambda pairs: similarities(signatures, pairs) >= min_similarity,
     )
@@ -104,10 +103,8 @@ class SignatureFiles:
         """As `near_duplicate_roots` of the documents `order`, in this order: places in `order`."""
         for file in (*self._files.values(), *self._bands):
             file.flush()
-        worded = np.concatenate([*self._worded, np.zeros(0, bool)])
         return _roots(
-            np.flatnonzero(worded[order]),
-            len(order),
+            np.concatenate([*self._worded, np.zeros(0, bool)])[order],
             lambda band: np.fromfile(self._bands[band].name, np.uint64)[order],
             self.bands,
             # Without a bound the bands alone are believed, and nothing need be read.
@@ -126,7 +123,8 @@ class SignatureFiles:
         limits = [*starts, len(pairs)]
         for first, last in pairwise(limits):
             rows, places = np.unique(pairs[first:last], return_inverse=True)
-            places = places.reshape(-1, 2)
+            rows = rows.astype(np.int64)  # times their bytes they are beyond 32 bits
+            places = places.reshape(-1, 2).astype(np.int64)
             if by_shingles:
                 bounds = self._bounds()
                 flat = self._read("shingles", bounds[rows] * 8, bounds[rows + 1] * 8, np.uint64)
@@ -170,19 +168,18 @@ def _opened(path: Path) -> BinaryIO:
 
 def _roots(
     worded: Array,
-    count: int,
     column_of: Callable[[int], Array],
     bands: int,
     alike: Callable[[Array], Array],
 ) -> Array:
-    roots = np.arange(count, dtype=np.int64)
-    parts = len(worded) // ROWS_AT_ONCE + 1
+    # Ranges of the highest byte of a hash, so that a bucket is never divided.
+    limits = np.linspace(0, 256, min(len(worded) // ROWS_AT_ONCE + 1, 256) + 1).astype(int).tolist()
+    roots = np.arange(len(worded), dtype=np.int64)
     for band in range(bands):
         column = column_of(band)
-        for part in range(parts):  # by hash, so that a bucket is never divided
-            members = worded
-            if parts > 1:
-                members = worded[column[worded] % np.uint64(parts) == part]
+        highest = column.astype("<u8", copy=False).view(np.uint8)[7::8]
+        for first, last in pairwise(limits):
+            members = np.flatnonzero((highest >= first) & (highest < last) & worded)
             pairs = _candidates(column[members], members)
             pairs = pairs[roots[pairs[:, 0]] != roots[pairs[:, 1]]]  # the others are joined already
             for start in range(0, len(pairs), PAIRS_AT_ONCE):
