@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from volano.core.records import Document
@@ -118,3 +120,51 @@ def test_behind_c4_the_lines_that_it_has_left_are_compared(dedup):
     two = f"Another menu\n{MENU}.\n{page(2)}"
     found = texts(dedup([one, two], lines="on", others=others, **ALONE))
     assert found == [f"{MENU}.\n{page(1)}", page(2)]
+
+
+def plain_passages(pages, fewest_words):
+    """The definition, by comparing every run of words with every one before it."""
+    split = [text.split() for text in pages]
+    left = []
+    for number, words in enumerate(split):
+        gone = [False] * len(words)
+        for start in range(len(words) - fewest_words + 1):
+            run = words[start : start + fewest_words]
+            first = next(
+                (other, place)
+                for other, before in enumerate(split)
+                for place in range(len(before) - fewest_words + 1)
+                if before[place : place + fewest_words] == run
+            )
+            itself = first == (number, start)
+            overlaps = first[0] == number and start - first[1] < fewest_words
+            if not itself and not overlaps:
+                gone[start : start + fewest_words] = [True] * fewest_words
+        left.append([word for word, is_gone in zip(words, gone, strict=True) if not is_gone])
+    return left
+
+
+@pytest.mark.parametrize(("seed", "per_shard"), [(1, 1), (2, 3), (3, 50)])
+def test_passages_are_those_of_a_comparison_of_every_run_with_every_other(
+    dedup, monkeypatch, seed, per_shard
+):
+    chance = random.Random(seed)
+    monkeypatch.setattr(cuts, "SPANS_AT_ONCE", 100)
+    pages = [" ".join(chance.choices("abc", k=chance.randint(0, 40))) for _ in range(12)]
+    pages += [f"{pages[0]} {pages[1]} new", "ha " * 30, f"x {'ha ' * 30}"]
+    corpus = dedup(pages, per_shard=per_shard, passages={"min_words": 6}, **ALONE)
+    expected = plain_passages(pages, 6)
+    assert [text.split() for text in texts(corpus)] == expected
+    assert sum(map(len, expected)) < sum(len(text.split()) for text in pages) - 50
+    rows = corpus.attributes("dedup").to_pylist()
+    shorter = [len(left) < len(page.split()) for left, page in zip(expected, pages, strict=True)]
+    assert [row["cut_passages"] > 0 for row in rows] == shorter
+
+
+def test_a_passage_is_cut_wherever_it_begins_and_ends(dedup):
+    story = " ".join(f"step{n}" for n in range(60))
+    corpus = dedup(
+        [f"One.\n{story}", f"Two, which says: {story}\n\nand more."], passages="on", **ALONE
+    )
+    assert texts(corpus)[1] == "Two, which says: and more."
+    assert corpus.attributes("dedup")["cut_passages"].to_pylist() == [0, 1]

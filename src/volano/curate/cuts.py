@@ -1,4 +1,4 @@
-"""Lines and paragraphs that stand in the corpus before are cut out of what is left of it.
+"""Lines, paragraphs and passages that stand in the corpus before are cut out of what is left of it.
 
 Each shard writes the hashes of its spans to a file, sorted, so that a range of hashes is one piece
 of every file; the ranges are compared one by one, and what they say comes back to each shard. So
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +26,17 @@ from volano.core.files import atomic_path
 from volano.core.step import Context
 from volano.curate.decision import CUT, Decisions
 from volano.curate.dedup_section import CutSection, DedupSection
-from volano.text.kernels.spans import Unit, span_hashes, without_spans
+from volano.text.kernels.ngrams import ngram_hashes
+from volano.text.kernels.passages import covered_words, spaced_words, without_words
+from volano.text.kernels.spans import span_hashes, without_spans
 
 T = TypeVar("T")
+Unit = Literal["paragraph", "line", "passage"]
 Array = npt.NDArray[Any]
 SPANS_AT_ONCE = 1 << 22  # of a range of hashes: some 400 MB while they are sorted
 RANGES_AT_MOST = 1 << 12
 SPAN = np.dtype([("hash", "<u8"), ("place", "<u4"), ("later", "u1")])  # later: not of training
-COPY = np.dtype([("shard", "<u4"), ("place", "<u4")])
+COPY = np.dtype([("shard", "<u4"), ("place", "<u4"), ("back", "<u4")])  # words behind the first
 
 
 class Part(NamedTuple):
@@ -54,20 +57,52 @@ class Cuts:
     def applied(self, part: Part, name: str) -> tuple[pa.LargeStringArray, dict[str, pa.Array]]:
         """The texts of a shard without their cuts; columns `cut_UNITs` and `cut_bytes`."""
         texts, columns = part.texts, {}
-        for unit, _ in self.units:
-            spans = span_hashes(texts, unit)
-            gone = np.zeros(len(spans.hashes), bool)
-            for path in sorted((self.folder / unit / "copies").iterdir()):
-                copies = np.load(path, mmap_mode="r")
-                # bisect, because numpy's search would first copy the column from the disk.
-                first, last = (bisect_left(copies["shard"], int(name) + each) for each in (0, 1))
-                gone[copies["place"][first:last]] = True
-            counts = np.diff(np.concatenate(([0], np.cumsum(gone)))[spans.bounds])
+        for unit, settings in self.units:
+            found = self._copies(unit, int(name))
+            if unit == "passage":
+                texts, counts = _without_passages(texts, found, settings)
+            else:
+                texts, counts = _without_spans(texts, found, unit)
             columns[f"cut_{unit}s"] = pa.array(counts)
-            if gone.any():
-                texts = without_spans(texts, unit, gone)
         before, after = (pc.fill_null(pc.binary_length(each), 0) for each in (part.texts, texts))
         return texts, {**columns, "cut_bytes": pc.subtract(before, after)}
+
+    def _copies(self, unit: Unit, shard: int) -> Array:
+        parts = [np.zeros(0, COPY)]
+        for path in sorted((self.folder / unit / "copies").iterdir()):
+            copies = np.load(path, mmap_mode="r")
+            # bisect, because numpy's search would first copy the column from the disk.
+            first, last = (bisect_left(copies["shard"], shard + each) for each in (0, 1))
+            parts.append(np.array(copies[first:last]))
+        found = np.concatenate(parts)
+        return found[np.argsort(found["place"], kind="stable")]
+
+
+def _without_spans(
+    texts: pa.LargeStringArray, copies: Array, unit: Literal["line", "paragraph"]
+) -> tuple[pa.LargeStringArray, Array]:
+    spans = span_hashes(texts, unit)
+    gone = np.zeros(len(spans.hashes), bool)
+    gone[copies["place"]] = True
+    counts = _sums(gone, spans.bounds)
+    return (without_spans(texts, unit, gone) if gone.any() else texts), counts
+
+
+def _without_passages(
+    texts: pa.LargeStringArray, copies: Array, settings: CutSection
+) -> tuple[pa.LargeStringArray, Array]:
+    words = spaced_words(texts)
+    gone = covered_words(copies["place"], copies["back"], words.bounds, length=settings.min_words)
+    begins = gone.copy()  # the first word of each passage
+    begins[1:] &= ~gone[:-1]
+    of_texts = words.bounds[:-1][np.diff(words.bounds) > 0]
+    begins[of_texts] = gone[of_texts]
+    counts = _sums(begins, words.bounds)
+    return (without_words(texts, words, gone) if gone.any() else texts), counts
+
+
+def _sums(values: Array, bounds: Array) -> Array:
+    return np.diff(np.concatenate(([0], np.cumsum(values)))[bounds])
 
 
 def find_cuts(
@@ -80,6 +115,7 @@ def find_cuts(
     asked: list[tuple[Unit, CutSection | None]] = [
         ("paragraph", section.paragraphs),
         ("line", section.lines),
+        ("passage", section.passages),
     ]
     units = tuple((unit, settings) for unit, settings in asked if settings is not None)
     folder = context.scratch / "cuts"
@@ -110,17 +146,34 @@ def _spill(
     unit, settings = how
     part = read(shard)
     texts, _ = before.applied(part, output.stem)
-    found = span_hashes(texts, unit)
+    hashes, counts, asked = _candidates(texts, unit, settings)
     about = read_shard(part.path, ["kind", "split"])
     exempt = np.isin(np.array(about["kind"].to_pylist(), object), settings.exempt_kinds)
-    counts = np.diff(found.bounds)
-    asked = np.repeat(part.standing & ~exempt, counts) & (found.words >= settings.min_words)
-    places = np.flatnonzero(asked)
+    places = np.flatnonzero(np.repeat(part.standing & ~exempt, counts) & asked)
     spans = np.empty(len(places), SPAN)
-    spans["hash"], spans["place"] = found.hashes[places], places
+    spans["hash"], spans["place"] = hashes[places], places
     later = pc.fill_null(pc.not_equal(about["split"], "train"), pa.scalar(value=True)).to_numpy()
     spans["later"] = np.repeat(later, counts)[places]
     _save(output, spans[np.argsort(spans["hash"], kind="stable")])
+
+
+def _candidates(
+    texts: pa.LargeStringArray, unit: Unit, settings: CutSection
+) -> tuple[Array, Array, Array]:
+    # Hashes of all spans, how many each text has, and which are long enough. A passage begins at
+    # any word, and has its place; it is too long where the text ends before it.
+    if unit != "passage":
+        spans = span_hashes(texts, unit)
+        return spans.hashes, np.diff(spans.bounds), spans.words >= settings.min_words
+    words = spaced_words(texts)
+    counts = np.diff(words.bounds)
+    runs, run_bounds = ngram_hashes(words.hashes, words.bounds, length=settings.min_words)
+    run_counts = np.where(counts >= settings.min_words, np.diff(run_bounds), 0)
+    within = np.arange(len(words.hashes)) - np.repeat(words.bounds[:-1], counts)
+    asked = within < np.repeat(run_counts, counts)
+    hashes = np.zeros(len(words.hashes), np.uint64)
+    hashes[asked] = runs[np.repeat(run_counts > 0, np.diff(run_bounds))]
+    return hashes, counts, asked
 
 
 def _compare_range(
@@ -142,8 +195,13 @@ def _compare_range(
     sizes = np.diff(np.append(starts, len(hashes)))
     gone = np.repeat(sizes >= fewest, sizes)
     gone[starts] = False
-    copies = np.empty(int(gone.sum()), COPY)
-    copies["shard"], copies["place"] = owners[order][gone], found["place"][order][gone]
+    shard_of, place_of = owners[order], found["place"][order]
+    firsts = np.repeat(starts, sizes)[gone]
+    copies = np.empty(len(firsts), COPY)
+    copies["shard"], copies["place"] = shard_of[gone], place_of[gone]
+    ahead = place_of[gone].astype(np.int64) - place_of[firsts]
+    same = shard_of[gone] == shard_of[firsts]
+    copies["back"] = np.where(same, np.maximum(ahead, 0), 0)
     _save(output, np.sort(copies, order=["shard", "place"]))
 
 
@@ -159,8 +217,7 @@ def judge_cuts(
     decisions: Decisions,
 ) -> None:
     """Drop what was cut down to fewer words than the section asks for."""
-    spans = span_hashes(texts, "line")
-    words = np.diff(np.concatenate(([0], np.cumsum(spans.words)))[spans.bounds])
+    words = np.diff(spaced_words(texts).bounds)
     cut_bytes = columns["cut_bytes"].to_numpy()
     short = (cut_bytes > 0) & (words < section.min_words_left)
     decisions.drop(

@@ -68,6 +68,17 @@ class CutSection(Section):
     )
 
 
+class PassageSection(CutSection):
+    """Passages that stand in the corpus before, whatever lines they begin and end in."""
+
+    min_words: Count = Field(
+        default=50,
+        ge=5,
+        description="Words between white space from which on a run of words is a copy. "
+        "Source: Lee et al. 2022, who count tokens.",
+    )
+
+
 class DedupSection(Section):
     """Of copies one stays: training documents before others, then as `keep` says, then in order
     (docs/dedup.md)."""
@@ -110,6 +121,11 @@ class DedupSection(Section):
     lines: CutSection | None = Field(
         default=None, description="The same for lines, of what the paragraphs have left."
     )
+    passages: PassageSection | None = Field(
+        default=None,
+        description="The same for runs of words that stand in the corpus before, of what "
+        "paragraphs and lines have left: what a suffix array finds (Lee et al. 2022).",
+    )
     min_words_left: Count = Field(
         default=20,
         ge=0,
@@ -130,4 +146,4 @@ class DedupSection(Section):
     @property
     def cuts(self) -> bool:
         """Whether anything is cut out of texts."""
-        return self.paragraphs is not None or self.lines is not None
+        return any(each is not None for each in (self.paragraphs, self.lines, self.passages))

@@ -13,6 +13,7 @@ from volano.text.kernels.listed import count_listed, word_lists
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import distinct_runs, ngram_hashes, shared_fractions
+from volano.text.kernels.passages import covered_words, spaced_words, without_words
 from volano.text.kernels.spans import span_hashes, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
@@ -37,6 +38,9 @@ def call_text_kernels() -> None:
     united(np.array([[0, 1]], np.int64), 3)
     found = span_hashes(texts, "line")
     without_spans(texts, "line", np.zeros(len(found.hashes), bool))
+    spaced, none = spaced_words(texts), np.zeros(0, np.int64)
+    gone = covered_words(none, none, spaced.bounds, length=2)
+    without_words(texts, spaced, gone)
 
 
 def call_page_kernels() -> None:
