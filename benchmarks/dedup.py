@@ -1,12 +1,16 @@
 """Deduplication: pairs found against pairs known, and the memory that comparing a corpus takes.
 
     python benchmarks/dedup.py [--articles articles.jsonl truth.jsonl] [--pan s1 s2 labels]
-        [--mrpc msr_paraphrase_train.txt] [--documents 100k 400k 1.6M] [--folder DIR] [--json]
+        [--mrpc msr_paraphrase_train.txt] [--texts FILES…] [--documents 100k 400k 1.6M]
+        [--folder DIR] [--json]
 
 Files may be compressed (.gz). articles: `id` and `text`, and lines of pairs `a`, `b`; found are all
 pairs of one cluster. PAN and MRPC are pairs of sentences with a label, of which many are reworded:
 no work for shingles, and measured to say so. For each, the settings as they are, and shingles and a
 bound chosen on the first half of the pairs; both figures are of the second half.
+
+--texts: JSONL with `text`; what is cut out of them, and megabytes a second of finding and cutting
+it (one core), the reading of the files not counted.
 
 --documents: corpora of so many made-up documents, of which a fifth are near copies and a twentieth
 exact ones, are compared as `volano curate` compares them, each in a process of its own; the
@@ -18,6 +22,7 @@ benchmarks/curate.py.
 import argparse
 import gzip
 import json
+import os
 import re
 import resource
 import subprocess
@@ -53,6 +58,7 @@ def main() -> None:
     parser.add_argument("--articles", nargs=2, type=Path, metavar=("JSONL", "TRUTH"))
     parser.add_argument("--pan", nargs=3, type=Path, metavar=("S1", "S2", "LABELS"))
     parser.add_argument("--mrpc", type=Path)
+    parser.add_argument("--texts", nargs="+", type=Path, default=[], metavar="JSONL")
     parser.add_argument("--documents", nargs="+", type=_count, default=[], metavar="N")
     parser.add_argument("--folder", type=Path, help="where the made-up corpora lie meanwhile")
     parser.add_argument("--json", action="store_true")
@@ -68,6 +74,8 @@ def main() -> None:
     for name, pairs in (("pan", options.pan), ("mrpc", options.mrpc)):
         if pairs:
             found[name] = _pairs(*(_pan(*pairs) if name == "pan" else _mrpc(pairs)))
+    if options.texts:
+        found["cuts"] = _cuts(options.texts)
     if options.documents:
         found["memory"] = _memory(sorted(options.documents), options.folder)
     print(json.dumps(found, indent=2) if options.json else "\n\n".join(_told(found)))
@@ -174,6 +182,29 @@ def _f1(right: int, found: Any, known: Any) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()} if both else scores
 
 
+# ---- cuts
+
+
+def _cuts(files: Sequence[Path]) -> list[dict[str, Any]]:
+    import volano
+
+    rows = []
+    others = dict.fromkeys(("language", "quality", "toxicity", "decontaminate", "pii"), "off")
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as store:
+        for unit in ("off", "paragraphs", "lines", "passages"):
+            dedup = {"exact": "off", "minhash": "off"} | ({} if unit == "off" else {unit: "on"})
+            made = volano.curate([str(each) for each in files], store=store, **others, dedup=dedup)
+            bill = made.bill()
+            size = made.corpus().manifest["funnel"][0]["bytes"]
+            last = made.corpus().manifest["funnel"][-1]
+            seconds = bill["cut_seconds"] + bill["write_seconds"]
+            row = {"unit": unit, "bytes": size, "seconds": round(seconds, 2)}
+            row |= {"mb_per_second": round(size / 1e6 / seconds, 1), "bytes_cut": last["bytes_cut"]}
+            rows.append(row | {"dropped": last["documents_dropped"]})
+    return rows
+
+
 # ---- memory
 
 
@@ -268,6 +299,13 @@ def _told(found: dict[str, Any]) -> Iterable[str]:
             lines = [f"{name}: {each['pairs']:,} pairs, {each['copies']:,} of them copies"]
             lines += [f"    {row['how']:<40} {_scores(row)}" for row in each["rows"]]
             yield "\n".join(lines)
+    if "cuts" in found:
+        yield "\n".join(
+            f"{row['unit']:<12} {row['bytes'] / 1e6:8.1f} MB in {row['seconds']:6.2f} s, "
+            f"{row['mb_per_second']:6.1f} MB/s: {row['bytes_cut']:,} bytes cut out, "
+            f"{row['dropped']:,} documents too short"
+            for row in found["cuts"]
+        )
     if "memory" in found:
         lines = [f"{'documents':>12} {'exact':>10} {'near':>10} {'seconds':>8} {'peak':>9}  disk"]
         lines += [

@@ -189,7 +189,9 @@ def _compare_range(
         parts.append(np.array(all_spans[first:last]))
         shards.append(np.full(last - first, shard, np.uint32))
     found, owners = np.concatenate(parts), np.concatenate(shards)
-    order = np.lexsort((found["place"], owners, found["later"], found["hash"]))
+    found, owners = _in_company(found, owners)
+    # Stable, and each shard has its places in order.
+    order = np.lexsort((found["later"], found["hash"]))
     hashes = found["hash"][order]
     starts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1])))[: len(hashes)]
     sizes = np.diff(np.append(starts, len(hashes)))
@@ -205,6 +207,17 @@ def _compare_range(
     _save(output, np.sort(copies, order=["shard", "place"]))
 
 
+def _in_company(spans: Array, owners: Array) -> tuple[Array, Array]:
+    # Without those whose hash nobody else has, which are most.
+    order = np.argsort(spans["hash"], kind="stable")
+    hashes = spans["hash"][order]
+    same = hashes[1:] == hashes[:-1]
+    kept = np.zeros(len(order), bool)
+    kept[1:] |= same
+    kept[:-1] |= same
+    return spans[order[kept]], owners[order[kept]]
+
+
 def _save(output: Path, array: Array) -> None:
     with atomic_path(output) as unfinished, unfinished.open("wb") as file:
         np.save(file, array)
@@ -217,11 +230,12 @@ def judge_cuts(
     decisions: Decisions,
 ) -> None:
     """Drop what was cut down to fewer words than the section asks for."""
-    words = np.diff(spaced_words(texts).bounds)
     cut_bytes = columns["cut_bytes"].to_numpy()
-    short = (cut_bytes > 0) & (words < section.min_words_left)
+    rows = np.flatnonzero(cut_bytes > 0)
+    words = np.zeros(len(texts), np.int64)
+    words[rows] = np.diff(spaced_words(texts.take(pa.array(rows))).bounds)
     decisions.drop(
-        np.flatnonzero(short),
+        rows[words[rows] < section.min_words_left],
         CUT,
         value=words,
         threshold=float(section.min_words_left),
