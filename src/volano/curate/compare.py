@@ -144,8 +144,10 @@ def compare(
                     preferred.append(np.zeros(len(hashes[-1])))
                 sizes[-1] += len(hashes[-1])
         order = _order(np.concatenate(ranks), preferred)
-        exact_of = exact_copies(order, np.concatenate(hashes), section)
-        hashes.clear()  # 8 bytes a document, before what comes takes more
+        every_hash = np.concatenate(hashes)
+        hashes.clear()  # 8 bytes a document, as these are, before what comes takes more
+        exact_of = exact_copies(order, every_hash, section)
+        del every_hash
         found = near_copies(order, exact_of, signatures, section)
     is_named = np.zeros(own + sum(sizes), bool)
     found = Duplicates(*(each[:own] for each in found))

@@ -21,9 +21,9 @@ from volano.text.kernels.minhash import NO_WORDS, band_hashes
 from volano.text.kernels.ngrams import shared_fractions
 
 Array = npt.NDArray[Any]
-PAIRS_AT_ONCE = 1 << 16  # some 50 MB of signatures
-ROWS_AT_ONCE = 1 << 21  # of a band that are sorted together: some 100 MB
-SHINGLES_AT_ONCE = 1 << 23  # 64 MB
+PAIRS_AT_ONCE = 1 << 14  # some 60 MB while their signatures are compared
+ROWS_AT_ONCE = 1 << 20  # of a band that are sorted together: some 50 MB
+SHINGLES_AT_ONCE = 1 << 22  # 32 MB
 
 
 def near_duplicate_roots(
