@@ -1,7 +1,7 @@
 """The stage of curation that looks at the whole corpus: which documents are copies of others.
 
 It reads hashes and signatures that the stage before has left beside each shard, never a text, and
-holds some 60 bytes a document in memory; signatures wait on disk (text.near).
+holds some 50 bytes a document in memory; signatures wait on disk (text.near).
 """
 
 from collections.abc import Mapping, Sequence

@@ -35,8 +35,8 @@ class MinHashSection(Section):
     verify: Switch = Field(
         default=False,
         description="on: the similarity of candidates is that of their shingles themselves, not "
-        "the estimate from signatures. It takes the shingles on disk while it runs, some 1.5 times "
-        "the text.",
+        "the estimate from signatures. While it runs the shingles take some three times the text "
+        "on disk.",
     )
 
     @model_validator(mode="after")
