@@ -187,7 +187,7 @@ def _language(texts: Any, characters: int | None) -> Any:
 
 def _near_duplicates(texts: Any) -> list[int]:
     from volano.text.kernels.minhash import minhash_signatures
-    from volano.text.overlap import near_duplicate_roots
+    from volano.text.near import near_duplicate_roots
 
     signatures = minhash_signatures(texts, permutations=112, shingle_words=5)
     roots = near_duplicate_roots(signatures, bands=14)

@@ -65,8 +65,9 @@ def test_other_bounds_measure_nothing_again(corpus, monkeypatch):
     def fail(*arguments, **named):
         raise AssertionError("measured again")
 
-    for name in ("measure_language", "measure_toxicity", "_count_pii", "document_hashes"):
+    for name in ("measure_language", "measure_toxicity", "_count_pii"):
         monkeypatch.setattr(curation, name, fail)
+    monkeypatch.setattr("volano.curate.compare.document_hashes", fail)
     monkeypatch.setattr("volano.curate.quality.measure", fail)
     changes = ["quality.gopher_quality.min_words=70", "language.min_score=0.4"]
     assert not recut(store, store.find("mine/curated"), changes, silent=True).reused

@@ -1,14 +1,12 @@
 import random
 from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from volano.text.kernels.minhash import minhash_signatures
-from volano.text.overlap import OverlapIndex, near_duplicate_roots
+from volano.text.overlap import OverlapIndex
 
 WORDS = [f"word{number}" for number in range(400)]
 LONG = " ".join(WORDS[:60])
@@ -98,26 +96,3 @@ def test_index_finds_exactly_what_counting_pairs_finds(held_out, document):
         assert (overlap.fraction, overlap.place) == (best, shares.index(best))
     else:
         assert overlap is None
-
-
-def test_clusters_of_near_duplicates_lead_to_their_first_document():
-    texts = [LONG, "quite another matter", edited(LONG, 0.02), " ".join(WORDS[100:160]), LONG, ""]
-    roots = near_duplicate_roots(minhash_signatures(pa.array(texts)), bands=14, min_similarity=0.6)
-    assert roots.tolist() == [0, 1, 0, 3, 0, 5]
-
-
-def test_documents_without_words_are_no_duplicates_of_each_other():
-    signatures = minhash_signatures(pa.array(["", None, "--"]))
-    assert near_duplicate_roots(signatures, bands=14).tolist() == [0, 1, 2]
-
-
-def test_candidates_below_the_similarity_are_not_joined():
-    signatures = np.arange(32, dtype=np.uint32).reshape(2, 16)
-    signatures[1, :4] = signatures[0, :4]  # one of four bands agrees: similarity 0.25
-    assert near_duplicate_roots(signatures, bands=4).tolist() == [0, 0]
-    assert near_duplicate_roots(signatures, bands=4, min_similarity=0.5).tolist() == [0, 1]
-
-
-def test_no_documents_have_no_clusters():
-    signatures = minhash_signatures(pa.array([], pa.string()))
-    assert near_duplicate_roots(signatures, bands=14).tolist() == []

@@ -23,6 +23,12 @@ def show(
     dropped_by: Annotated[
         str | None, typer.Option("--dropped-by", help="Show only what this filter dropped.")
     ] = None,
+    clusters: Annotated[
+        int,
+        typer.Option(
+            "--clusters", min=0, help="Show so many clusters of copies, the largest first."
+        ),
+    ] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -41,6 +47,11 @@ def show(
         if lines and not json:
             # First: it is there also where the checkpoint that the release stands for is gone.
             showing.print_history(artifact, lines)
+        if clusters:
+            from volano.cli.clusters import show_clusters
+
+            show_clusters(opened.find(artifact), clusters, json)
+            return
         showing.show_artifact(opened, opened.find(artifact), sample, dropped_by, json, lines)
 
 

@@ -170,8 +170,10 @@ def reason(decision: dict[str, Any]) -> str:
 
 
 def _print_funnel(rows: list[dict[str, Any]]) -> None:
+    cuts = [row.get("bytes_cut", 0) for row in rows]  # a corpus of before has no such field
+    names = ["documents dropped", "bytes dropped", "documents left", "bytes left"]
     print_table(
-        ["filter", "documents dropped", "bytes dropped", "documents left", "bytes left"],
+        ["filter", *names, *(["bytes cut out"] if any(cuts) else [])],
         [
             (
                 row["filter"],
@@ -179,8 +181,9 @@ def _print_funnel(rows: list[dict[str, Any]]) -> None:
                 size(row["bytes_dropped"]),
                 f"{row['documents']:,}",
                 size(row["bytes"]),
+                *([size(cut) if cut else ""] if any(cuts) else []),
             )
-            for row in rows
+            for row, cut in zip(rows, cuts, strict=True)
         ],
-        right=["documents dropped", "bytes dropped", "documents left", "bytes left"],
+        right=[*names, "bytes cut out"],
     )

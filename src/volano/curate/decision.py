@@ -11,6 +11,8 @@ import pyarrow as pa
 from volano.curate.quality_section import QUALITY_RULES
 from volano.curate.section import CurateSection
 
+CUT = "cut"  # too short without the lines and paragraphs that stand elsewhere
+
 # The order in which filters judge, the quality rules among them as the recipe has it; a document is
 # counted where it first fails. Decontamination comes before deduplication: of two copies of which
 # one also quotes a held-out text, the clean one must not fall to the tainted one first.
@@ -22,17 +24,20 @@ FILTERS = (
     "held_out",
     "exact",
     "near",
+    CUT,
 )
 
 
 def filters_in_use(section: CurateSection) -> list[str]:
-    """The filters in the order in which they judge under these settings; of the toxicity, only
-    where it drops."""
+    """The filters in the order in which they judge under these settings; the toxicity only where it
+    drops, and `cut` only where something is cut out of texts."""
     rules = section.quality.rules if section.quality else []
     drops = section.toxicity is not None and section.toxicity.action == "drop"
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
     found = [*FILTERS[:before], *rules, *FILTERS[behind:]]
-    return [name for name in found if name != "toxicity" or drops]
+    cuts = section.dedup is not None and section.dedup.cuts
+    idle = {name for name, used in (("toxicity", drops), (CUT, cuts)) if not used}
+    return [name for name in found if name not in idle]
 
 
 DECISION_FIELDS = [

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import DataError
 from volano.core.recipe import Count, Runtime, Section
+from volano.curate.dedup_section import DedupSection
 from volano.curate.quality_section import (
     EXEMPT,
     FINEWEB,
@@ -114,51 +115,6 @@ class ToxicitySection(Section):
     def _lists_areknown_names(cls, bounds: dict[str, Fraction]) -> dict[str, Fraction]:
         known_names(list(bounds), WORD_LISTS, "list")
         return bounds
-
-
-class MinHashSection(Section):
-    """Near-duplicates: which documents count as one."""
-
-    permutations: int = Field(
-        default=112, ge=1, le=1024, description="Places of a signature. " + FINEWEB
-    )
-    bands: int = Field(
-        default=14,
-        ge=1,
-        description="Bands of the signature; documents that agree in one whole band are candidates."
-        " With 112 places, half of the pairs of similarity 0.72 are found. " + FINEWEB,
-    )
-    shingle_words: int = Field(
-        default=5, ge=1, le=50, description="Words in a row that are compared as one. " + FINEWEB
-    )
-    min_similarity: float = Field(
-        default=0.7,
-        ge=0,
-        le=1,
-        description="Estimated Jaccard similarity of their shingles from which on candidates are "
-        "near-duplicates; 0 believes the bands alone, as FineWeb does. Default: about where half "
-        "of the pairs become candidates.",
-    )
-
-    @model_validator(mode="after")
-    def _bands_divide_permutations(self) -> Self:
-        if self.permutations % self.bands:
-            raise ValueError(
-                f"{self.permutations} permutations do not divide into {self.bands} bands"
-            )
-        return self
-
-
-class DedupSection(Section):
-    """Of equal documents the first stays: training documents before others, then in order."""
-
-    exact: Literal["document", "off"] = Field(
-        default="document",
-        description="Whether documents that differ in white space only are one document.",
-    )
-    minhash: MinHashSection | None = Field(
-        default=MinHashSection(), description="Near-duplicates; off keeps them."
-    )
 
 
 class PiiSection(Section):

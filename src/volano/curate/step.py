@@ -6,8 +6,9 @@ Three stages, each resumed per shard after a kill:
    that need no other document.
 2. compare (the whole corpus): which of the documents left are copies of one another, from hashes
    and signatures alone.
-3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (personal data
-   replaced). It is replaced last, so that a tag never makes two documents alike.
+   Then, where a recipe says so, which lines and paragraphs of what is left stand in it before.
+3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (copied lines cut out,
+   personal data replaced). It is replaced last, so that a tag never makes two documents alike.
 """
 
 import time
@@ -25,6 +26,19 @@ from volano.core.files import file_digest
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
 from volano.curate.card import card_of, header_of, markdown
+from volano.curate.compare import (
+    DECISION,
+    DEDUP,
+    PREFERENCE,
+    SPLIT,
+    Compared,
+    compare,
+    copy_columns,
+    earlier_input,
+    judge_copies,
+    measure_earlier,
+)
+from volano.curate.cuts import Cuts, Part, find_cuts, judge_cuts
 from volano.curate.decision import Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
@@ -33,24 +47,19 @@ from volano.curate.decontaminate import (
     judge_overlap,
     measure_overlap,
 )
-from volano.curate.dedup import STAYS, Duplicates, find_duplicates
+from volano.curate.dedup_section import DedupSection
 from volano.curate.earlier import Earlier, earlier_measures
-from volano.curate.funnel import funnel, main_bound
+from volano.curate.funnel import CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
+from volano.curate.preference import columns_read, preferences
 from volano.curate.quality import EDITS, measure_and_judge
-from volano.curate.section import CurateSection, MinHashSection, PiiSection
+from volano.curate.section import CurateSection, PiiSection
 from volano.curate.toxicity import TOXIC, judge_toxicity, measure_toxicity, weights_of
 from volano.text import kernels
-from volano.text.kernels.hashing import document_hashes
-from volano.text.kernels.minhash import minhash_signatures
 from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
-DECISION = "decision."
-DEDUP = "dedup."
-SIGNATURE = "scratch.signature"  # read by the comparison, never published
-SPLIT = "scratch.split"
 EDITED = "scratch.text"  # the text as the quality rules have left it, where they change any
 
 
@@ -82,13 +91,22 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         )
     context.bill["measure_seconds"] = time.monotonic() - started
     started = time.monotonic()
-    duplicates = _compare(measured, section)
+    compared = None
+    if section.dedup is not None:
+        before = _measure_earlier(section.dedup, inputs, context)
+        compared = compare(measured, section.dedup, context.scratch, before)
     context.bill["compare_seconds"] = time.monotonic() - started
     started = time.monotonic()
+    to_write = _shards_to_write(shards, measured, compared)
+    cuts = None
+    if section.dedup is not None:
+        cuts = find_cuts(to_write, partial(_part, section=section), section.dedup, context)
+        context.bill["cut_seconds"] = time.monotonic() - started
+        started = time.monotonic()
     with context.progress("curate: write", size / 1e6, "MB") as bar:
         context.engine.map(
-            partial(_write, folder=context.folder, section=section),
-            _shards_to_write(shards, measured, duplicates),
+            partial(_write, folder=context.folder, section=section, cuts=cuts),
+            to_write,
             [shard_path(context.folder, "data", place) for place in range(len(shards))],
             bar=bar,
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
@@ -137,7 +155,7 @@ def _measure(
     def known(group: str) -> Columns | None:
         return earlier.columns(group, output.name) if earlier else None
 
-    table = read_shard(shard, ["id", "text", "kind", "split"])
+    table = read_shard(shard, ["id", "text", "kind", "split", *columns_read(section.dedup)])
     texts = table["text"].combine_chunks().fill_null("")
     kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
     decisions = Decisions.of(table.num_rows)
@@ -166,14 +184,9 @@ def _measure(
         columns |= _named("decontaminate", found)
     judge_held_out(splits, decisions)
     if section.dedup is not None:
-        hashed = known("dedup")
-        columns[DEDUP + "document_hash"] = (
-            hashed["document_hash"] if hashed else document_hashes(texts)
-        )
-        if section.dedup.minhash is not None:
-            # Of those that stand: no other is compared.
-            standing = pc.if_else(pa.array(decisions.standing), texts, pa.scalar(None, texts.type))
-            columns[SIGNATURE] = _signatures(standing, section.dedup.minhash)
+        columns |= copy_columns(texts, section.dedup, known("dedup"), decisions.standing)
+        if section.dedup.keep != "first":
+            columns[PREFERENCE] = preferences(table, texts, columns, section.dedup)
     if section.pii is not None:
         columns |= _named("pii", known("pii") or _count_pii(texts, section.pii))
     columns |= decisions.columns(DECISION)
@@ -187,17 +200,6 @@ def _named(group: str, columns: Columns) -> Columns:
     return {f"{group}.{name}": column for name, column in columns.items()}
 
 
-def _signatures(texts: pa.LargeStringArray, settings: MinHashSection) -> pa.Array:
-    places = settings.permutations
-    signatures = minhash_signatures(
-        texts,
-        permutations=places,
-        shingle_words=settings.shingle_words,
-    )
-    data = pa.py_buffer(signatures.astype("<u4").tobytes())
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * places), len(texts), [None, data])
-
-
 def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
     counts = {kind: np.zeros(len(texts), np.int64) for kind in section.kinds}
     found = find_spans_in(texts, section.kinds, name_model=section.name_model)
@@ -207,39 +209,33 @@ def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
     return {kind: pa.array(values) for kind, values in counts.items()}
 
 
-# ---- stage 2
-
-
-def _compare(measured: list[Path], section: CurateSection) -> pa.Table | None:
-    # Recomputed after a kill: it takes a second or two, and depends on stage 1 alone.
-    if section.dedup is None:
-        return None
-    names = ["id", SPLIT, DECISION + "dropped_by", DEDUP + "document_hash"]
-    names += [SIGNATURE] if section.dedup.minhash is not None else []
-    table = pa.concat_tables(read_shard(path, names) for path in measured)
-    signatures = None
-    if section.dedup.minhash is not None:
-        places = section.dedup.minhash.permutations
-        column = table[SIGNATURE].combine_chunks()
-        flat = np.frombuffer(column.buffers()[1] or b"", "<u4")
-        signatures = flat.reshape(-1, places)[column.offset :][: len(column)]
-    found = find_duplicates(
-        pc.is_null(table[DECISION + "dropped_by"]).to_numpy(),
-        pc.equal(table[SPLIT], "train").to_numpy(),
-        table[DEDUP + "document_hash"].to_numpy(),
-        signatures,
-        section.dedup,
-    )
-    return _as_ids(found, table["id"])
-
-
-def _as_ids(found: Duplicates, ids: pa.ChunkedArray) -> pa.Table:
-    columns = {}
-    for name in ("exact_of", "near_of"):
-        places = getattr(found, name)
-        columns[name] = ids.take(pa.array(places, mask=places == STAYS))
-    columns["similarity"] = pa.array(found.similarity, mask=found.near_of == STAYS)
-    return pa.table(columns)
+def _measure_earlier(
+    section: DedupSection, inputs: Inputs, context: Context
+) -> dict[str, list[Path]]:
+    found = {}
+    for place, name in enumerate(section.against):
+        if earlier_input(name) not in inputs:
+            raise DataError(
+                f"no earlier corpus '{name}'",
+                "curate.dedup.against",
+                "Give its name in the store, or its folder.",
+            )
+        corpus = inputs[earlier_input(name)].corpus()
+        if corpus.record is not Document:
+            raise DataError(
+                f"a corpus of {corpus.manifest['record']} records",
+                f"curate.dedup.against: {name}",
+                "Name a corpus of documents.",
+            )
+        shards = corpus.shards()
+        outputs = [
+            shard_path(context.scratch / "earlier", str(place), number)
+            for number in range(len(shards))
+        ]
+        with context.progress(f"curate: {name}", len(shards), "shards") as bar:
+            context.engine.map(partial(measure_earlier, section=section), shards, outputs, bar=bar)
+        found[name] = outputs
+    return found
 
 
 # ---- stage 3
@@ -253,22 +249,48 @@ class _Shard:
 
 
 def _shards_to_write(
-    shards: list[Path], measured: list[Path], duplicates: pa.Table | None
+    shards: list[Path], measured: list[Path], compared: Compared | None
 ) -> list[_Shard]:
     begin, items = 0, []
     for path, numbers in zip(shards, measured, strict=True):
         rows = read_shard(numbers, ["id"]).num_rows
-        part = None if duplicates is None else duplicates.slice(begin, rows)
+        part = None if compared is None else compared.of_rows(begin, rows)
         items.append(_Shard(path, numbers, part))
         begin += rows
     return items
 
 
-def _write(shard: _Shard, output: Path, *, folder: Path, section: CurateSection) -> None:
-    table, measured = read_shard(shard.path), read_shard(shard.measured)
+def _part(shard: _Shard, *, section: CurateSection) -> Part:
+    measured, decisions = _with_copies(shard, section)
+    return Part(shard.path, _edited(read_shard(shard.path, ["text"]), measured), decisions.standing)
+
+
+def _with_copies(shard: _Shard, section: CurateSection) -> tuple[pa.Table, Decisions]:
+    measured = read_shard(shard.measured)
     decisions = Decisions.from_table(measured, DECISION)
     if shard.duplicates is not None and section.dedup is not None:
-        measured = _judge_duplicates(shard.duplicates, measured, section, decisions)
+        measured = judge_copies(shard.duplicates, measured, section.dedup, decisions)
+    return measured, decisions
+
+
+def _edited(table: pa.Table, measured: pa.Table) -> pa.LargeStringArray:
+    column = measured[EDITED] if EDITED in measured.column_names else table["text"]
+    return column.combine_chunks()
+
+
+def _write(
+    shard: _Shard, output: Path, *, folder: Path, section: CurateSection, cuts: Cuts | None
+) -> None:
+    table = read_shard(shard.path)
+    measured, decisions = _with_copies(shard, section)
+    texts = _edited(table, measured)
+    if cuts is not None and section.dedup is not None:
+        part = Part(shard.path, texts, decisions.standing)
+        texts, found = cuts.applied(part, output.stem)
+        judge_cuts(texts, found, section.dedup, decisions)
+        for name, column in found.items():
+            measured = measured.append_column(DEDUP + name, column)
+        measured = measured.append_column(DECISION + CUT_BYTES, found[CUT_BYTES])
     for name, column in decisions.columns(DECISION).items():
         measured = measured.set_column(measured.schema.get_field_index(name), name, column)
     _write_attributes(folder, output.name, measured)
@@ -277,34 +299,10 @@ def _write(shard: _Shard, output: Path, *, folder: Path, section: CurateSection)
     if gone.num_rows:
         reasons = pc.drop_null(measured[DECISION + "dropped_by"])
         write_shard(folder / "dropped" / output.name, gone.append_column("dropped_by", reasons))
-    if EDITED in measured.column_names:
-        table = _with_texts(table, measured[EDITED])
-    kept = table.filter(standing)
+    kept = _with_texts(table, texts).filter(standing)
     if section.pii is not None and section.pii.action != "off":
         kept = _redacted(kept, section.pii)
     write_shard(output, kept)  # last: its presence says that the shard is done
-
-
-def _judge_duplicates(
-    duplicates: pa.Table, measured: pa.Table, section: CurateSection, decisions: Decisions
-) -> pa.Table:
-    minhash = section.dedup.minhash if section.dedup else None
-    similarity = duplicates["similarity"].to_pylist()
-    for name, column, threshold in (
-        ("exact", "exact_of", None),
-        ("near", "near_of", minhash.min_similarity if minhash else None),
-    ):
-        originals = duplicates[column].to_pylist()
-        decisions.drop(
-            [row for row, original in enumerate(originals) if original is not None],
-            name,
-            value=similarity,
-            threshold=threshold,
-            evidence=[f"copy of {original}" for original in originals],
-        )
-    copy_of = pc.coalesce(duplicates["exact_of"], duplicates["near_of"])
-    measured = measured.append_column(DEDUP + "copy_of", copy_of)
-    return measured.append_column(DEDUP + "similarity", duplicates["similarity"])
 
 
 def _write_attributes(folder: Path, name: str, measured: pa.Table) -> None:
@@ -345,6 +343,7 @@ SETTING_OF = {
     "held_out": "collect.held_out_fraction or collect.held_out_functions",
     "exact": "curate.dedup.exact",
     "near": "curate.dedup.minhash",
+    "cut": "curate.dedup.min_words_left",
 }
 
 

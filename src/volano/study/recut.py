@@ -11,7 +11,10 @@ from copy import deepcopy
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
 from volano.core.store import Made, Store
+from volano.curate.compare import earlier_input
+from volano.curate.section import CurateSection
 from volano.curate.step import STEP
+from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import read_recipe
 
@@ -44,11 +47,12 @@ def recut(
     assignments = [each if each.startswith("curate.") else f"curate.{each}" for each in settings]
     values = {"name": "recut", "curate": deepcopy(identity["settings"])}
     recipe = read_recipe(values, {}, assignments, where="volano recut")
+    label = name or f"{corpus.name.removesuffix('-recut')}-recut"
     order = store.order(
         STEP,
         recipe.curate,
-        _inputs(store, corpus),
-        name=name or f"{corpus.name.removesuffix('-recut')}-recut",
+        _inputs(store, corpus, recipe.curate, label),
+        name=label,
         seed=recipe.seed,
     )
     listed = order.listing.digest() if order.listing else None
@@ -61,10 +65,18 @@ def recut(
     return store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
 
 
-def _inputs(store: Store, corpus: Artifact) -> dict[str, Artifact]:
+def _inputs(
+    store: Store, corpus: Artifact, section: CurateSection, label: str
+) -> dict[str, Artifact]:
     by_digest = {each.digest: each for each in store.artifacts()}
+    # Earlier corpora are those that the settings name now; one named before is the same as then.
+    named = {earlier_input(name) for name in section.dedup.against} if section.dedup else set()
     found = {}
     for name, parent in corpus.parents.items():
+        if name.startswith(earlier_input("")):
+            if name in named and parent["digest"] in by_digest:
+                found[name] = by_digest[parent["digest"]]
+            continue
         if parent["digest"] not in by_digest:
             raise StoreError(
                 f"what it was made of is no longer in the store: {parent['name']}",
@@ -72,4 +84,6 @@ def _inputs(store: Store, corpus: Artifact) -> dict[str, Artifact]:
                 "Make that again first, by the same command or recipe.",
             )
         found[name] = by_digest[parent["digest"]]
+    if named - found.keys():
+        found = earlier_corpora(section, store, label) | found
     return found

@@ -8,6 +8,7 @@ from volano.core.artifact import Artifact
 from volano.core.errors import RecipeError, StoreError, did_you_mean
 from volano.core.feedback import default_database
 from volano.core.store import Order, Store
+from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
 from volano.study.wheel import Stage, stages_of
@@ -110,11 +111,12 @@ def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, A
     if "database_url" in type(section).model_fields and not getattr(section, "database_url", ""):
         url = recipe.feedback.database_url or default_database(store.folder)
         section = section.model_copy(update={"database_url": url})
+    name = f"{recipe.name}/{stage.name}"
     return store.order(
         stage.step,
         section,
-        inputs,
-        name=f"{recipe.name}/{stage.name}",
+        inputs | earlier_corpora(section, store, name),
+        name=name,
         seed=recipe.seed,
     )
 

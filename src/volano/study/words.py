@@ -77,6 +77,7 @@ FILTERS = {
     "held_out": "is in the test",
     "exact": "exact copy",
     "near": "near copy",
+    "cut": "too short without copied lines",
 }
 # Stage, without its version → phase.
 PHASES = {

@@ -1,9 +1,8 @@
-"""Which texts are copies of each other, or of a text that must not be learnt.
+"""Which texts hold a text that must not be learnt.
 
-Two questions, two answers. *Does this document hold a held-out text?* asks for containment, since
-a long page can quote a short text, and is answered exactly (OverlapIndex). *Which documents of a
-corpus are nearly the same?* asks for symmetric similarity among all pairs, and is answered through
-MinHash (near_duplicate_roots).
+Does this document hold a held-out text? That asks for containment, since a long page can quote a
+short text, and is answered exactly. Which documents of a corpus are nearly the same is another
+question, of symmetric similarity among all pairs: text.near.
 """
 
 from collections.abc import Sequence
@@ -15,15 +14,13 @@ import pyarrow as pa
 
 from volano.text.kernels.buffers import Texts
 from volano.text.kernels.hashing import word_hashes
-from volano.text.kernels.matching import NO_MATCH, RunIndex, contained_in, index_runs, united
-from volano.text.kernels.minhash import NO_WORDS, band_hashes
+from volano.text.kernels.matching import NO_MATCH, RunIndex, contained_in, index_runs
 from volano.text.kernels.ngrams import ngram_hashes
 
 PAIR_WORDS = 2  # the near test counts pairs of neighbouring words
 ROOM_FACTOR, ROOM_WORDS = 1.5, 4  # an edited copy may be longer than the text it was made from
 FEW_WORDS, FEW_WORDS_PAIR_FRACTION = 8, 0.8
 SHORT_TEXT_MULTIPLE, SHORT_TEXT_ROOM_WORDS = 3, 64
-PAIRS_AT_ONCE = 1 << 16  # some 50 MB of signatures
 ANYWHERE = np.iinfo(np.int64).max
 
 
@@ -117,49 +114,6 @@ class OverlapIndex:
             )
             overlaps[row] = Overlap(int(best.texts[row]), float(best.fractions[row]), length)
         return overlaps
-
-
-def near_duplicate_roots(
-    signatures: npt.NDArray[np.uint32], *, bands: int, min_similarity: float = 0.0
-) -> npt.NDArray[np.int64]:
-    """For each document the first of its cluster, itself where it stands alone.
-
-    Documents that agree in all places of a band are candidates (banding); candidates whose
-    signatures agree in at least `min_similarity` of all places are joined, and joined documents
-    form clusters. Each candidate is compared with its predecessor and with the first of its
-    bucket. A document without words is never joined. Of c candidates with similarity s, a share
-    1 - (1 - s^rows)^bands is found, rows = places / bands.
-    """
-    hashes = band_hashes(signatures, bands)
-    worded = np.flatnonzero((signatures != NO_WORDS).any(axis=1))
-    roots = np.arange(len(signatures), dtype=np.int64)
-    joined = []
-    for band in range(bands):
-        column = hashes[worded, band]
-        order = np.argsort(column, kind="stable")
-        sorted_hashes, members = column[order], worded[order]
-        same = sorted_hashes[1:] == sorted_hashes[:-1]
-        starts = np.concatenate(([True], ~same)) if len(members) else np.zeros(0, bool)
-        firsts = members[np.maximum.accumulate(np.where(starts, np.arange(len(members)), 0))]
-        later = np.flatnonzero(~starts)
-        for partners in (members[later - 1], firsts[later]):
-            joined.append(np.stack([partners, members[later]], axis=1))
-    if not joined:
-        return roots
-    pairs = np.unique(np.concatenate(joined), axis=0).astype(np.int64)
-    alike = similarities(signatures, pairs) >= min_similarity
-    return united(pairs[alike], len(signatures))
-
-
-def similarities(
-    signatures: npt.NDArray[np.uint32], pairs: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """The estimated Jaccard similarity of each pair of rows: the share of places that agree."""
-    parts = [np.zeros(0)]
-    for start in range(0, len(pairs), PAIRS_AT_ONCE):
-        one, other = pairs[start : start + PAIRS_AT_ONCE].T
-        parts.append((signatures[one] == signatures[other]).mean(axis=1))
-    return np.concatenate(parts)
 
 
 def _column(texts: Sequence[str] | Texts) -> Texts:

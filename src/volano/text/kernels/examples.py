@@ -12,7 +12,9 @@ from volano.text.kernels.known_words import known_words, word_table
 from volano.text.kernels.listed import count_listed, word_lists
 from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
-from volano.text.kernels.ngrams import ngram_hashes
+from volano.text.kernels.ngrams import distinct_runs, ngram_hashes, shared_fractions
+from volano.text.kernels.passages import covered_words, spaced_words, without_words
+from volano.text.kernels.spans import span_hashes, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
 
@@ -29,10 +31,16 @@ def call_text_kernels() -> None:
     band_hashes(minhash_signatures(texts), 14)
     words_found, bounds = word_hashes(texts)
     grams, gram_bounds = ngram_hashes(words_found, bounds, length=2)
+    shared_fractions(*distinct_runs(grams, gram_bounds), np.array([[0, 1]], np.int64))
     index = index_runs(grams, gram_bounds, fraction=0.5)
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)
     united(np.array([[0, 1]], np.int64), 3)
+    found = span_hashes(texts, "line")
+    without_spans(texts, "line", np.zeros(len(found.hashes), bool))
+    spaced, none = spaced_words(texts), np.zeros(0, np.int64)
+    gone = covered_words(none, none, spaced.bounds, length=2)
+    without_words(texts, spaced, gone)
 
 
 def call_page_kernels() -> None:

@@ -93,8 +93,14 @@ def contained_in(
 def united(pairs: Array, count: int) -> Array:
     """The lowest member of each member's group, where each row of `pairs` joins two groups."""
     roots = np.arange(count)
-    _unite(pairs, roots)
+    unite(pairs, roots)
     return roots
+
+
+def unite(pairs: Array, roots: Array) -> None:
+    """The same in place: more pairs (int64) for groups that have been united so far."""
+    if len(pairs):
+        _unite(np.ascontiguousarray(pairs), roots)
 
 
 @numba.njit(nogil=True, cache=True)
