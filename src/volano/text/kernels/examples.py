@@ -52,9 +52,10 @@ def call_page_kernels() -> None:
 
 
 def call_classifier_kernels() -> None:
-    """Compile those of classifiers and lists of words, or read their machine code from disk."""
+    """Compile those of classifiers, word models and word lists, or read their code from disk."""
     # Inside, because the classifier stands above the kernels that it calls.
     from volano.text.classify import Training, train
+    from volano.text.word_model import train_words
 
     texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     count_listed(texts, word_lists({"verbs": ["be", "see"]}))
@@ -63,3 +64,4 @@ def call_classifier_kernels() -> None:
     found = train(texts, ["a", "b", "a", "b"], training=small, sides=sides).classifier
     found.probabilities(texts)
     found.windows(texts, words=2)
+    train_words([texts]).perplexities(texts)
