@@ -20,6 +20,8 @@ FILTERS = (
     "toxicity",
     "decontaminate",
     "held_out",
+    "perplexity",
+    "classifier",
     "exact",
     "near",
 )
@@ -27,12 +29,14 @@ FILTERS = (
 
 def filters_in_use(section: CurateSection) -> list[str]:
     """The filters in the order in which they judge under these settings; of the toxicity, only
-    where it drops."""
+    where it drops, and of what models have learnt, only where it is on."""
     rules = section.quality.rules if section.quality else []
     drops = section.toxicity is not None and section.toxicity.action == "drop"
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
     found = [*FILTERS[:before], *rules, *FILTERS[behind:]]
-    return [name for name in found if name != "toxicity" or drops]
+    off = set() if drops else {"toxicity"}
+    off |= {name for name in ("perplexity", "classifier") if getattr(section, name) is None}
+    return [name for name in found if name not in off]
 
 
 DECISION_FIELDS = [

@@ -71,6 +71,10 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
         bound = toxicity["min_probability"] if line else None  # from which on a line is toxic
         found["toxicity"] = [toxicity[name] for name in ("per", "neutral", "exempt_kinds")]
         found["toxicity"].append(bound)
+    if settings.get("perplexity"):  # which model, the listing says
+        found["perplexity"] = settings["perplexity"]["exempt_kinds"]
+    if settings.get("classifier"):
+        found["classifier"] = [settings["classifier"][name] for name in ("label", "exempt_kinds")]
     if settings.get("dedup"):
         found["dedup"] = True  # the hash of a document depends on its text alone
     if settings.get("pii"):

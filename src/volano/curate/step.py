@@ -4,8 +4,9 @@ Three stages, each resumed per shard after a kill:
 
 1. measure (a map over shards): all attributes of every document in one pass, and the decisions
    that need no other document.
-2. compare (the whole corpus): which of the documents left are copies of one another, from hashes
-   and signatures alone.
+2. compare (the whole corpus): which of the documents left are the best by perplexity or by a
+   classifier, and which of those are copies of one another, from values, hashes and signatures
+   alone.
 3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (personal data
    replaced). It is replaced last, so that a tag never makes two documents alike.
 """
@@ -36,6 +37,14 @@ from volano.curate.dedup import STAYS, Duplicates, find_duplicates
 from volano.curate.earlier import Earlier, earlier_measures
 from volano.curate.funnel import funnel, main_bound
 from volano.curate.language import judge_language, measure_language
+from volano.curate.learned import (
+    Learned,
+    file_of,
+    judge_learned,
+    learned_bounds,
+    measure_label,
+    measure_perplexity,
+)
 from volano.curate.quality import EDITS, measure_and_judge
 from volano.curate.section import CurateSection, MinHashSection, PiiSection
 from volano.curate.toxicity import judge_toxicity, measure_toxicity, weights_of
@@ -81,12 +90,13 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         )
     context.bill["measure_seconds"] = time.monotonic() - started
     started = time.monotonic()
-    duplicates = _compare(measured, section)
+    learned = learned_bounds(measured, section.perplexity, section.classifier)
+    duplicates = _compare(measured, section, learned)
     context.bill["compare_seconds"] = time.monotonic() - started
     started = time.monotonic()
     with context.progress("curate: write", size / 1e6, "MB") as bar:
         context.engine.map(
-            partial(_write, folder=context.folder, section=section),
+            partial(_write, folder=context.folder, section=section, learned=learned),
             _shards_to_write(shards, measured, duplicates),
             [shard_path(context.folder, "data", place) for place in range(len(shards))],
             bar=bar,
@@ -97,11 +107,18 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
 
 
 def scan(section: CurateSection) -> Listing:
-    """The weights that the toxicity is told by: part of what comes out, wherever they lie."""
-    if section.toxicity is None:
-        return Listing(())
-    path = weights_of(section.toxicity)
-    return Listing((Entry("toxicity.model", path, path.stat().st_size, file_digest(path)),))
+    """The weights and models that documents are told by: part of what comes out, wherever they
+    lie."""
+    found = {} if section.toxicity is None else {"toxicity": weights_of(section.toxicity)}
+    for name in ("perplexity", "classifier"):
+        if (settings := getattr(section, name)) is not None:
+            found[name] = file_of(settings)
+    return Listing(
+        tuple(
+            Entry(f"{name}.model", path, path.stat().st_size, file_digest(path))
+            for name, path in found.items()
+        )
+    )
 
 
 STEP = Step(name="curate", kind="corpus", version=3, section=CurateSection, run=run, scan=scan)
@@ -164,6 +181,12 @@ def _measure(
         judge_overlap(found, section.decontaminate, decisions)
         columns |= _named("decontaminate", found)
     judge_held_out(splits, decisions)
+    if section.perplexity is not None:
+        found = known("perplexity") or measure_perplexity(texts, kinds, section.perplexity)
+        columns |= _named("perplexity", {"value": found["value"]})  # the bucket is told anew
+    if section.classifier is not None:
+        found = known("classifier") or measure_label(texts, kinds, section.classifier)
+        columns |= _named("classifier", found)
     if section.dedup is not None:
         hashed = known("dedup")
         columns[DEDUP + "document_hash"] = (
@@ -207,7 +230,9 @@ def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
 # ---- stage 2
 
 
-def _compare(measured: list[Path], section: CurateSection) -> pa.Table | None:
+def _compare(
+    measured: list[Path], section: CurateSection, learned: Learned | None
+) -> pa.Table | None:
     # Recomputed after a kill: it takes a second or two, and depends on stage 1 alone.
     if section.dedup is None:
         return None
@@ -220,8 +245,9 @@ def _compare(measured: list[Path], section: CurateSection) -> pa.Table | None:
         column = table[SIGNATURE].combine_chunks()
         flat = np.frombuffer(column.buffers()[1] or b"", "<u4")
         signatures = flat.reshape(-1, places)[column.offset :][: len(column)]
+    stands = pc.is_null(table[DECISION + "dropped_by"]).to_numpy()
     found = find_duplicates(
-        pc.is_null(table[DECISION + "dropped_by"]).to_numpy(),
+        stands if learned is None else learned.stands,
         pc.equal(table[SPLIT], "train").to_numpy(),
         table[DEDUP + "document_hash"].to_numpy(),
         signatures,
@@ -261,9 +287,15 @@ def _shards_to_write(
     return items
 
 
-def _write(shard: _Shard, output: Path, *, folder: Path, section: CurateSection) -> None:
+def _write(
+    shard: _Shard, output: Path, *, folder: Path, section: CurateSection, learned: Learned | None
+) -> None:
     table, measured = read_shard(shard.path), read_shard(shard.measured)
     decisions = Decisions.from_table(measured, DECISION)
+    if learned is not None:
+        measured = judge_learned(
+            measured, learned.bounds, section.perplexity, section.classifier, decisions
+        )
     if shard.duplicates is not None and section.dedup is not None:
         measured = _judge_duplicates(shard.duplicates, measured, section, decisions)
     for name, column in decisions.columns(DECISION).items():
@@ -340,6 +372,8 @@ SETTING_OF = {
     "toxicity": "curate.toxicity.min_probability or curate.toxicity.max_word_fraction",
     "decontaminate": "curate.decontaminate",
     "held_out": "collect.held_out_fraction or collect.held_out_functions",
+    "perplexity": "curate.perplexity.keep or its bounds",
+    "classifier": "curate.classifier.min_probability or curate.classifier.keep_fraction",
     "exact": "curate.dedup.exact",
     "near": "curate.dedup.minhash",
 }

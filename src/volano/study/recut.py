@@ -13,6 +13,8 @@ from volano.core.store import Made, Store
 from volano.curate.step import STEP
 from volano.study.recipe import read_recipe
 
+TOLD_BY_MODELS = ("toxicity", "perplexity", "classifier")
+
 
 def recut(
     store: Store,
@@ -50,7 +52,8 @@ def recut(
         seed=recipe.seed,
     )
     listed = order.listing.digest() if order.listing else None
-    if listed != identity["listing"] and not any("toxicity" in each for each in assignments):
+    named = any(each in one for one in assignments for each in TOLD_BY_MODELS)
+    if listed != identity["listing"] and not named:
         raise StoreError(
             "its toxicity was told by other weights than those that come with Volano",
             corpus.name,
