@@ -281,3 +281,12 @@ def test_a_damaged_file_is_no_model(tmp_path):
     (tmp_path / "model").write_bytes(b"x" * 100)
     with pytest.raises(DataError, match="safetensors"):
         load_words(tmp_path / "model")
+
+
+def test_unknown_words_are_unlikely_unless_rare_ones_are_made_unknown():
+    text = story(7) + "\n" + "\n".join(f"the odd{chr(97 + n)} sat" for n in range(26))
+    tests = column(["the cat sat on the mat .", "qxz vvk jwq pzz"])
+    for fewest, most in ((1, 0.1), (2, 1.0)):
+        good, bad = train_words([column([text])], NgramTraining(3, fewest, 1)).perplexities(tests)
+        assert good.as_py() / bad.as_py() < most
+    assert good.as_py() / bad.as_py() > 0.1

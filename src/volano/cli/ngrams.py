@@ -37,8 +37,12 @@ def train(
     ] = 3,
     fewest_word_occurrences: Annotated[
         int,
-        typer.Option("--min-word-count", min=1, help="Words that occur less often are <unk>."),
-    ] = 2,
+        typer.Option(
+            "--min-word-count",
+            min=1,
+            help="Rarer words are <unk>, which makes unknown words likely.",
+        ),
+    ] = 1,
     fewest_occurrences: Annotated[
         int,
         typer.Option(

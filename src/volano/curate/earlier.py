@@ -18,7 +18,7 @@ from volano.curate.quality import EDITS
 from volano.curate.section import CurateSection
 
 BOUNDS = ("min_", "max_")  # how settings begin that judge and do not measure
-JUDGING = {"keep", "uncertain", "exempt_kinds", "action"}
+JUDGING = {"keep", "uncertain", "exempt_kinds", "only_kinds", "action"}
 READ_FOR_LANGUAGE = "exempt_kinds"  # documents of these kinds are not even read for it
 
 
@@ -59,7 +59,7 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
     if language:
         found["language"] = [_without_bounds(language), language[READ_FOR_LANGUAGE]]
     quality = settings.get("quality") or {"rules": []}
-    if EDITS in quality["rules"]:  # it changes the text that all others read
+    if set(EDITS) & set(quality["rules"]):  # they change the text that all others read
         return found
     for rule in quality["rules"]:
         found[rule] = [quality["words"], _without_bounds(quality[rule])]

@@ -45,7 +45,7 @@ from volano.curate.learned import (
     measure_label,
     measure_perplexity,
 )
-from volano.curate.quality import EDITS, measure_and_judge
+from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, MinHashSection, PiiSection
 from volano.curate.toxicity import judge_toxicity, measure_toxicity, weights_of
 from volano.text import kernels
@@ -166,7 +166,7 @@ def _measure(
         judged = measure_and_judge(texts, kinds, section.quality, decisions, known)
         for rule, found in judged.columns.items():
             columns |= _named(rule, found)
-        if EDITS in section.quality.rules:
+        if edits(section.quality):
             texts = columns[EDITED] = judged.texts
     if section.toxicity is not None:
         judges = section.toxicity.action == "drop"  # by passages, which are not kept

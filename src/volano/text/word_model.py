@@ -114,11 +114,14 @@ class WordModel:
 
 @dataclass(frozen=True)
 class NgramTraining:
-    """How a model is made; `about` records it. Rare words count as <unk>; of n-grams of three words
-    and more, those that occur less often than `fewest_occurrences` are left out."""
+    """How a model is made; `about` records it. Of n-grams of three words and more, those that occur
+    less often than `fewest_occurrences` are left out. Words that occur less often than
+    `fewest_word_occurrences` count as <unk>: the model is smaller, but <unk> is then a frequent
+    word, and strings of random letters become likely. With 1, an unknown word is as unlikely as
+    lmplz makes it."""
 
     order: int = 3
-    fewest_word_occurrences: int = 2
+    fewest_word_occurrences: int = 1
     fewest_occurrences: int = 1
 
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from volano.text.kernels.candidates import pii_candidates
 from volano.text.kernels.features import STATISTICS, WORDS, measure
+from volano.text.kernels.forms import FORM_STATISTICS, measure_forms
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.html import scan_page
 from volano.text.kernels.html_blocks import FEATURES, block_features
@@ -23,6 +24,7 @@ def call_text_kernels() -> None:
     )
     for words in WORDS:
         measure(texts, list(STATISTICS), words=words)
+    measure_forms(texts, list(FORM_STATISTICS))
     document_hashes(texts)
     pii_candidates(texts)
     known_words(texts, word_table({"be": 1}), 1)
