@@ -8,6 +8,7 @@ which 3 and more are kept). Only an answer that says its score in so many words 
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +79,7 @@ def judge_texts(
     missing = list(dict.fromkeys(key for key in keys if key not in known))
     advance(sum(key in known for key in keys))
     prompt_of = dict(zip(keys, prompts, strict=True))
-    times = {key: keys.count(key) for key in missing} if len(set(keys)) < len(keys) else {}
+    times = Counter(keys)
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a", encoding="utf-8") as stream:
         for start in range(0, len(missing), at_once):
@@ -90,7 +91,7 @@ def judge_texts(
                 row = {"key": key, "text": response.text, "ended": response.ended}
                 stream.write(json.dumps(row) + "\n")
             stream.flush()
-            advance(sum(times.get(key, 1) for key in part))
+            advance(sum(times[key] for key in part))
     return [score_in(known[key], marker) for key in keys]
 
 
