@@ -6,6 +6,7 @@ from volano.core.errors import RecipeError
 from volano.curate.quality_section import QUALITY_RULES, QualitySection
 from volano.curate.section import PII_KINDS, CurateSection
 from volano.text.kernels.features import STATISTICS, WORDS
+from volano.text.kernels.forms import FORM_STATISTICS
 from volano.text.pii import KINDS
 
 
@@ -35,7 +36,7 @@ def test_a_mistake_is_told_with_its_remedy(values, told):
 def test_names_in_the_section_are_those_that_the_code_knows():
     # The section repeats them, because reading a recipe must not load the kernels.
     assert set(PII_KINDS) == set(KINDS)
-    assert set(QUALITY_RULES) == set(STATISTICS)
+    assert set(QUALITY_RULES) == set(STATISTICS) | set(FORM_STATISTICS)
     assert set(get_args(QualitySection.model_fields["words"].annotation)) == set(WORDS)
 
 

@@ -66,7 +66,7 @@ def train_(
     from volano.text.classify import Training, column_of, train
 
     check_replaceable(out)
-    texts, labels = _rows(files, text_field, label_field)
+    texts, labels = rows_of(files, text_field, label_field)
     made = train(
         column_of(texts),
         labels,
@@ -114,7 +114,7 @@ def score(
     from volano.text.classify import column_of
 
     classifier = load_classifier(model or weights_of(ToxicitySection()))
-    texts, places = _rows(files, text_field, None)
+    texts, places = rows_of(files, text_field, None)
     probabilities = classifier.probabilities(column_of(texts))
     rows = [
         {
@@ -154,7 +154,7 @@ def score(
         print_line(f"{out}: {len(rows):,} rows")
 
 
-def _rows(
+def rows_of(
     files: Sequence[str], text_field: str, label_field: str | None
 ) -> tuple[list[str], list[str]]:
     """Texts, and their labels; or where each stands, if no field of labels is named."""

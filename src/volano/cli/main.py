@@ -17,6 +17,8 @@ from volano.cli import (
     dedup,
     feedback,
     inspect,
+    judging,
+    ngrams,
     phases,
     recipes,
     report,
@@ -30,7 +32,7 @@ INTERRUPTED = 130
 # What a path of the user's may be: in a folder that may not be entered, or no name at all.
 NO_WAY = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 # What makes artifacts: the finished parts of a stopped one are taken up.
-RESUMING = {"run", "turn", *(verb.__name__ for verb in phases.VERBS)}
+RESUMING = {"run", "turn", "label", *(verb.__name__ for verb in phases.VERBS)}
 
 app = typer.Typer(
     name="volano",
@@ -70,6 +72,8 @@ for group in (
     feedback,
     phases,
     classifier,
+    judging,
+    ngrams,
     curation,
     dedup,
     chat,
@@ -122,8 +126,8 @@ def run_command(arguments: list[str]) -> int:
 
 def _interrupted(arguments: list[str]) -> int:
     again = " Run the same command again: it goes on where it stopped."
-    verb = next((each for each in arguments if not each.startswith("-")), "")
-    _say(f"stopped.{again if verb in RESUMING else ''}")
+    verbs = [each for each in arguments if not each.startswith("-")][:2]
+    _say(f"stopped.{again if RESUMING.intersection(verbs) else ''}")
     return INTERRUPTED
 
 

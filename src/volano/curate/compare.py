@@ -117,11 +117,13 @@ def compare(
     section: DedupSection,
     scratch: Path,
     earlier: Mapping[str, Sequence[Path]] | None = None,
+    stands: npt.NDArray[np.bool_] | None = None,
 ) -> Compared:
     """The duplicates among documents of these shards, as the stage before has written them, and of
     documents of earlier corpora (name → what `measure_earlier` has written).
 
-    Recomputed after a kill: it takes seconds, and depends on that stage alone.
+    `stands` says which documents take part, all shards in their order, where that is known better
+    than the stage before knew. Recomputed after a kill: it takes seconds.
     """
     minhash = section.minhash or MinHashSection()
     with SignatureFiles(
@@ -133,6 +135,9 @@ def compare(
             hashes.append(_signed(table, section, signatures))
             is_train = pc.equal(table[SPLIT], "train").to_numpy()
             standing = pc.is_null(table[DECISION + "dropped_by"]).to_numpy()
+            if stands is not None:
+                begin = sum(map(len, hashes[:-1]))
+                standing = stands[begin : begin + len(standing)]
             rank = np.where(standing, np.where(is_train, TRAIN, LATER), FALLEN)
             ranks.append(rank.astype(np.int8))
             if section.keep != "first":

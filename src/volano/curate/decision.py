@@ -22,6 +22,8 @@ FILTERS = (
     "toxicity",
     "decontaminate",
     "held_out",
+    "perplexity",
+    "classifier",
     "exact",
     "near",
     CUT,
@@ -29,14 +31,15 @@ FILTERS = (
 
 
 def filters_in_use(section: CurateSection) -> list[str]:
-    """The filters in the order in which they judge under these settings; the toxicity only where it
-    drops, and `cut` only where something is cut out of texts."""
+    """The filters in the order in which they judge under these settings: the toxicity only where it
+    drops, what models have learnt only where it is on, `cut` only where something is cut out."""
     rules = section.quality.rules if section.quality else []
     drops = section.toxicity is not None and section.toxicity.action == "drop"
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
     found = [*FILTERS[:before], *rules, *FILTERS[behind:]]
     cuts = section.dedup is not None and section.dedup.cuts
     idle = {name for name, used in (("toxicity", drops), (CUT, cuts)) if not used}
+    idle |= {name for name in ("perplexity", "classifier") if getattr(section, name) is None}
     return [name for name in found if name not in idle]
 
 

@@ -18,7 +18,7 @@ from volano.curate.quality import EDITS
 from volano.curate.section import CurateSection
 
 BOUNDS = ("min_", "max_")  # how settings begin that judge and do not measure
-JUDGING = {"keep", "uncertain", "exempt_kinds", "action"}
+JUDGING = {"keep", "uncertain", "exempt_kinds", "only_kinds", "action"}
 READ_FOR_LANGUAGE = "exempt_kinds"  # documents of these kinds are not even read for it
 
 
@@ -59,7 +59,7 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
     if language:
         found["language"] = [_without_bounds(language), language[READ_FOR_LANGUAGE]]
     quality = settings.get("quality") or {"rules": []}
-    if EDITS in quality["rules"]:  # it changes the text that all others read
+    if set(EDITS) & set(quality["rules"]):  # they change the text that all others read
         return found
     for rule in quality["rules"]:
         found[rule] = [quality["words"], _without_bounds(quality[rule])]
@@ -71,6 +71,10 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
         bound = toxicity["min_probability"] if line else None  # from which on a line is toxic
         found["toxicity"] = [toxicity[name] for name in ("per", "neutral", "exempt_kinds")]
         found["toxicity"].append(bound)
+    if settings.get("perplexity"):  # which model, the listing says
+        found["perplexity"] = settings["perplexity"]["exempt_kinds"]
+    if settings.get("classifier"):
+        found["classifier"] = [settings["classifier"][name] for name in ("label", "exempt_kinds")]
     if settings.get("dedup"):
         found["dedup"] = True  # the hash of a document depends on its text alone
     if settings.get("pii"):

@@ -4,10 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.curate.decision import Decisions
+from volano.curate.form_section import (
+    CodeSection,
+    GibberishSection,
+    RefinedWebSection,
+    SentencesSection,
+    SpamSection,
+)
 from volano.curate.quality_section import (
     C4_SWITCHES,
     C4Section,
@@ -17,10 +25,21 @@ from volano.curate.quality_section import (
     QualitySection,
 )
 from volano.text.kernels.features import Features, measure
+from volano.text.kernels.forms import FORM_STATISTICS, measure_forms
 from volano.text.kernels.sentences import LineRules
 
-AnyRules: TypeAlias = GopherQualitySection | GopherRepetitionSection | C4Section | FineWebSection
-EDITS = "c4"  # the set of rules that changes the text
+AnyRules: TypeAlias = (
+    GopherQualitySection
+    | GopherRepetitionSection
+    | C4Section
+    | FineWebSection
+    | RefinedWebSection
+    | SentencesSection
+    | CodeSection
+    | SpamSection
+    | GibberishSection
+)
+EDITS = ("c4", "refinedweb")  # the sets of rules that change the text
 
 
 class Judged(NamedTuple):
@@ -48,36 +67,55 @@ def measure_and_judge(
     for rules in _passes(section.rules):
         before = {rule: statistics for rule in rules if (statistics := known(rule)) is not None}
         left = [rule for rule in rules if rule not in before]
-        found = _measured(texts, left, section) if left else Features({}, None)
+        found = _measured(texts, left, section)
         for rule in rules:
             measured = before[rule] if rule in before else _columns(found.tables[rule])
             columns[rule] = _judged(rule, measured, kinds, section, decisions)
         if found.kept is not None:
-            exempt = pa.array(np.isin(np.array(kinds, object), section.c4.exempt_kinds))
-            passed = pc.fill_null(columns[EDITS]["passed"], pa.scalar(value=False))
-            texts = pc.if_else(pc.and_(passed, pc.invert(exempt)), found.kept, texts)
+            # Of exempt kinds it is null whether they passed.
+            passed = pc.fill_null(columns[rules[-1]]["passed"], pa.scalar(value=False))
+            texts = pc.if_else(passed, found.kept, texts)
     return Judged(columns, texts)
 
 
 def _passes(rules: Sequence[str]) -> list[list[str]]:
-    # What stands behind c4 reads the text that c4 has left.
-    if EDITS not in rules:
-        return [list(rules)] if rules else []
-    behind = list(rules).index(EDITS) + 1
-    return [part for part in (list(rules[:behind]), list(rules[behind:])) if part]
+    # What stands behind a rule that edits reads the text that it has left.
+    parts: list[list[str]] = [[]]
+    for rule in rules:
+        parts[-1].append(rule)
+        if rule in EDITS:
+            parts.append([])
+    return [part for part in parts if part]
+
+
+def edits(section: QualitySection) -> bool:
+    """Whether one of the rules changes the text."""
+    return not set(EDITS).isdisjoint(section.rules)
 
 
 def _measured(
     texts: pa.LargeStringArray, rules: Sequence[str], section: QualitySection
 ) -> Features:
-    return measure(
+    forms = [rule for rule in rules if rule in FORM_STATISTICS]
+    found = measure_forms(
         texts,
-        rules,
+        forms,
+        max_uppercase_fraction=section.refinedweb.max_line_uppercase_fraction,
+        fewest_content_words=section.spam.fewest_content_words,
+        fewest_letters=section.gibberish.fewest_letters,
+    )
+    others = [rule for rule in rules if rule not in FORM_STATISTICS]
+    if not others:
+        return Features(found.tables, found.kept)
+    more = measure(
+        texts,
+        others,
         words=section.words,
         short_line_characters=section.fineweb.short_line_characters,
         fewest_top_grams=section.gopher_repetition.top_gram_occurrences,
         lines=_line_rules(section.c4),
     )
+    return Features(found.tables | more.tables, more.kept if found.kept is None else found.kept)
 
 
 def _line_rules(section: C4Section) -> LineRules:
@@ -105,7 +143,7 @@ def _judged(
     decisions: Decisions,
 ) -> dict[str, pa.Array]:
     settings: AnyRules = getattr(section, rule)
-    exempt = np.isin(np.array(kinds, object), settings.exempt_kinds)
+    exempt = exempt_rows(kinds, settings)
     passed = np.ones(len(kinds), bool)
     for statistic, side, bound in _bounds(rule, settings.identity(), columns):
         values = columns[statistic].fill_null(0).to_numpy(zero_copy_only=False)
@@ -121,12 +159,20 @@ def _judged(
     return {**columns, "passed": pa.array(passed, mask=exempt)}
 
 
+def exempt_rows(kinds: Sequence[str], settings: AnyRules) -> npt.NDArray[np.bool_]:
+    """Which documents the rules measure and do not judge, by their kinds."""
+    names = np.array(kinds, object)
+    if isinstance(settings, CodeSection):
+        return np.isin(names, settings.only_kinds, invert=True)
+    return np.isin(names, settings.exempt_kinds)
+
+
 def _bounds(
     rule: str, settings: Mapping[str, Any], columns: Mapping[str, pa.Array]
 ) -> list[tuple[str, str, float]]:
     # Statistic, side and bound, in the order of the section.
     found: list[tuple[str, str, float]] = []
-    if rule == EDITS:  # they end the reading, so that no sentence has been counted yet
+    if rule == "c4":  # they end the reading, so that no sentence has been counted yet
         found = [(name, "max", 0) for name in C4_SWITCHES]
     for name, bound in settings.items():
         side, _, statistic = name.partition("_")

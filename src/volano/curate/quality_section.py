@@ -6,13 +6,27 @@ from pydantic import Field, field_validator
 
 from volano.core.errors import did_you_mean
 from volano.core.recipe import Count, Section, Switch
+from volano.curate.form_section import (
+    FORM_RULES,
+    CodeSection,
+    GibberishSection,
+    RefinedWebSection,
+    SentencesSection,
+    SpamSection,
+)
 
 GOPHER = "Source: Rae et al. 2021 (Gopher), appendix A.1."
 TABLE_A1 = "Source: Rae et al. 2021 (Gopher), table A1."
 C4_PAPER = "Source: Raffel et al. 2020 (T5), section 2.2."
 C4_CODE = "Source: the code that made C4 (TensorFlow Datasets)."
 FINEWEB = "Source: Penedo et al. 2024 (FineWeb)."
-QUALITY_RULES = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
+QUALITY_RULES = (
+    "gopher_quality",
+    "gopher_repetition",
+    "c4",
+    "fineweb",
+    *FORM_RULES,
+)
 C4_SWITCHES = ("lorem_ipsum", "curly_brackets")  # statistics that drop at one, unless kept
 EXEMPT = "Kinds of document that the filter measures but never drops. Default: program code, "
 
@@ -180,6 +194,17 @@ class QualitySection(Section):
     c4: C4Section = Field(default=C4Section(), description="Bounds of the rules c4.")
     fineweb: FineWebSection = Field(
         default=FineWebSection(), description="Bounds of the rules fineweb."
+    )
+    refinedweb: RefinedWebSection = Field(
+        default=RefinedWebSection(), description="Bounds of the rules refinedweb."
+    )
+    sentences: SentencesSection = Field(
+        default=SentencesSection(), description="Bounds of the rules sentences."
+    )
+    code: CodeSection = Field(default=CodeSection(), description="Bounds of the rules code.")
+    spam: SpamSection = Field(default=SpamSection(), description="Bounds of the rules spam.")
+    gibberish: GibberishSection = Field(
+        default=GibberishSection(), description="Bounds of the rules gibberish."
     )
 
     @field_validator("rules")

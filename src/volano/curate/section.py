@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from volano.core.errors import DataError
 from volano.core.recipe import Count, Runtime, Section
 from volano.curate.dedup_section import DedupSection
+from volano.curate.learned_section import ClassifierSection, PerplexitySection
 from volano.curate.quality_section import (
     EXEMPT,
     FINEWEB,
@@ -202,7 +203,7 @@ class DecontaminateSection(Section):
 
 class CurateSection(Section):
     """All filters in the order in which they judge: language, quality, toxicity, decontaminate,
-    dedup."""
+    perplexity, classifier, dedup."""
 
     language: LanguageSection | None = Field(
         default=LanguageSection(), description="Which languages stay; off keeps all."
@@ -217,6 +218,12 @@ class CurateSection(Section):
     )
     decontaminate: DecontaminateSection | None = Field(
         default=DecontaminateSection(), description="What must not be learnt; off compares nothing."
+    )
+    perplexity: PerplexitySection | None = Field(
+        default=None, description="How expected a document is to an n-gram model of trusted text."
+    )
+    classifier: ClassifierSection | None = Field(
+        default=None, description="How likely a document is of a label that a classifier knows."
     )
     dedup: DedupSection | None = Field(
         default=DedupSection(), description="Copies among what is left; off keeps them."

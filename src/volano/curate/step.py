@@ -4,11 +4,11 @@ Three stages, each resumed per shard after a kill:
 
 1. measure (a map over shards): all attributes of every document in one pass, and the decisions
    that need no other document.
-2. compare (the whole corpus): which of the documents left are copies of one another, from hashes
-   and signatures alone.
-   Then, where a recipe says so, which lines and paragraphs of what is left stand in it before.
-3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (copied lines cut out,
-   personal data replaced). It is replaced last, so that a tag never makes two documents alike.
+2. compare (the whole corpus): which of the documents left are the best by perplexity or by a
+   classifier, and which of those are copies of one another, from values, hashes and signatures
+   alone. Then, where a recipe says so, which passages of what is left stand in it before.
+3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (copied passages cut
+   out, personal data replaced). It is replaced last, so that a tag never makes two documents alike.
 """
 
 import time
@@ -51,8 +51,16 @@ from volano.curate.dedup_section import DedupSection
 from volano.curate.earlier import Earlier, earlier_measures
 from volano.curate.funnel import CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
+from volano.curate.learned import (
+    Learned,
+    file_of,
+    judge_learned,
+    learned_bounds,
+    measure_label,
+    measure_perplexity,
+)
 from volano.curate.preference import columns_read, preferences
-from volano.curate.quality import EDITS, measure_and_judge
+from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
 from volano.curate.toxicity import TOXIC, judge_toxicity, measure_toxicity, weights_of
 from volano.text import kernels
@@ -91,21 +99,25 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         )
     context.bill["measure_seconds"] = time.monotonic() - started
     started = time.monotonic()
+    learned = learned_bounds(measured, section.perplexity, section.classifier)
     compared = None
     if section.dedup is not None:
         before = _measure_earlier(section.dedup, inputs, context)
-        compared = compare(measured, section.dedup, context.scratch, before)
+        stands = None if learned is None else learned.stands
+        compared = compare(measured, section.dedup, context.scratch, before, stands)
     context.bill["compare_seconds"] = time.monotonic() - started
     started = time.monotonic()
     to_write = _shards_to_write(shards, measured, compared)
     cuts = None
     if section.dedup is not None:
-        cuts = find_cuts(to_write, partial(_part, section=section), section.dedup, context)
+        cuts = find_cuts(
+            to_write, partial(_part, section=section, learned=learned), section.dedup, context
+        )
         context.bill["cut_seconds"] = time.monotonic() - started
         started = time.monotonic()
     with context.progress("curate: write", size / 1e6, "MB") as bar:
         context.engine.map(
-            partial(_write, folder=context.folder, section=section, cuts=cuts),
+            partial(_write, folder=context.folder, section=section, learned=learned, cuts=cuts),
             to_write,
             [shard_path(context.folder, "data", place) for place in range(len(shards))],
             bar=bar,
@@ -116,11 +128,18 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
 
 
 def scan(section: CurateSection) -> Listing:
-    """The weights that the toxicity is told by: part of what comes out, wherever they lie."""
-    if section.toxicity is None:
-        return Listing(())
-    path = weights_of(section.toxicity)
-    return Listing((Entry("toxicity.model", path, path.stat().st_size, file_digest(path)),))
+    """The weights and models that documents are told by: part of what comes out, wherever they
+    lie."""
+    found = {} if section.toxicity is None else {"toxicity": weights_of(section.toxicity)}
+    for name in ("perplexity", "classifier"):
+        if (settings := getattr(section, name)) is not None:
+            found[name] = file_of(settings)
+    return Listing(
+        tuple(
+            Entry(f"{name}.model", path, path.stat().st_size, file_digest(path))
+            for name, path in found.items()
+        )
+    )
 
 
 STEP = Step(name="curate", kind="corpus", version=3, section=CurateSection, run=run, scan=scan)
@@ -168,7 +187,7 @@ def _measure(
         judged = measure_and_judge(texts, kinds, section.quality, decisions, known)
         for rule, found in judged.columns.items():
             columns |= _named(rule, found)
-        if EDITS in section.quality.rules:
+        if edits(section.quality):
             texts = columns[EDITED] = judged.texts
     if section.toxicity is not None:
         judges = section.toxicity.action == "drop"  # by passages, which are not kept
@@ -183,6 +202,12 @@ def _measure(
         judge_overlap(found, section.decontaminate, decisions)
         columns |= _named("decontaminate", found)
     judge_held_out(splits, decisions)
+    if section.perplexity is not None:
+        found = known("perplexity") or measure_perplexity(texts, kinds, section.perplexity)
+        columns |= _named("perplexity", {"value": found["value"]})  # the bucket is told anew
+    if section.classifier is not None:
+        found = known("classifier") or measure_label(texts, kinds, section.classifier)
+        columns |= _named("classifier", found)
     if section.dedup is not None:
         columns |= copy_columns(texts, section.dedup, known("dedup"), decisions.standing)
         if section.dedup.keep != "first":
@@ -260,14 +285,20 @@ def _shards_to_write(
     return items
 
 
-def _part(shard: _Shard, *, section: CurateSection) -> Part:
-    measured, decisions = _with_copies(shard, section)
+def _part(shard: _Shard, *, section: CurateSection, learned: Learned | None) -> Part:
+    measured, decisions = _with_copies(shard, section, learned)
     return Part(shard.path, _edited(read_shard(shard.path, ["text"]), measured), decisions.standing)
 
 
-def _with_copies(shard: _Shard, section: CurateSection) -> tuple[pa.Table, Decisions]:
+def _with_copies(
+    shard: _Shard, section: CurateSection, learned: Learned | None
+) -> tuple[pa.Table, Decisions]:
     measured = read_shard(shard.measured)
     decisions = Decisions.from_table(measured, DECISION)
+    if learned is not None:
+        measured = judge_learned(
+            measured, learned.bounds, section.perplexity, section.classifier, decisions
+        )
     if shard.duplicates is not None and section.dedup is not None:
         measured = judge_copies(shard.duplicates, measured, section.dedup, decisions)
     return measured, decisions
@@ -279,10 +310,16 @@ def _edited(table: pa.Table, measured: pa.Table) -> pa.LargeStringArray:
 
 
 def _write(
-    shard: _Shard, output: Path, *, folder: Path, section: CurateSection, cuts: Cuts | None
+    shard: _Shard,
+    output: Path,
+    *,
+    folder: Path,
+    section: CurateSection,
+    learned: Learned | None,
+    cuts: Cuts | None,
 ) -> None:
     table = read_shard(shard.path)
-    measured, decisions = _with_copies(shard, section)
+    measured, decisions = _with_copies(shard, section, learned)
     texts = _edited(table, measured)
     if cuts is not None and section.dedup is not None:
         part = Part(shard.path, texts, decisions.standing)
@@ -341,6 +378,8 @@ SETTING_OF = {
     "toxicity": "curate.toxicity.min_probability or curate.toxicity.max_word_fraction",
     "decontaminate": "curate.decontaminate",
     "held_out": "collect.held_out_fraction or collect.held_out_functions",
+    "perplexity": "curate.perplexity.keep or its bounds",
+    "classifier": "curate.classifier.min_probability or curate.classifier.keep_fraction",
     "exact": "curate.dedup.exact",
     "near": "curate.dedup.minhash",
     "cut": "curate.dedup.min_words_left",

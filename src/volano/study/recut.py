@@ -18,6 +18,8 @@ from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import read_recipe
 
+TOLD_BY_MODELS = ("toxicity", "perplexity", "classifier")
+
 
 def recut(
     store: Store,
@@ -56,7 +58,8 @@ def recut(
         seed=recipe.seed,
     )
     listed = order.listing.digest() if order.listing else None
-    if listed != identity["listing"] and not any("toxicity" in each for each in assignments):
+    named = any(each in one for one in assignments for each in TOLD_BY_MODELS)
+    if listed != identity["listing"] and not named:
         raise StoreError(
             "its toxicity was told by other weights than those that come with Volano",
             corpus.name,

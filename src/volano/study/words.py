@@ -75,6 +75,8 @@ FILTERS = {
     "fineweb": "lists and scraps",
     "decontaminate": "quotes the test",
     "held_out": "is in the test",
+    "perplexity": "unlike trusted text",
+    "classifier": "not of the wanted kind",
     "exact": "exact copy",
     "near": "near copy",
     "cut": "too short without copied lines",

@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from volano.text.kernels.candidates import pii_candidates
 from volano.text.kernels.features import STATISTICS, WORDS, measure
+from volano.text.kernels.forms import FORM_STATISTICS, measure_forms
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.html import scan_page
 from volano.text.kernels.html_blocks import FEATURES, block_features
@@ -25,6 +26,7 @@ def call_text_kernels() -> None:
     )
     for words in WORDS:
         measure(texts, list(STATISTICS), words=words)
+    measure_forms(texts, list(FORM_STATISTICS))
     document_hashes(texts)
     pii_candidates(texts)
     known_words(texts, word_table({"be": 1}), 1)
@@ -60,9 +62,10 @@ def call_page_kernels() -> None:
 
 
 def call_classifier_kernels() -> None:
-    """Compile those of classifiers and lists of words, or read their machine code from disk."""
+    """Compile those of classifiers, word models and word lists, or read their code from disk."""
     # Inside, because the classifier stands above the kernels that it calls.
     from volano.text.classify import Training, train
+    from volano.text.word_model import train_words
 
     texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     count_listed(texts, word_lists({"verbs": ["be", "see"]}))
@@ -71,3 +74,4 @@ def call_classifier_kernels() -> None:
     found = train(texts, ["a", "b", "a", "b"], training=small, sides=sides).classifier
     found.probabilities(texts)
     found.windows(texts, words=2)
+    train_words([texts]).perplexities(texts)
