@@ -3,7 +3,7 @@ from pydoc_data.topics import topics
 
 import pytest
 
-from volano.core.errors import RecipeError, StoreError
+from volano.core.errors import DataError, RecipeError, StoreError
 from volano.core.store import Store
 from volano.curate import step as curation
 from volano.study.recut import recut
@@ -16,6 +16,9 @@ def lines() -> list[str]:
     for number, (name, text) in enumerate(sorted(topics.items())):
         more = "\nWrite to ann.lee@mail.uni.de." * (number % 5 == 0)
         found.append(json.dumps({"id": name, "text": text + more}))
+        if number % 11 == 0:
+            code = "def wheel(turns):\n    return turns * 3  # of iron\n" * 20
+            found.append(json.dumps({"id": f"code{number}", "text": code + text, "kind": "code"}))
         if number % 9 == 0:
             found.append(json.dumps({"id": f"{name}-again", "text": text}))
     return found
@@ -43,6 +46,13 @@ CHANGES = [
     ["dedup.minhash.min_similarity=0.9", "pii.action=redact"],
     ["toxicity.action=drop", "toxicity.min_probability={toxic: 0.3}"],
     ["language=off", "pii=off", "decontaminate=off"],
+    ["language.exempt_kinds=[nothing]"],
+    ["toxicity.exempt_kinds=[nothing]", "pii.kinds=[phone]"],
+    ["toxicity.per=line", "toxicity.min_probability={toxic: 0.4}"],
+    ["toxicity.per=line", "toxicity.min_probability={toxic: 0.2}"],
+    ["quality.gopher_repetition.top_gram_occurrences=30"],
+    ["quality.rules=[fineweb]", "quality.fineweb.short_line_characters=60"],
+    ["dedup.lines.min_words=4", "dedup.keep=longest"],
 ]
 
 
@@ -75,6 +85,46 @@ def test_other_bounds_measure_nothing_again(corpus, monkeypatch):
         recut(
             store, store.find("mine/curated"), ["language.characters=77", changes[0]], silent=True
         )
+
+
+def test_a_damaged_sibling_is_measured_past(corpus, tmp_path):
+    _, path = corpus
+    fresh = Store(tmp_path / "fresh")
+    run_phase("curate", fresh, data=[str(path)], settings=BASE, silent=True)
+    curated = fresh.find("mine/curated")
+    for shard in curated.folder.glob("attributes/*/*.parquet"):
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 3] ^= 0xFF
+        shard.write_bytes(content)
+    made = recut(fresh, curated, ["quality.gopher_quality.min_words=75"], silent=True)
+    whole = Store(tmp_path / "whole")
+    changes = [*BASE, "quality.gopher_quality.min_words=75"]
+    outcomes = run_phase("curate", whole, data=[str(path)], settings=changes, silent=True)
+    assert made.artifact.digest == outcomes[-1].artifact.digest
+
+
+def test_labels_that_no_weights_know_are_refused_though_nothing_is_measured(corpus):
+    store, _ = corpus
+    with pytest.raises(DataError, match="no label 'bogus'"):
+        recut(
+            store,
+            store.find("mine/curated"),
+            ["toxicity.min_probability={bogus: 0.5}"],
+            silent=True,
+        )
+
+
+def test_a_corpus_of_keyed_hashes_is_recut_with_its_key(corpus, tmp_path, monkeypatch):
+    _, path = corpus
+    monkeypatch.setenv("VOLANO_PII_KEY", "k" * 32)
+    store = Store(tmp_path / "keyed")
+    run_phase("curate", store, data=[str(path)], settings=[*BASE, "pii.action=hash"], silent=True)
+    curated = store.find("mine/curated")
+    made = recut(store, curated, ["quality.gopher_quality.min_words=75"], silent=True)
+    assert made.artifact.digest != curated.digest
+    monkeypatch.setenv("VOLANO_PII_KEY", "j" * 32)
+    with pytest.raises(StoreError, match="another secret key"):
+        recut(store, curated, ["quality.gopher_quality.min_words=76"], silent=True)
 
 
 def test_mistakes_are_told_in_one_line(corpus):

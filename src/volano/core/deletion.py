@@ -78,7 +78,11 @@ def digest_of(subject: str) -> str:
 def forget_document(store_folder: Path, document: str) -> Deletion:
     """Leave the line that keeps a document out of every collection to come."""
     digest = digest_of(document)
-    known = [each for each in read_deletions(store_folder) if each.subject_sha256 == digest]
+    known = [
+        each
+        for each in read_deletions(store_folder)
+        if each.by == "document" and each.subject_sha256 == digest
+    ]
     if known:
         return known[0]
     now = datetime.now(UTC).isoformat(timespec="seconds")

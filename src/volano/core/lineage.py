@@ -84,7 +84,11 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
 
 def _after_forgetting(store: Store, document: str, deletions: Sequence[Deletion]) -> list[Sighting]:
     # What met it, and whether that has been made again without it since.
-    (line,) = [each for each in deletions if each.subject_sha256 == digest_of(document)]
+    line = next(
+        each
+        for each in deletions
+        if each.by == "document" and each.subject_sha256 == digest_of(document)
+    )
     sightings = trace_any(store, [document])
     met = {each.artifact for each in sightings}
     labels = store.labels()

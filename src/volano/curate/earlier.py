@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from volano.core.artifact import Artifact
 from volano.core.corpus import read_shard
+from volano.core.files import file_digest
 from volano.curate.quality import EDITS
 from volano.curate.section import CurateSection
 
@@ -28,16 +29,25 @@ class Earlier:
 
     folder: Path
     groups: frozenset[str]
+    sha256: Mapping[str, str]  # of its files, by path
 
     def columns(self, group: str, shard: str) -> dict[str, pa.Array] | None:
         """The columns of a group for a shard, without `passed`, which judging gives; None where
         they have to be measured."""
         path = self.folder / "attributes" / group / shard
-        if group not in self.groups or not path.is_file():
+        if group not in self.groups or not self._is_whole(path):
             return None
         table = read_shard(path)
         names = [name for name in table.column_names if name not in ("id", "passed")]
         return {name: table[name].combine_chunks() for name in names}
+
+    def _is_whole(self, path: Path) -> bool:
+        # A store asks its artifacts for sizes only; what is taken over has to be what was written.
+        known = self.sha256.get(path.relative_to(self.folder).as_posix())
+        try:
+            return known is not None and file_digest(path) == known
+        except OSError:
+            return False
 
 
 def earlier_measures(artifacts: Sequence[Artifact], section: CurateSection) -> Earlier | None:
@@ -48,7 +58,8 @@ def earlier_measures(artifacts: Sequence[Artifact], section: CurateSection) -> E
         there = _measuring(artifact.meta["identity"]["settings"])
         groups = frozenset(name for name, how in wanted.items() if there.get(name) == how)
         if groups and (best is None or len(groups) > len(best.groups)):
-            best = Earlier(artifact.folder, groups)
+            digests = {name: each["sha256"] for name, each in artifact.meta["files"].items()}
+            best = Earlier(artifact.folder, groups, digests)
     return best
 
 

@@ -69,6 +69,7 @@ class Inspected:
             views.append(f"select {COLUMNS} from dropped")
         self._query("create view documents as " + " union all ".join(views))
         self.numbers = self._numbers()
+        self.fallen = self.funnel[0]["documents"] - self.funnel[-1]["documents"]
 
     def filters(self) -> list[str]:
         """The filters that a document can have been dropped by."""

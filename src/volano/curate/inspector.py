@@ -74,7 +74,7 @@ def inspector(inspected: Inspected) -> Any:
     def documents(
         words: str = "", by: str = "", sort: str = "", order: str = "desc", page: int = 0
     ) -> HTMLResponse:
-        page = max(page, 0)
+        page = min(max(page, 0), len(inspected.corpus) + inspected.fallen)
         found, count = inspected.search(
             words, dropped_by=by, sort=sort, descending=order != "asc", page=page
         )

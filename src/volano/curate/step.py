@@ -62,7 +62,13 @@ from volano.curate.learned import (
 from volano.curate.preference import columns_read, preferences
 from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
-from volano.curate.toxicity import TOXIC, judge_toxicity, measure_toxicity, weights_of
+from volano.curate.toxicity import (
+    TOXIC,
+    check_toxicity,
+    judge_toxicity,
+    measure_toxicity,
+    weights_of,
+)
 from volano.text import kernels
 from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
@@ -83,6 +89,8 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
     kernels.warm_up()
     if section.pii is not None and section.pii.name_model is not None:
         check_pipeline(section.pii.name_model)
+    if section.toxicity is not None:
+        check_toxicity(section.toxicity)  # where nothing is measured anew, nobody else would
     held_out = _held_out(section, inputs)
     earlier = earlier_measures(context.siblings(), section)
     shards = documents.shards()

@@ -56,6 +56,11 @@ def weights_of(section: ToxicitySection) -> Path:
     return require_file(Path(section.model).expanduser())
 
 
+def check_toxicity(section: ToxicitySection) -> None:
+    """Raise DataError where the settings name what the weights do not know."""
+    _classifier(weights_of(section), section)
+
+
 def measure_toxicity(
     texts: pa.LargeStringArray, kinds: Sequence[str], section: ToxicitySection
 ) -> Measured:

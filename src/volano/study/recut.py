@@ -7,6 +7,7 @@ the answer comes in seconds, and it is the artifact that `volano run` with these
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import Any
 
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
@@ -18,7 +19,12 @@ from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import read_recipe
 
-TOLD_BY_MODELS = ("toxicity", "perplexity", "classifier")
+# Settings that name what a corpus is measured with; the file's content bears its identity.
+MODELS = {
+    f"curate.{section}{setting}"
+    for section in ("toxicity", "perplexity", "classifier")
+    for setting in ("", ".model")
+}
 
 
 def recut(
@@ -47,7 +53,9 @@ def recut(
             "It was made by another version of curation: everything is measured anew this once."
         )
     assignments = [each if each.startswith("curate.") else f"curate.{each}" for each in settings]
+    keys = {each.partition("=")[0] for each in assignments}
     values = {"name": "recut", "curate": deepcopy(identity["settings"])}
+    key = _without_secrets(values["curate"].get("pii") or {}, keys, corpus)
     recipe = read_recipe(values, {}, assignments, where="volano recut")
     label = name or f"{corpus.name.removesuffix('-recut')}-recut"
     order = store.order(
@@ -58,14 +66,32 @@ def recut(
         seed=recipe.seed,
     )
     listed = order.listing.digest() if order.listing else None
-    named = any(each in one for one in assignments for each in TOLD_BY_MODELS)
-    if listed != identity["listing"] and not named:
+    if listed != identity["listing"] and keys.isdisjoint(MODELS):
         raise StoreError(
-            "its toxicity was told by other weights than those that come with Volano",
+            "what it was measured with is not what comes with Volano",
             corpus.name,
-            "Name them: curate.toxicity.model=FILE.",
+            "Name the file that it was made with: curate.toxicity.model=FILE.",
+        )
+    now = (recipe.curate.identity().get("pii") or {}).get("key_fingerprint")
+    if key is not None and now not in (None, key) and keys.isdisjoint({"curate.pii.key"}):
+        raise StoreError(
+            "it was made with another secret key",
+            "curate.pii.key",
+            "Give that key, or say that another is meant: pii.key=env:NAME.",
         )
     return store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
+
+
+def _without_secrets(pii: dict[str, Any], keys: set[str], corpus: Artifact) -> str | None:
+    # What stands in an identity for a thing that lies elsewhere is no setting; gives that of a key.
+    if pii.pop("name_model", None) is not None and "curate.pii.name_model" not in keys:
+        raise StoreError(
+            "its names were told by a pipeline",
+            corpus.name,
+            "Name it: curate.pii.name_model=FOLDER.",
+        )
+    key = pii.pop("key_fingerprint", None)
+    return None if key is None else str(key)
 
 
 def _inputs(
