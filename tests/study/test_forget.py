@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from volano.cli.main import app
 from volano.core.corpus import read_shard
-from volano.core.deletion import forget_document
+from volano.core.deletion import Deletion, add_deletions, digest_of, forget_document
 from volano.core.errors import DataError
 from volano.core.lineage import trace_document
 from volano.core.store import Store
@@ -79,7 +79,8 @@ def test_a_plan_forgets_nothing_and_an_unknown_id_is_told(store):
 
 
 def test_forgetting_twice_is_one_line_and_forgetting_all_is_told(store, tmp_path):
-    assert forget_document(store.folder, "c") == forget_document(store.folder, "c")
+    first = forget_document(store.folder, "c", "elsewhere")
+    assert first == forget_document(store.folder, "c", "elsewhere")
     with pytest.raises(DataError, match="every document was forgotten"):
         curated(store, tmp_path / "other.jsonl", "other")
 
@@ -94,7 +95,29 @@ def test_a_document_of_the_installation_is_left_out_too(tmp_path):
 
     before = collected()
     gone = before["id"][3].as_py()
-    forget_document(opened.folder, gone)
+    forget_document(opened.folder, gone, "another text")
     after = collected()
     assert after.num_rows == before.num_rows - 1
     assert not pc.any(pc.equal(after["id"], gone)).as_py()
+
+
+def test_a_document_is_known_again_where_its_file_has_changed(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "secret"}\n{"text": "two"}\n')
+    opened = Store(tmp_path / "store")
+    curated(opened, path)
+    where = ["--store", str(opened.folder)]
+    assert CliRunner().invoke(app, ["forget", "in.jsonl#2", *where]).exit_code == 0
+    path.write_text('{"text": "new"}\n{"text": "one"}\n{"text": "secret"}\n{"text": "two"}\n')
+    texts = curated(opened, path).artifact.corpus().to_arrow(columns=["text"])["text"].to_pylist()
+    assert texts == ["new", "one", "two"]
+
+
+def test_a_person_of_the_same_name_is_another_matter(store, tmp_path):
+    person = Deletion("p", "2026-01-01", "person", digest_of("b"), 1, ("e",))
+    add_deletions(store.folder, [person])
+    where = ["--store", str(store.folder)]
+    assert CliRunner().invoke(app, ["forget", "b", *where]).exit_code == 0
+    table = curated(store, tmp_path / "in.jsonl").artifact.corpus().to_arrow(columns=["id"])
+    assert table["id"].to_pylist() == ["a", "a#2"]
+    assert trace_document(store, "b")[0].role == "erased"

@@ -122,13 +122,21 @@ def forget(
 
     from volano.cli.output import print_json, print_line, print_table
     from volano.core.deletion import forget_document
-    from volano.core.lineage import trace_document
+    from volano.core.errors import StoreError
+    from volano.core.lineage import collected_text, trace_document
     from volano.core.release import aliases, current
     from volano.core.store import Store
 
     opened = Store(store)
     sightings = trace_document(opened, document)  # a name that nobody knows is told here
-    line = None if plan else forget_document(opened.folder, document)
+    text = collected_text(opened, document)
+    if text is None:
+        raise StoreError(
+            "no collection of this store has taken it",
+            document,
+            "Feedback is erased by `volano feedback delete`; of a record, forget its documents.",
+        )
+    line = None if plan else forget_document(opened.folder, document, text)
     saw = {each.artifact for each in sightings if each.kind == "checkpoint"}
     released = {alias: current(opened, alias) for alias in aliases(opened)}
     serving = [f"@{alias}" for alias, its in released.items() if its and its.checkpoint in saw]

@@ -169,7 +169,7 @@ def _publish(parts: Sequence[Path], folder: Path, listing: Listing) -> tuple[int
     for place, part in enumerate(parts):
         target = shard_path(folder, "data", place)
         ids = read_shard(part, ["id"])["id"].to_pylist() if repeated or listing.forgotten else []
-        if repeated.isdisjoint(ids) and not listing.forgets(ids):
+        if repeated.isdisjoint(ids) and not listing.forgotten:
             _link(part, target)
             continue
         for row, identifier in enumerate(ids):
@@ -180,7 +180,7 @@ def _publish(parts: Sequence[Path], folder: Path, listing: Listing) -> tuple[int
                     changed += 1
         table = read_shard(part)
         table = table.set_column(0, table.schema.field(0), pa.array(ids, pa.string()))
-        forgotten = pc.is_in(table["id"], pa.array(sorted(listing.forgets(ids)), pa.string()))
+        forgotten = pa.array(listing.forgets(ids, table["text"].to_pylist()), pa.bool_())
         gone.update(table.filter(forgotten)["split"].to_pylist())
         write_shard(target, table.filter(pc.invert(forgotten)))
     return changed, gone

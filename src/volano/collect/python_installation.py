@@ -63,7 +63,7 @@ def collect_installation(
     described = {each.name: each for each in packages}
     forgotten = 0
     for document in _documents(outputs, functions, described, settings, quarantined):
-        if listing.forgets([document.id]):
+        if listing.forgets([document.id], [document.text])[0]:
             forgotten += 1
         else:
             documents.add(document)

@@ -8,6 +8,7 @@ line as well: no collection takes it from then on, whatever file it stands in.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from volano.core.lease import lease
 
 FORMAT = 3  # 1 had no follow_ups, 2 no documents
 DELETIONS = "deletions.json"
+PLACE = "place-"  # how the line of a document begins whose id says where it stood
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Deletion:
     exchanges: int
     events: tuple[str, ...]  # their ids
     follow_ups: int = 0  # of the exchanges: those that went because they quote another
+    text_sha256: str = ""  # of a document: it is known again under another id
 
 
 def add_deletions(store_folder: Path, deletions: Sequence[Deletion]) -> None:
@@ -71,12 +74,19 @@ def read_deletions(store_folder: Path) -> list[Deletion]:
 
 
 def digest_of(subject: str) -> str:
-    """By what a deletion knows the document of this id."""
-    return hashlib.sha256(subject.encode()).hexdigest()
+    """By what a deletion knows an id or a text."""
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def forget_document(store_folder: Path, document: str) -> Deletion:
-    """Leave the line that keeps a document out of every collection to come."""
+def is_place(document: str) -> bool:
+    """Whether an id says where a document stood (crawl.jsonl#17), and not what it is: another
+    document stands there once the file has changed."""
+    return re.search(r"#[0-9.]+$", document) is not None
+
+
+def forget_document(store_folder: Path, document: str, text: str) -> Deletion:
+    """Leave the line that keeps a document out of every collection to come: by its text, under
+    whatever id, and by its id, unless that only says where it stood."""
     digest = digest_of(document)
     known = [
         each
@@ -86,12 +96,23 @@ def forget_document(store_folder: Path, document: str) -> Deletion:
     if known:
         return known[0]
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    found = Deletion(f"document-{digest[:12]}", now, "document", digest, 0, ())
+    found = Deletion(
+        (PLACE if is_place(document) else "document-") + digest[:12],
+        now,
+        "document",
+        digest,
+        0,
+        (),
+        text_sha256=digest_of(text),
+    )
     add_deletions(store_folder, [found])
     return found
 
 
 def forgotten(store_folder: Path) -> tuple[str, ...]:
-    """The digests of the ids of all forgotten documents, sorted."""
-    found = (each for each in read_deletions(store_folder) if each.by == "document")
-    return tuple(sorted(each.subject_sha256 for each in found))
+    """Digests of the ids and of the texts of all forgotten documents, sorted; of a document whose
+    id says where it stood, of its text alone."""
+    found = [each for each in read_deletions(store_folder) if each.by == "document"]
+    digests = {each.text_sha256 for each in found if each.text_sha256}
+    digests |= {each.subject_sha256 for each in found if not each.id.startswith(PLACE)}
+    return tuple(sorted(digests))

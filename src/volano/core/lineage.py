@@ -173,6 +173,19 @@ def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
     return sightings
 
 
+def collected_text(store: Store, document: str) -> str | None:
+    """The text of a document as a collection has taken it; None where none has."""
+    for artifact in store.artifacts():
+        if artifact.kind == "corpus" and artifact.meta["identity"]["step"] == "collect":
+            found = _query(
+                f"select text from {SHARDS} where id = ? limit 1",
+                [_shards(artifact, "data"), document],
+            )
+            if found:
+                return str(found[0][0])
+    return None
+
+
 def ancestors(store: Store, artifact: Artifact) -> list[Ancestor]:
     """All artifacts that it was made from, nearest first, each once."""
     everything = store.artifacts()

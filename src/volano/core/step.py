@@ -1,6 +1,6 @@
 """A step: a function from settings and input artifacts to one new artifact."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +47,13 @@ class Listing:
         named = [[each.key, each.bytes, each.sha256] for each in self.entries]
         return json_digest([*named, *self.notes, *([list(self.forgotten)] * bool(self.forgotten))])
 
-    def forgets(self, identifiers: Iterable[str]) -> set[str]:
-        """Those of the ids that belong to forgotten documents."""
+    def forgets(self, identifiers: Sequence[str], texts: Sequence[str]) -> list[bool]:
+        """Which documents are forgotten ones, by their id or their text."""
         wanted = set(self.forgotten)
-        return {each for each in identifiers if digest_of(each) in wanted} if wanted else set()
+        return [
+            bool(wanted) and (digest_of(name) in wanted or digest_of(text) in wanted)
+            for name, text in zip(identifiers, texts, strict=True)
+        ]
 
 
 @dataclass
