@@ -185,7 +185,7 @@ def markdown(card: Card) -> str:
             "other filters were copies of another."
         )
     if card.samples:
-        quoted = [f"`{name}`\n\n{_quote(text)}" for name, text in card.samples]
+        quoted = [f"`{_name(name)}`\n\n{_quote(text)}" for name, text in card.samples]
         parts.append("## Samples\n\n" + "\n\n".join(quoted))
     return "\n\n".join(parts) + "\n"
 
@@ -201,6 +201,10 @@ def _cell(value: Any) -> str:
         return f"{value:,.1f}"
     text = f"{value:,}" if isinstance(value, int) else str(value)
     return " ".join(text.replace("|", "\\|").split())
+
+
+def _name(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())
 
 
 def _quote(text: str) -> str:
