@@ -192,7 +192,7 @@ def test_another_bucket_needs_no_text_read_twice(models):
     def section(**more):
         return CurateSection.read({"perplexity": {"model": str(models / "ngrams")} | more}, "test")
 
-    made = Artifact(Path(), {"identity": {"settings": section().identity()}})
+    made = Artifact(Path(), {"identity": {"settings": section().identity()}, "files": {}})
     assert "perplexity" in earlier_measures([made], section(keep=["head"])).groups
     assert "perplexity" not in earlier_measures([made], section(exempt_kinds=[])).groups
 
