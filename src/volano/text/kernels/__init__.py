@@ -27,11 +27,12 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
 
     A compile under a thread pool would make all workers wait for one, in the dark. `say` is given
     one line when the machine code is not on disk yet (default: stderr). A second process then
-    compiles those of web pages and of classifiers meanwhile.
+    compiles those of web pages, forms and classifiers meanwhile.
     """
     # Inside, because these modules need the cache folder that is set below.
     from volano.text.kernels.examples import (
         call_classifier_kernels,
+        call_form_kernels,
         call_page_kernels,
         call_text_kernels,
     )
@@ -40,14 +41,17 @@ def warm_up(say: Callable[[str], None] | None = None) -> float:
     complete = Path(CONFIG.CACHE_DIR) / f"complete-{source_hash()}"
     second: subprocess.Popen[bytes] | None = None
     if not complete.exists():  # a compile that was stopped half way leaves some of it
-        line = "Compiling the text kernels, once for this machine (some 25 seconds) …"
+        line = "Compiling the text kernels, once for this machine (about a minute) …"
         say(line) if say else print(line, file=sys.stderr, flush=True)
-        second = _in_second_process("call_page_kernels", "call_classifier_kernels")
+        second = _in_second_process(
+            "call_page_kernels", "call_form_kernels", "call_classifier_kernels"
+        )
     call_text_kernels()
     if second is not None:
         second.wait()
     # From disk, or compiled here where a second process was not to be had.
     call_page_kernels()
+    call_form_kernels()
     call_classifier_kernels()
     with contextlib.suppress(OSError):  # a folder that cannot be written: it is said again
         complete.touch()

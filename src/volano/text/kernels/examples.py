@@ -26,7 +26,6 @@ def call_text_kernels() -> None:
     )
     for words in WORDS:
         measure(texts, list(STATISTICS), words=words)
-    measure_forms(texts, list(FORM_STATISTICS))
     document_hashes(texts)
     pii_candidates(texts)
     known_words(texts, word_table({"be": 1}), 1)
@@ -38,6 +37,12 @@ def call_text_kernels() -> None:
     limits = np.full(len(texts), 100)
     contained_in(grams, gram_bounds, index, limits, limits)
     united(np.array([[0, 1]], np.int64), 3)
+
+
+def call_form_kernels() -> None:
+    """Compile those of rules on form and of copied passages, or read their code from disk."""
+    texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
+    measure_forms(texts, list(FORM_STATISTICS))
     found = span_hashes(texts, "line")
     without_spans(texts, "line", np.zeros(len(found.hashes), bool))
     spaced, none = spaced_words(texts), np.zeros(0, np.int64)
