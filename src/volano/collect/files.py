@@ -64,7 +64,7 @@ def collect_files(settings: CollectSection, context: Context) -> None:
     if settings.text_format == "html" or any(
         plain_suffix(entry.key) in WEB_SUFFIXES for entry in listing.entries
     ):
-        kernels.warm_up()
+        kernels.warm_up(groups=["pages"])
     with context.progress("collect", total, "MB") as bar:
         context.engine.map(
             read_batch,

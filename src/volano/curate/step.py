@@ -70,6 +70,7 @@ from volano.curate.toxicity import (
     weights_of,
 )
 from volano.text import kernels
+from volano.text.kernels.forms import FORM_STATISTICS
 from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
 
@@ -86,7 +87,7 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             str(documents.folder),
             "Curation reads documents.",
         )
-    kernels.warm_up()
+    kernels.warm_up(groups=_kernels_of(section))
     if section.pii is not None and section.pii.name_model is not None:
         check_pipeline(section.pii.name_model)
     if section.toxicity is not None:
@@ -133,6 +134,14 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         )
     context.bill["write_seconds"] = time.monotonic() - started
     _finish(context.folder, documents, section)
+
+
+def _kernels_of(section: CurateSection) -> list[str]:
+    # Which kernels the settings call beyond the usual ones; compiling others would be in vain.
+    rules = section.quality.rules if section.quality else []
+    cuts = section.dedup is not None and section.dedup.cuts
+    forms = cuts or any(rule in FORM_STATISTICS for rule in rules)
+    return [*kernels.USUAL, *(["forms"] if forms else [])]
 
 
 def scan(section: CurateSection) -> Listing:

@@ -13,54 +13,50 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numba
 
 CONFIG: Any = numba.config
+USUAL = ("rules", "text", "classifiers")  # what curation calls with its default settings
 
 
-def warm_up(say: Callable[[str], None] | None = None) -> float:
-    """Load or compile every kernel; the seconds it took. Call it before workers start.
+def warm_up(say: Callable[[str], None] | None = None, groups: Sequence[str] = USUAL) -> float:
+    """Load or compile the kernels of these groups; the seconds it took. Call it before workers
+    start. Groups are those of kernels.examples: rules, text, classifiers, forms, pages.
 
     A compile under a thread pool would make all workers wait for one, in the dark. `say` is given
     one line when the machine code is not on disk yet (default: stderr). A second process then
-    compiles those of web pages, forms and classifiers meanwhile.
+    compiles all but the first group meanwhile.
     """
     # Inside, because these modules need the cache folder that is set below.
-    from volano.text.kernels.examples import (
-        call_classifier_kernels,
-        call_form_kernels,
-        call_page_kernels,
-        call_text_kernels,
-    )
+    from volano.text.kernels.examples import CALLS
 
     started = time.monotonic()
-    complete = Path(CONFIG.CACHE_DIR) / f"complete-{source_hash()}"
+    # A compile that was stopped half way leaves some machine code, but no mark of its group.
+    marks = {name: Path(CONFIG.CACHE_DIR) / f"{name}-{source_hash()}" for name in groups}
+    cold = [name for name in groups if not marks[name].exists()]
     second: subprocess.Popen[bytes] | None = None
-    if not complete.exists():  # a compile that was stopped half way leaves some of it
-        line = "Compiling the text kernels, once for this machine (about a minute) …"
+    if cold:
+        line = "Compiling the text kernels, once for this machine (up to a minute) …"
         say(line) if say else print(line, file=sys.stderr, flush=True)
-        second = _in_second_process(
-            "call_page_kernels", "call_form_kernels", "call_classifier_kernels"
-        )
-    call_text_kernels()
+        second = _in_second_process(cold[1:]) if cold[1:] else None
+        CALLS[cold[0]]()
     if second is not None:
         second.wait()
-    # From disk, or compiled here where a second process was not to be had.
-    call_page_kernels()
-    call_form_kernels()
-    call_classifier_kernels()
-    with contextlib.suppress(OSError):  # a folder that cannot be written: it is said again
-        complete.touch()
+    for name in groups:  # from disk, or compiled here where a second process was not to be had
+        CALLS[name]()
+    for name in cold:
+        with contextlib.suppress(OSError):  # a folder that cannot be written: it is said again
+            marks[name].touch()
     return time.monotonic() - started
 
 
-def _in_second_process(*functions: str) -> "subprocess.Popen[bytes] | None":
-    calls = "; ".join(f"examples.{function}()" for function in functions)
-    code = f"from volano.text.kernels import examples; {calls}"
+def _in_second_process(groups: Sequence[str]) -> "subprocess.Popen[bytes] | None":
+    calls = "; ".join(f"CALLS[{name!r}]()" for name in groups)
+    code = f"from volano.text.kernels.examples import CALLS; {calls}"
     paths = os.pathsep.join(path for path in sys.path if path)
     try:
         return subprocess.Popen(

@@ -1,5 +1,7 @@
 """One call of every kernel with the types that the rooms call it with."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -19,13 +21,18 @@ from volano.text.kernels.spans import span_hashes, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
 
-def call_text_kernels() -> None:
-    """Compile those of plain text, or read their machine code from disk."""
+def call_rule_kernels() -> None:
+    """Compile those of the rules on words and lines, or read their machine code from disk."""
     texts = pa.array(
         ["to be or not to be", None, "-----", "see www.example.org"], pa.large_string()
     )
     for words in WORDS:
         measure(texts, list(STATISTICS), words=words)
+
+
+def call_text_kernels() -> None:
+    """Compile those of copies, quotations and personal data, or read their code from disk."""
+    texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     document_hashes(texts)
     pii_candidates(texts)
     known_words(texts, word_table({"be": 1}), 1)
@@ -80,3 +87,13 @@ def call_classifier_kernels() -> None:
     found.probabilities(texts)
     found.windows(texts, words=2)
     train_words([texts]).perplexities(texts)
+
+
+# By group, as kernels.warm_up names them; what takes longest to compile comes first.
+CALLS: dict[str, Callable[[], None]] = {
+    "rules": call_rule_kernels,
+    "text": call_text_kernels,
+    "classifiers": call_classifier_kernels,
+    "forms": call_form_kernels,
+    "pages": call_page_kernels,
+}
