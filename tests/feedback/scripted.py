@@ -51,6 +51,7 @@ def serving(database, models, **options):
     # With the protocol named, asyncio sends at once; without it every answer waits 40 ms.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # at once: who calls before the server runs waits, and is not refused
         config = uvicorn.Config(
             application, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
         )
