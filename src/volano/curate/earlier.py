@@ -67,6 +67,8 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
     # Group of attributes → the settings that decide its values.
     found: dict[str, Any] = {}
     language = settings.get("language")
+    if language and language.get("paragraphs"):
+        return found  # what is left of the text stands nowhere
     if language:
         found["language"] = [_without_bounds(language), language[READ_FOR_LANGUAGE]]
     quality = settings.get("quality") or {"rules": []}

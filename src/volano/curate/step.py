@@ -75,7 +75,7 @@ from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
-EDITED = "scratch.text"  # the text as the quality rules have left it, where they change any
+EDITED = "scratch.text"  # as languages and quality rules have left it, where they change any
 
 
 def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
@@ -140,7 +140,8 @@ def _kernels_of(section: CurateSection) -> list[str]:
     # Which kernels the settings call beyond the usual ones; compiling others would be in vain.
     rules = section.quality.rules if section.quality else []
     cuts = section.dedup is not None and section.dedup.cuts
-    forms = cuts or any(rule in FORM_STATISTICS for rule in rules)
+    paragraphs = section.language is not None and section.language.paragraphs is not None
+    forms = cuts or paragraphs or any(rule in FORM_STATISTICS for rule in rules)
     return [*kernels.USUAL, *(["forms"] if forms else [])]
 
 
@@ -159,7 +160,7 @@ def scan(section: CurateSection) -> Listing:
     )
 
 
-STEP = Step(name="curate", kind="corpus", version=3, section=CurateSection, run=run, scan=scan)
+STEP = Step(name="curate", kind="corpus", version=4, section=CurateSection, run=run, scan=scan)
 
 
 def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
@@ -197,9 +198,13 @@ def _measure(
     decisions = Decisions.of(table.num_rows)
     columns: Columns = {"id": table["id"].combine_chunks(), SPLIT: table["split"].combine_chunks()}
     if section.language is not None:
-        found = known("language") or measure_language(texts, kinds, section.language)
-        judge_language(found, section.language, decisions)
-        columns |= _named("language", found)
+        language = known("language")
+        if language is None:
+            language, texts = measure_language(texts, kinds, section.language)
+        if section.language.paragraphs is not None:
+            columns[EDITED] = texts
+        judge_language(language, section.language, decisions)
+        columns |= _named("language", language)
     if section.quality is not None:
         judged = measure_and_judge(texts, kinds, section.quality, decisions, known)
         for rule, found in judged.columns.items():

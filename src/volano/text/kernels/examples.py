@@ -17,7 +17,8 @@ from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import distinct_runs, ngram_hashes, shared_fractions
 from volano.text.kernels.passages import covered_words, spaced_words, without_words
-from volano.text.kernels.spans import span_hashes, without_spans
+from volano.text.kernels.scripts import letters_by_script
+from volano.text.kernels.spans import span_hashes, span_places, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
 
@@ -34,6 +35,7 @@ def call_text_kernels() -> None:
     """Compile those of copies, quotations and personal data, or read their code from disk."""
     texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     document_hashes(texts)
+    letters_by_script(texts)
     pii_candidates(texts)
     known_words(texts, word_table({"be": 1}), 1)
     band_hashes(minhash_signatures(texts), 14)
@@ -51,6 +53,7 @@ def call_form_kernels() -> None:
     texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     measure_forms(texts, list(FORM_STATISTICS))
     found = span_hashes(texts, "line")
+    span_places(texts, "paragraph")
     without_spans(texts, "line", np.zeros(len(found.hashes), bool))
     spaced, none = spaced_words(texts), np.zeros(0, np.int64)
     gone = covered_words(none, none, spaced.bounds, length=2)
