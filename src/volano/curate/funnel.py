@@ -15,6 +15,7 @@ from volano.curate.decision import CUT, FILTERS
 from volano.curate.quality_section import C4_SWITCHES, QUALITY_RULES
 
 CUT_BYTES = "cut_bytes"
+SIZE = "text_bytes"
 
 
 class FunnelRow(NamedTuple):
@@ -45,23 +46,23 @@ def funnel(corpus: Corpus, filters: Sequence[str] = ()) -> list[FunnelRow]:
     """The input, then one row per filter in the order in which they judged; of a corpus that is
     not finished the caller names them."""
     filters = filters or [row["filter"] for row in corpus.manifest["funnel"][1:]]
-    return funnel_of(corpus.attributes("decision"), filters)
-
-
-def funnel_of(decisions: pa.Table, filters: Sequence[str]) -> list[FunnelRow]:
-    """The same from the rows of the attributes `decision`."""
-    documents = decisions.num_rows
-    size = int(pc.sum(decisions["text_bytes"]).as_py() or 0)
+    gone: Counter[str | None] = Counter()  # None: what stays
+    gone_bytes: Counter[str | None] = Counter()
+    cut = 0
+    for decisions in corpus.attribute_tables("decision"):  # not all at once: memory stays bounded
+        by_filter = decisions.group_by("dropped_by").aggregate([([], "count_all"), (SIZE, "sum")])
+        for row in by_filter.to_pylist():
+            gone[row["dropped_by"]] += row["count_all"]
+            gone_bytes[row["dropped_by"]] += row[f"{SIZE}_sum"] or 0
+        if CUT_BYTES in decisions.column_names:
+            stays = decisions.filter(pc.is_null(decisions["dropped_by"]))
+            cut += int(pc.sum(stays[CUT_BYTES]).as_py() or 0)
+    documents, size = gone.total(), gone_bytes.total()
     rows = [FunnelRow("input", documents, size, 0, 0)]
     for name in filters:
-        gone = decisions.filter(pc.equal(decisions["dropped_by"], name))
-        gone_bytes = int(pc.sum(gone["text_bytes"]).as_py() or 0)
-        cut = 0
-        if name == CUT and CUT_BYTES in decisions.column_names:
-            stays = decisions.filter(pc.is_null(decisions["dropped_by"]))
-            cut = int(pc.sum(stays[CUT_BYTES]).as_py() or 0)
-        documents, size = documents - gone.num_rows, size - gone_bytes - cut
-        rows.append(FunnelRow(name, documents, size, gone.num_rows, gone_bytes, cut))
+        lost = cut if name == CUT else 0
+        documents, size = documents - gone[name], size - gone_bytes[name] - lost
+        rows.append(FunnelRow(name, documents, size, gone[name], gone_bytes[name], lost))
     return rows
 
 
@@ -70,9 +71,10 @@ def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
     and how many did; "" and 0 for other filters."""
     if rule not in QUALITY_RULES:
         return "", 0
-    decisions = corpus.attributes("decision")
-    gone = decisions.filter(pc.equal(decisions["dropped_by"], rule)).to_pylist()
-    bounds = Counter(map(_bound_of, gone))
+    bounds: Counter[str] = Counter()
+    for decisions in corpus.attribute_tables("decision"):
+        gone = decisions.filter(pc.equal(decisions["dropped_by"], rule))
+        bounds.update(map(_bound_of, gone.to_pylist()))
     return bounds.most_common(1)[0] if bounds else ("", 0)
 
 

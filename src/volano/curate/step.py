@@ -20,7 +20,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
+from volano.core.corpus import (
+    Corpus,
+    finish_corpus,
+    read_shard,
+    shard_path,
+    shard_rows,
+    write_shard,
+)
 from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
@@ -30,6 +37,8 @@ from volano.curate.compare import (
     DECISION,
     DEDUP,
     PREFERENCE,
+    SHINGLES,
+    SIGNATURE,
     SPLIT,
     Compared,
     compare,
@@ -116,17 +125,16 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
         compared = compare(measured, section.dedup, context.scratch, before, stands)
     context.bill["compare_seconds"] = time.monotonic() - started
     started = time.monotonic()
-    to_write = _shards_to_write(shards, measured, compared)
+    to_write = _shards_to_write(shards, measured)
+    judged = _Judged(section, learned, compared)
     cuts = None
     if section.dedup is not None:
-        cuts = find_cuts(
-            to_write, partial(_part, section=section, learned=learned), section.dedup, context
-        )
+        cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
         context.bill["cut_seconds"] = time.monotonic() - started
         started = time.monotonic()
     with context.progress("curate: write", size / 1e6, "MB") as bar:
         context.engine.map(
-            partial(_write, folder=context.folder, section=section, learned=learned, cuts=cuts),
+            partial(_write, folder=context.folder, judged=judged, cuts=cuts),
             to_write,
             [shard_path(context.folder, "data", place) for place in range(len(shards))],
             bar=bar,
@@ -292,37 +300,42 @@ def _measure_earlier(
 class _Shard:
     path: Path
     measured: Path
-    duplicates: pa.Table | None  # the rows of this shard
+    begin: int  # which row of the corpus its first one is
 
 
-def _shards_to_write(
-    shards: list[Path], measured: list[Path], compared: Compared | None
-) -> list[_Shard]:
+@dataclass(frozen=True)
+class _Judged:
+    # What was found by looking at the whole corpus.
+    section: CurateSection
+    learned: Learned | None
+    compared: Compared | None
+
+
+def _shards_to_write(shards: list[Path], measured: list[Path]) -> list[_Shard]:
     begin, items = 0, []
     for path, numbers in zip(shards, measured, strict=True):
-        rows = read_shard(numbers, ["id"]).num_rows
-        part = None if compared is None else compared.of_rows(begin, rows)
-        items.append(_Shard(path, numbers, part))
-        begin += rows
+        items.append(_Shard(path, numbers, begin))
+        begin += shard_rows(numbers)
     return items
 
 
-def _part(shard: _Shard, *, section: CurateSection, learned: Learned | None) -> Part:
-    measured, decisions = _with_copies(shard, section, learned)
+def _part(shard: _Shard, *, judged: _Judged) -> Part:
+    measured, decisions = _with_copies(shard, judged)
     return Part(shard.path, _edited(read_shard(shard.path, ["text"]), measured), decisions.standing)
 
 
-def _with_copies(
-    shard: _Shard, section: CurateSection, learned: Learned | None
-) -> tuple[pa.Table, Decisions]:
-    measured = read_shard(shard.measured)
+def _with_copies(shard: _Shard, judged: _Judged) -> tuple[pa.Table, Decisions]:
+    section = judged.section
+    # Signatures were for the comparison: they are as large as a short text.
+    measured = read_shard(shard.measured, without=(SIGNATURE, SHINGLES))
     decisions = Decisions.from_table(measured, DECISION)
-    if learned is not None:
+    if judged.learned is not None:
         measured = judge_learned(
-            measured, learned.bounds, section.perplexity, section.classifier, decisions
+            measured, judged.learned.bounds, section.perplexity, section.classifier, decisions
         )
-    if shard.duplicates is not None and section.dedup is not None:
-        measured = judge_copies(shard.duplicates, measured, section.dedup, decisions)
+    if judged.compared is not None and section.dedup is not None:
+        duplicates = judged.compared.of_rows(shard.begin, measured.num_rows)
+        measured = judge_copies(duplicates, measured, section.dedup, decisions)
     return measured, decisions
 
 
@@ -336,12 +349,12 @@ def _write(
     output: Path,
     *,
     folder: Path,
-    section: CurateSection,
-    learned: Learned | None,
+    judged: _Judged,
     cuts: Cuts | None,
 ) -> None:
+    section = judged.section
     table = read_shard(shard.path)
-    measured, decisions = _with_copies(shard, section, learned)
+    measured, decisions = _with_copies(shard, judged)
     texts = _edited(table, measured)
     if cuts is not None and section.dedup is not None:
         part = Part(shard.path, texts, decisions.standing)
