@@ -90,7 +90,8 @@ def test_a_mixture_by_hand():
     assert plan.epochs == {"code": 3, "prose": 0.777778, "web": 0.777778}
     assert plan.notes == [
         "'code' is 1.0 MB: its share of 0.6 would be 6.0 epochs, and max_epochs is 3; the 3.0 MB "
-        "that it lacks go to the others"
+        "that it lacks go to the others",
+        "up to 5.0 MB in all (size_bytes) every share would be as wanted",
     ]
     # α = 0.5: as the square roots 1 : 2, of 10 MB.
     even = planned({"a": 1_000_000, "b": 4_000_000}, section(temperature=2, size_epochs=2))

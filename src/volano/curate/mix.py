@@ -133,7 +133,7 @@ def _attribute(folder: Path, shard: Path, name: str) -> pa.ChunkedArray:
         return table[column]
     known = list(NAMES)
     for other in sorted(folder.glob(f"attributes/*/{shard.name}")):
-        if other.parent.name != MIX:
+        if other.parent.name not in (MIX, "decision"):
             schema = read_shard(other).schema
             known += [
                 f"{other.parent.name}.{field.name}"

@@ -148,6 +148,12 @@ def _notes(
             f"{section.max_epochs:g}; the {written_size(wanted[place] - amounts[place])} that it "
             "lacks go to the others"
         )
+    if lacking.any():
+        there = shares > 0
+        met = float(np.min(section.max_epochs * size[there] / shares[there]))
+        found.append(
+            f"up to {written_size(met)} in all (size_bytes) every share would be as wanted"
+        )
     left_out = [name for name, share in zip(names, shares, strict=True) if share == 0]
     if left_out:
         some = ", ".join(f"'{name}'" for name in left_out[:5])
