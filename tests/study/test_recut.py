@@ -4,6 +4,7 @@ from pydoc_data.topics import topics
 import pytest
 
 from volano.core.errors import DataError, RecipeError, StoreError
+from volano.core.mixture import Mixture
 from volano.core.store import Store
 from volano.curate import step as curation
 from volano.study.recut import recut
@@ -53,6 +54,7 @@ CHANGES = [
     ["quality.gopher_repetition.top_gram_occurrences=30"],
     ["quality.rules=[fineweb]", "quality.fineweb.short_line_characters=60"],
     ["dedup.lines.min_words=4", "dedup.keep=longest"],
+    ["mix.by=language", "mix.temperature=3", "quality.gopher_quality.min_words=60"],
 ]
 
 
@@ -85,6 +87,43 @@ def test_other_bounds_measure_nothing_again(corpus, monkeypatch):
         recut(
             store, store.find("mine/curated"), ["language.characters=77", changes[0]], silent=True
         )
+
+
+def test_another_mixture_curates_nothing_again(corpus, monkeypatch):
+    store, _ = corpus
+
+    def fail(*arguments, **named):
+        raise AssertionError("curated again")
+
+    monkeypatch.setattr(curation, "_filter", fail)
+    settings = ["mix.by=kind", "mix.shares.code=0.3"]
+    made = recut(store, store.find("mine/curated"), settings, name="mine/mixed", silent=True)
+    again = recut(store, made.artifact, ["mix.shares.code=0.2"], name="mine/less", silent=True)
+    portions = {name: Mixture.of(store.find(name).corpus()).portions for name in
+                ("mine/mixed", "mine/less")}  # fmt: skip
+    assert [each.wanted_share for each in portions["mine/mixed"]] == [0.3, 0.7]
+    assert [each.wanted_share for each in portions["mine/less"]] == [0.2, 0.8]
+    unmixed = recut(store, again.artifact, ["mix=off"], name="mine/plain", silent=True)
+    assert unmixed.artifact.digest == store.find("mine/curated").digest
+    with pytest.raises(AssertionError, match="curated again"):
+        recut(store, made.artifact, ["pii.action=redact"], silent=True)
+
+
+def test_a_mixture_of_a_damaged_sibling_is_made_from_the_texts(corpus, tmp_path):
+    _, path = corpus
+    fresh = Store(tmp_path / "fresh")
+    run_phase("curate", fresh, data=[str(path)], settings=BASE, silent=True)
+    curated = fresh.find("mine/curated")
+    shard = next(curated.folder.glob("data/*.parquet"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    shard.write_bytes(content)
+    made = recut(fresh, curated, ["mix.by=kind", "mix.weights.code=2"], silent=True)
+    store = corpus[0]
+    known = recut(
+        store, store.find("mine/curated"), ["mix.by=kind", "mix.weights.code=2"], silent=True
+    )
+    assert made.artifact.digest == known.artifact.digest
 
 
 def test_a_damaged_sibling_is_measured_past(corpus, tmp_path):

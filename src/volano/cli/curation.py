@@ -30,6 +30,8 @@ def recut(
     from pathlib import Path
 
     from volano.cli.output import duration, print_json, print_line, print_table
+    from volano.cli.showing import print_mixture
+    from volano.core.mixture import Mixture
     from volano.core.store import Store
     from volano.curate.funnel import funnel
     from volano.study.recut import recut as make
@@ -45,6 +47,7 @@ def recut(
     if out is not None:
         copy_out(made.artifact, Path(out).absolute())
     before, after = funnel(former.corpus()), funnel(made.artifact.corpus())
+    mixture = Mixture.of(made.artifact.corpus())
     if json:
         print_json(
             {
@@ -54,6 +57,7 @@ def recut(
                 "bill": made.artifact.bill(),
                 "before": [row._asdict() for row in before],
                 "after": [row._asdict() for row in after],
+                "mixture": mixture.plain() if mixture else None,
             }
         )
         return
@@ -63,6 +67,8 @@ def recut(
         right=["dropped before", "dropped now", "documents left before", "documents left now"],
         title=f"{former.name} recut",
     )
+    if mixture is not None:
+        print_mixture(mixture.plain())
     how = "reused" if made.reused else f"made in {duration(made.artifact.bill()['seconds'])}"
     print_line(f"{how}: {opened.path_of(made.artifact)}, called {made.artifact.name}")
 

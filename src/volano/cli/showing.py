@@ -1,5 +1,6 @@
 """What `volano show` prints of each kind of artifact."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from volano.cli.output import duration, print_json, print_line, print_table, size, time_of_day
 
 EXCERPT_CHARACTERS = 160
+MOST_GROUPS = 40  # of a mixture
 
 
 def show_store(store: Any, as_json: bool) -> None:
@@ -102,6 +104,8 @@ def show_artifact(
         plain["history"] = [asdict(each) for each in history]
     if artifact.kind == "corpus":
         _add_corpus(plain, artifact, sample, dropped_by)
+    elif artifact.kind == "tokens":
+        _add_mixture(plain, artifact)
     elif artifact.kind == "report":
         plain["report"] = asdict(artifact.report())
     if as_json:
@@ -113,12 +117,15 @@ def show_artifact(
         return
     rows = [(name, size(each["bytes"])) for name, each in artifact.meta["files"].items()]
     print_table(["file", "size"], rows, right=["size"])
+    if "mixture" in plain:
+        _print_packed_mixture(plain["mixture"])
 
 
 def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: str | None) -> None:
     corpus = artifact.corpus()
     plain["manifest"] = corpus.manifest
     plain["quarantine"] = corpus.quarantine().slice(0, 20).to_pylist()
+    _add_mixture(plain, artifact)
     if "decision" not in corpus.groups():
         return
     from volano.core.errors import DataError, did_you_mean
@@ -135,6 +142,15 @@ def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: s
     plain["samples"] = [each._asdict() for each in found]
 
 
+def _add_mixture(plain: dict[str, Any], artifact: Any) -> None:
+    from volano.core.files import read_json
+    from volano.core.mixture import MIXTURE_FILE
+
+    path = artifact.folder / MIXTURE_FILE
+    if path.is_file():
+        plain["mixture"] = read_json(path)
+
+
 def _print_corpus(plain: dict[str, Any]) -> None:
     manifest = plain["manifest"]
     print_line(f"{manifest['records']:,} records, {size(manifest['text_bytes'])} of text")
@@ -149,6 +165,8 @@ def _print_corpus(plain: dict[str, Any]) -> None:
             for each in group:
                 text = " ".join(each["text"].split())[:EXCERPT_CHARACTERS]
                 print_line(f"    {each['id']} ({reason(each)}): {text}")
+        if "mixture" in plain:
+            print_mixture(plain["mixture"])
     else:
         rows = sorted(manifest["sources"].items(), key=lambda pair: -pair[1])[:40]
         print_table(["source", "records"], [(n, f"{c:,}") for n, c in rows], right=["records"])
@@ -187,3 +205,52 @@ def _print_funnel(rows: list[dict[str, Any]]) -> None:
         ],
         right=[*names, "bytes cut out"],
     )
+
+
+def print_mixture(mixture: dict[str, Any]) -> None:
+    """How often training reads each group of a corpus, and where a wish was not met."""
+    names = ["documents", "bytes", "natural share", "wanted share", "got share", "epochs"]
+    _print_groups(
+        mixture,
+        names,
+        lambda each: (
+            f"{each['documents']:,}",
+            size(each["bytes"]),
+            *(f"{each[name]:.2%}" for name in ("natural_share", "wanted_share", "got_share")),
+            f"{each['epochs']:.2f}",
+        ),
+        largest_by="bytes_read",
+    )
+    for note in mixture["notes"]:
+        print_line(f"note: {note}")
+
+
+def _print_packed_mixture(mixture: dict[str, Any]) -> None:
+    _print_groups(
+        mixture,
+        ["documents", "tokens", "share", "epochs"],
+        lambda each: (
+            f"{each['documents']:,}",
+            f"{each['tokens']:,}",
+            f"{each['share']:.2%}",
+            f"{each['epochs']:.2f}",
+        ),
+        largest_by="tokens",
+    )
+
+
+def _print_groups(
+    mixture: dict[str, Any],
+    columns: list[str],
+    cells: Callable[[dict[str, Any]], tuple[str, ...]],
+    *,
+    largest_by: str,
+) -> None:
+    from volano.core.mixture import largest_first
+
+    groups = mixture["groups"]
+    shown = largest_first(groups, largest_by, MOST_GROUPS)
+    rows = [(each["group"], *cells(each)) for each in shown]
+    print_table([f"mixed by {mixture['by']}", *columns], rows, right=columns)
+    if len(groups) > len(shown):
+        print_line(f"and {len(groups) - len(shown):,} groups more: --json has them all")

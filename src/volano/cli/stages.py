@@ -30,8 +30,8 @@ def content(artifact: Any) -> str:
 
 
 def notes(artifact: Any) -> list[str]:
-    """What a user should know of a corpus without asking: records that could not be read, and a
-    filter that had nothing to compare with."""
+    """What a user should know of a corpus without asking: records that could not be read, a filter
+    that had nothing to compare with, and where a mixture is not as it was wanted."""
     if artifact.kind != "corpus":
         return []
     corpus = artifact.corpus()
@@ -50,7 +50,15 @@ def notes(artifact: Any) -> list[str]:
         found.append(f"passed over: {first}" + (f", {rest:,} others" if rest else ""))
     if not corpus.manifest["records"] and artifact.name.endswith("/held_out"):
         found.append("nothing is held out: no test split, so nothing is decontaminated against")
-    return found
+    return found + mixture_notes(artifact)
+
+
+def mixture_notes(artifact: Any) -> list[str]:
+    """Where the mixture of a corpus is not as it was wanted."""
+    from volano.core.mixture import Mixture
+
+    mixture = Mixture.of(artifact.corpus())
+    return [] if mixture is None else [f"mixture: {note}" for note in mixture.notes]
 
 
 def finish(outcomes: list[Any], store: Any, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from volano.core.deletion import Deletion, digest_of, read_deletions
 from volano.core.errors import DataError, did_you_mean
 from volano.core.feedback import FEEDBACK
 from volano.core.finding import CASES_FILE
+from volano.core.mixture import MIXTURE_FILE
 from volano.core.store import Store
 
 # A folder called "id=7" above the store must not replace the ids.
@@ -135,7 +136,9 @@ def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
         elif artifact.kind == "tokens":
             tokens = _tokens(artifact, "spans.parquet", documents)
             if tokens:
-                sighting("holds", f"{tokens:,} tokens")
+                passes = _passes(artifact, documents)
+                often = f" in {passes} passes" if passes > 1 else ""
+                sighting("holds", f"{tokens:,} tokens{often}")
         elif artifact.kind == "checkpoint":
             tokens = _tokens(artifact, "seen.parquet", documents)
             inherited = [
@@ -339,6 +342,18 @@ def _tokens(artifact: Artifact, file: str, documents: Sequence[str]) -> int:
         [str(path), list(documents)],
     )
     return int(found[0][0])
+
+
+def _passes(artifact: Artifact, documents: Sequence[str]) -> int:
+    """How often packed tokens hold the one of these documents that they hold most often."""
+    if not (artifact.folder / MIXTURE_FILE).is_file():
+        return 1
+    found = _query(
+        f'select count(*) as times from {SHARDS} where list_contains(?, document) and "offset" = 0 '
+        "group by document order by times desc limit 1",
+        [str(artifact.folder / "spans.parquet"), list(documents)],
+    )
+    return int(found[0][0]) if found else 0
 
 
 def _sources_of(artifact: Artifact, records: Sequence[str]) -> list[list[str]]:

@@ -228,11 +228,18 @@ def _explained(
         shown = repr(problem["input"])
         cut = shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}…"
         message = f"{message}, got {cut}"
-    named = [place for place, part in enumerate(path) if isinstance(part, str)]
-    owner = _section_at(section, path[: named[-1]]) if named else None
-    field = owner.model_fields.get(str(path[named[-1]])) if owner else None
-    remedy = field.description if field is not None and field.description else "See the reference."
+    remedy = _description(section, path) or "See the reference."
     return RecipeError(message, f"{prefix}{_dotted(path)}", remedy)
+
+
+def _description(section: type[Section], path: Path_) -> str | None:
+    # Of the last key that a section declares: those of a mapping are the user's own.
+    for place in reversed(range(len(path))):
+        owner = _section_at(section, path[:place])
+        field = owner.model_fields.get(str(path[place])) if owner else None
+        if field is not None:
+            return field.description
+    return None
 
 
 def _path_in(values: Any, problem: Any) -> Path_:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
+from volano.core.mixture import Mixture, largest_first
 from volano.curate.toxicity import TOXIC
 
 MOST_ROWS = 20  # of a table of sources, licences or languages; the rest is summed
@@ -46,6 +47,7 @@ class Card:
     toxic: list[Share] = field(default_factory=list)
     funnel: list[dict[str, Any]] = field(default_factory=list)
     samples: list[tuple[str, str]] = field(default_factory=list)
+    mixture: Mixture | None = None
 
     @property
     def duplicate_fraction(self) -> float | None:
@@ -195,10 +197,37 @@ def markdown(card: Card) -> str:
             f"## Copies\n\n{100 * card.duplicate_fraction:.1f} % of the documents that passed all "
             "other filters were copies of another."
         )
+    if card.mixture is not None:
+        parts.append(f"## Mixture\n\n{_mixed(card.mixture)}")
     if card.samples:
         quoted = [f"`{_name(name)}`\n\n{_quote(text)}" for name, text in card.samples]
         parts.append("## Samples\n\n" + "\n\n".join(quoted))
     return "\n\n".join(parts) + "\n"
+
+
+def _mixed(mixture: Mixture) -> str:
+    groups = mixture.plain()["groups"]
+    shown = largest_first(groups, "bytes_read", MOST_ROWS)
+    rows = [
+        (
+            each["group"],
+            each["documents"],
+            each["bytes"] / 1e6,
+            *(f"{each[name]:.2%}" for name in ("natural_share", "wanted_share", "got_share")),
+            f"{each['epochs']:.2f}",
+        )
+        for each in shown
+    ]
+    heads = ["documents", "MB", "natural share", "wanted share", "got share", "epochs"]
+    said = [
+        f"How often training reads the documents of split train, by {mixture.by}: "
+        f"{mixture.bytes_read / 1e6:,.1f} MB in all. `attributes/mix` has the passes of each.",
+        _table([mixture.by, *heads], rows),
+    ]
+    if len(groups) > len(shown):
+        said.append(f"{len(groups) - len(shown):,} groups more are in `mixture.json`.")
+    said += [f"- {' '.join(note.split())}" for note in mixture.notes]
+    return "\n\n".join(said)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

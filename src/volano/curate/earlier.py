@@ -2,11 +2,14 @@
 
 Attributes lie beside the text, so another threshold needs no text to be read twice: where an
 artifact of this step with the same inputs has measured a group with the same settings, its columns
-are taken and only judged anew. What comes out is the same to the byte; it only comes sooner.
+are taken and only judged anew. Where all settings but the mixture are the same, the shards are
+copied. What comes out is the same to the byte; it only comes sooner.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,17 @@ import pyarrow as pa
 
 from volano.core.artifact import Artifact
 from volano.core.corpus import read_shard
-from volano.core.files import file_digest
+from volano.core.errors import DataError
+from volano.core.files import atomic_path, file_digest
+from volano.core.mixture import MIX, MIXTURE_FILE
+from volano.core.step import Context
 from volano.curate.quality import EDITS
 from volano.curate.section import CurateSection
 
 BOUNDS = ("min_", "max_")  # how settings begin that judge and do not measure
 JUDGING = {"keep", "uncertain", "exempt_kinds", "only_kinds", "action"}
 READ_FOR_LANGUAGE = "exempt_kinds"  # documents of these kinds are not even read for it
+WRITTEN_ANEW = ("README.md", "manifest.json", MIXTURE_FILE, f"attributes/{MIX}/")  # by any curation
 
 
 @dataclass(frozen=True)
@@ -101,3 +108,51 @@ def _without_bounds(settings: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in settings.items()
         if not name.startswith(BOUNDS) and name not in JUDGING
     }
+
+
+def take_over(section: CurateSection, context: Context) -> bool:
+    """Copy the shards of an artifact that differs in its mixture alone; whether there was one.
+
+    A file that is not what was written is not taken, and False returned: what is missing is then
+    made as if nothing had been there.
+    """
+    wanted = _but_mixture(section.identity())
+    for artifact in context.siblings():
+        if _but_mixture(artifact.meta["identity"]["settings"]) == wanted:
+            digests = {
+                name: each["sha256"]
+                for name, each in artifact.meta["files"].items()
+                if not name.startswith(WRITTEN_ANEW)
+            }
+            break
+    else:
+        return False
+    # The shards of data last: where one is there, all that belongs to it is.
+    names = sorted(digests, key=lambda name: (name.startswith("data/"), name))
+    first = sum(not name.startswith("data/") for name in names)
+    try:
+        with context.progress("curate: copy", len(names), "files") as bar:
+            for part in (names[:first], names[first:]):
+                context.engine.map(
+                    partial(_copy, folder=artifact.folder, digests=digests),
+                    part,
+                    [context.folder / name for name in part],
+                    bar=bar,
+                )
+    except _Damaged:
+        return False
+    return True
+
+
+class _Damaged(DataError): ...
+
+
+def _copy(name: str, output: Path, *, folder: Path, digests: Mapping[str, str]) -> None:
+    with atomic_path(output) as unfinished:
+        shutil.copyfile(folder / name, unfinished)
+        if file_digest(unfinished) != digests[name]:
+            raise _Damaged("not what was written", str(folder / name), "It is made anew.")
+
+
+def _but_mixture(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "mix"}

@@ -8,6 +8,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Count, Runtime, Section
 from volano.curate.dedup_section import DedupSection
 from volano.curate.learned_section import ClassifierSection, PerplexitySection
+from volano.curate.mix_section import NEEDS, MixSection
 from volano.curate.quality_section import (
     EXEMPT,
     FINEWEB,
@@ -226,7 +227,7 @@ class DecontaminateSection(Section):
 
 class CurateSection(Section):
     """All filters in the order in which they judge: language, quality, toxicity, decontaminate,
-    perplexity, classifier, dedup."""
+    perplexity, classifier, dedup. Then what stays is redacted, and mixed."""
 
     language: LanguageSection | None = Field(
         default=LanguageSection(), description="Which languages stay; off keeps all."
@@ -254,3 +255,21 @@ class CurateSection(Section):
     pii: PiiSection | None = Field(
         default=PiiSection(), description="Personal data; off neither counts nor replaces it."
     )
+    mix: MixSection | None = Field(
+        default=None,
+        description="How often training reads what is kept; off reads every document once.",
+    )
+
+    @model_validator(mode="after")
+    def _groups_are_measured(self) -> Self:
+        needs = NEEDS.get(self.mix.by) if self.mix else None
+        if needs is not None and getattr(self, needs) is None:
+            raise ValueError(
+                f"mix.by: {self.mix and self.mix.by} needs curate.{needs}, which is off"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As of any section; without a mixture, that of a corpus from before there were any."""
+        found = super().identity()
+        return found if self.mix else {name: found[name] for name in found if name != "mix"}

@@ -9,6 +9,8 @@ Three stages, each resumed per shard after a kill:
    alone. Then, where a recipe says so, which passages of what is left stand in it before.
 3. write (a map over shards): attributes/, dropped/ (as collected) and data/ (copied passages cut
    out, personal data replaced). It is replaced last, so that a tag never makes two documents alike.
+
+Then, where a recipe says so, how often training shall read each document that was kept (see mix).
 """
 
 import time
@@ -57,7 +59,7 @@ from volano.curate.decontaminate import (
     measure_overlap,
 )
 from volano.curate.dedup_section import DedupSection
-from volano.curate.earlier import Earlier, earlier_measures
+from volano.curate.earlier import Earlier, earlier_measures, take_over
 from volano.curate.funnel import CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.learned import (
@@ -68,6 +70,7 @@ from volano.curate.learned import (
     measure_label,
     measure_perplexity,
 )
+from volano.curate.mix import check_mix, mix
 from volano.curate.preference import columns_read, preferences
 from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
@@ -96,6 +99,14 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             str(documents.folder),
             "Curation reads documents.",
         )
+    if section.mix is not None:
+        check_mix(section.mix, documents)
+    if not take_over(section, context):
+        _filter(documents, section, inputs, context)
+    _finish(documents, section, context)
+
+
+def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: Context) -> None:
     kernels.warm_up(groups=_kernels_of(section))
     if section.pii is not None and section.pii.name_model is not None:
         check_pipeline(section.pii.name_model)
@@ -141,7 +152,6 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
         )
     context.bill["write_seconds"] = time.monotonic() - started
-    _finish(context.folder, documents, section)
 
 
 def _kernels_of(section: CurateSection) -> list[str]:
@@ -421,7 +431,8 @@ SETTING_OF = {
 }
 
 
-def _finish(folder: Path, documents: Corpus, section: CurateSection) -> None:
+def _finish(documents: Corpus, section: CurateSection, context: Context) -> None:
+    folder = context.folder
     corpus = Corpus(folder, {"record": "document"})
     rows = funnel(corpus, filters_in_use(section))
     if not rows[-1].documents:
@@ -438,6 +449,8 @@ def _finish(folder: Path, documents: Corpus, section: CurateSection) -> None:
     passed = [row._asdict() for row in rows]
     bounds = section.toxicity.min_probability if section.toxicity else {}
     card = card_of(corpus, passed, bounds.get(TOXIC))
+    if section.mix is not None:
+        card.mixture = mix(section.mix, context)
     finish_corpus(
         folder, "document", {"funnel": passed}, card=markdown(card), header=header_of(card)
     )

@@ -6,10 +6,8 @@ No torch here: the data side of the product loads this file without it.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from volano.core.artifact import Artifact
-from volano.core.corpus import Corpus, read_shard
+from volano.core.corpus import Corpus
 from volano.core.errors import DataError, did_you_mean
 from volano.core.files import file_digest
 from volano.core.step import Context, Entry, Inputs, Listing, Step
@@ -19,25 +17,27 @@ from volano.pretrain.section import (
     PretrainSection,
     TokenizerSection,
 )
+from volano.pretrain.training_texts import TrainingTexts, bill_of
 from volano.text.pack import pack_documents
 from volano.text.tokenizer import Tokenizer, train_tokenizer
 
-TRAIN = "train"  # the only split that a model may learn from
 CHECKPOINT_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json")
 
 
 def run_tokenizer(section: TokenizerSection, inputs: Inputs, context: Context) -> None:
-    """Learn a tokenizer from the training documents of the curated corpus."""
+    """Learn a tokenizer from the training documents of the curated corpus, each as often as its
+    mixture has it read: a tokenizer is for the text that the model will see."""
     corpus = inputs["documents"].corpus()
     kinds = _kinds(corpus, section.kinds, "tokenizer.kinds")
-    total = int(corpus.manifest["text_bytes"])
+    documents = TrainingTexts(corpus)
+    total = documents.bytes
     keep_every = max(1, -(-total // section.sample_bytes))
 
     with context.progress("tokenizer", total / keep_every / 1e6, "MB") as bar:
 
         def texts() -> Iterator[str]:
-            documents = (text for kind in kinds for _, text in _training_texts(corpus, kind))
-            for place, text in enumerate(documents):
+            read = (text for kind in kinds for text in documents.texts(kind))
+            for place, text in enumerate(read):
                 if place % keep_every == 0:
                     bar.advance(len(text) / 1e6)
                     yield text
@@ -48,27 +48,32 @@ def run_tokenizer(section: TokenizerSection, inputs: Inputs, context: Context) -
 
 
 def run_pack(section: PackSection, inputs: Inputs, context: Context) -> None:
-    """Write the training documents as rows of tokens."""
+    """Write the training documents as rows of tokens, as often as their mixture has them read."""
     corpus = inputs["documents"].corpus()
     tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
     kinds = _kinds(corpus, section.kinds, "pretrain.mixture")
-    documents = sum(int(corpus.manifest["kinds"][kind]) for kind in kinds)
-    with context.progress("pack", documents, "documents") as bar:
+    documents = TrainingTexts(corpus)
+    documents.check_kinds(section.kinds)
+    total = sum(int(corpus.manifest["kinds"][kind]) for kind in kinds)
+    with context.progress("pack", total, "documents") as bar:
 
-        def counted(kind: str) -> Iterator[tuple[str, str]]:
-            for document, text in _training_texts(corpus, kind):
+        def counted(texts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+            for each in texts:
                 bar.advance()
-                yield document, text
+                yield each
 
+        readings = {kind: [*map(counted, documents.readings(kind))] for kind in kinds}
         packed = pack_documents(
             context.folder,
-            {kind: counted(kind) for kind in kinds},
+            {kind: each[0] for kind, each in readings.items()},
             tokenizer,
             context=section.context,
+            again={kind: each[1:] for kind, each in readings.items()},
         )
         bar.note(f"{packed.tokens:,} tokens, {packed.padding_fraction:.2%} padding")
     context.bill["tokens"] = packed.tokens
     context.bill["padding_fraction"] = packed.padding_fraction
+    context.bill |= bill_of(documents.save_portions(context.folder))
 
 
 def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> None:
@@ -132,13 +137,6 @@ def _kinds(corpus: Corpus, wanted: Sequence[str], where: str) -> list[str]:
         if kind not in known:
             raise DataError(f"no documents of kind '{kind}'", where, did_you_mean(kind, known))
     return list(wanted) or known
-
-
-def _training_texts(corpus: Corpus, kind: str) -> Iterator[tuple[str, str]]:
-    for shard in corpus.shards():
-        table = read_shard(shard, ["id", "text", "kind", "split"])
-        table = table.filter((pc.field("kind") == kind) & (pc.field("split") == TRAIN))
-        yield from zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
 
 
 def _sample(held_out: Artifact, count: int) -> list[str]:

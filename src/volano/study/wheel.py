@@ -76,6 +76,13 @@ def _base_from_text(recipe: Recipe) -> list[Stage]:
     documents = {"documents": "curated"}
     stages = [Stage("tokenizer", "tokenizer", TOKENIZER, recipe.tokenizer, documents)]
     if recipe.pretrain is not None:
+        mix = recipe.curate.mix
+        if mix is not None and mix.by == "kind" and recipe.pretrain.mixture:
+            raise RecipeError(
+                "shares of kinds are given here and in curate.mix",
+                "pretrain.mixture",
+                "Leave one of the two out.",
+            )
         packing = {**documents, "tokenizer": "tokenizer"}
         stages.append(Stage("tokens", "pretrain", PACK, recipe.pretrain.packing(), packing))
         inputs = {"tokens": "tokens", "tokenizer": "tokenizer", "held_out": "held_out"}

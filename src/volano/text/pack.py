@@ -6,12 +6,15 @@ followed by the end-of-text token. It is cut every `context` positions: whole cu
 the remainders share rows, best fit first. So every token of every document is predicted exactly
 once, none across a boundary, and what is lost is padding alone.
 
+Documents that a mixture has read again are packed once more behind all others of their kind: no row
+holds a document twice, and how far apart two such rows are read is left to the stream's shuffle.
+
     tokens.bin      rows × (context + 1) token ids, uint16 or uint32, to be memory-mapped
     spans.parquet   row, begin, length (positions), document, offset (of its first token there)
     meta.json       shape, first row and rows of each kind, padding
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,10 +58,12 @@ def pack_documents(
     tokenizer: Tokenizer,
     *,
     context: int,
+    again: Mapping[str, Sequence[Iterable[tuple[str, str]]]] | None = None,
 ) -> Packed:
     """Write the rows of all documents, given as (id, text) per kind; rows never mix kinds.
 
-    Raises DataError where no document holds any text.
+    again: the further readings of a kind, each of some of its documents. Raises DataError where no
+    document holds any text.
     """
     dtype = np.uint16 if tokenizer.vocabulary <= 1 << 16 else np.uint32
     end = tokenizer.end_of_text_id
@@ -70,7 +75,9 @@ def pack_documents(
     with atomic_path(folder / TOKENS_FILE) as unfinished, unfinished.open("wb") as stream:
         for kind, texts in kinds.items():
             first, kind_tokens = rows, 0
-            for pieces in _blocks(texts, tokenizer, context):
+            readings = (texts, *(again or {}).get(kind, ()))
+            blocks = (block for each in readings for block in _blocks(each, tokenizer, context))
+            for pieces in blocks:
                 for row in _rows(pieces, context):
                     slots = np.full(context + 1, end, dtype)
                     begin = 0

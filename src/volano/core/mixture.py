@@ -1,0 +1,104 @@
+"""How often training reads each document of a corpus: curation writes it, packing obeys it.
+
+    mixture.json                    groups of documents: their sizes, shares and epochs
+    attributes/mix/00000.parquet    of each document its group, and how often it is read
+
+A corpus without them is read once. Documents that were dropped have a group and no number; those
+of other splits than train are read by no training, so their number is 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from volano.core.corpus import Corpus, read_shard
+from volano.core.errors import DataError
+from volano.core.files import read_json, write_json
+
+MIXTURE_FILE = "mixture.json"
+MIX = "mix"  # the group of attributes
+TRAIN = "train"  # the only split that a model may learn from
+
+
+@dataclass(frozen=True)
+class Portion:
+    """One group of the training documents. Bytes are of UTF-8 text; shares are of bytes."""
+
+    group: str
+    documents: int
+    bytes: int
+    natural_share: float
+    wanted_share: float
+    planned_epochs: float  # after max_epochs
+    documents_read: int  # at least once
+    bytes_read: int  # of a document that is read twice, twice
+    got_share: float
+
+    @property
+    def epochs(self) -> float:
+        """How often the group is read, on average over its bytes."""
+        return self.bytes_read / self.bytes if self.bytes else 0.0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The groups in the order of their names. `notes` say where a wish was not met."""
+
+    by: str
+    seed: int
+    portions: tuple[Portion, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> "Mixture | None":
+        """The mixture of a corpus; None where it has none."""
+        path = corpus.folder / MIXTURE_FILE
+        if not path.is_file():
+            return None
+        plain = read_json(path)
+        portions = tuple(
+            Portion(**{name: each[name] for name in Portion.__dataclass_fields__})
+            for each in plain["groups"]
+        )
+        return cls(plain["by"], plain["seed"], portions, tuple(plain["notes"]))
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all readings."""
+        return sum(each.bytes_read for each in self.portions)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        groups = [{**asdict(each), "epochs": round(each.epochs, 6)} for each in self.portions]
+        return {"by": self.by, "seed": self.seed, "groups": groups, "notes": list(self.notes)}
+
+    def save(self, folder: Path) -> None:
+        """Write mixture.json."""
+        write_json(folder / MIXTURE_FILE, self.plain())
+
+
+def largest_first(groups: Sequence[Mapping[str, Any]], size: str, most: int) -> list[Any]:
+    """The groups of a table that a person reads: the largest by `size`, at most so many."""
+    return sorted(groups, key=lambda each: (-each[size], each["group"]))[:most]
+
+
+def with_mix(corpus: Corpus, shard: Path, table: pa.Table) -> pa.Table:
+    """A shard of `data` with the columns `group` and `passes` of each document behind its own.
+
+    Raises DataError where the attributes are of other documents.
+    """
+    found = read_shard(corpus.folder / "attributes" / MIX / shard.name)
+    found = found.filter(pc.is_valid(found["passes"]))  # of the documents that were kept
+    if not found["id"].equals(table["id"]):
+        raise DataError(
+            "the mixture is of other documents than the shard",
+            str(shard),
+            "Delete the corpus and run again to build it anew.",
+        )
+    for name in ("group", "passes"):
+        table = table.append_column(name, found[name])
+    return table
