@@ -11,16 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
-from volano.curate.decision import CUT, FILTERS
+from volano.curate.decision import BOILERPLATE, CUT, FILTERS
 from volano.curate.quality_section import C4_SWITCHES, QUALITY_RULES
 
 CUT_BYTES = "cut_bytes"
+BOILERPLATE_BYTES = "boilerplate_bytes"
+CUTTING = {CUT: CUT_BYTES, BOILERPLATE: BOILERPLATE_BYTES}  # filter → attribute of `decision`
 
 
 class FunnelRow(NamedTuple):
     """The corpus after one filter; `dropped` is what that filter took out. Bytes of UTF-8 text as
-    it was collected, before c4 took lines out and personal data was replaced; but `cut` counts what
-    it cut out of the documents that stay."""
+    it was collected, before c4 took lines out and personal data was replaced; but `cut` and
+    `boilerplate` count what they cut out of the documents that stay to the end."""
 
     filter: str  # "input" for the first row
     documents: int
@@ -57,9 +59,9 @@ def funnel_of(decisions: pa.Table, filters: Sequence[str]) -> list[FunnelRow]:
         gone = decisions.filter(pc.equal(decisions["dropped_by"], name))
         gone_bytes = int(pc.sum(gone["text_bytes"]).as_py() or 0)
         cut = 0
-        if name == CUT and CUT_BYTES in decisions.column_names:
+        if CUTTING.get(name) in decisions.column_names:
             stays = decisions.filter(pc.is_null(decisions["dropped_by"]))
-            cut = int(pc.sum(stays[CUT_BYTES]).as_py() or 0)
+            cut = int(pc.sum(stays[CUTTING[name]]).as_py() or 0)
         documents, size = documents - gone.num_rows, size - gone_bytes - cut
         rows.append(FunnelRow(name, documents, size, gone.num_rows, gone_bytes, cut))
     return rows
