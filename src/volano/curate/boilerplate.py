@@ -28,7 +28,7 @@ from volano.curate.decision import BOILERPLATE, Decisions
 from volano.curate.ranges import ranges_of, read_range, save_array
 from volano.text.kernels.hashing import document_hashes
 from volano.text.kernels.passages import spaced_words
-from volano.text.kernels.site_lines import boilerplate_lines, site_line_keys
+from volano.text.kernels.site_lines import boilerplate_lines, hashes_of_lines, site_line_keys
 from volano.text.kernels.spans import span_hashes, without_spans
 
 Array = npt.NDArray[Any]
@@ -207,8 +207,8 @@ def _spill_lines(shard: Path, output: Path, *, sites: Path, section: Boilerplate
         return
     texts = read_shard(shard, ["text"])["text"].combine_chunks().filter(pa.array(wanted))
     own = own[wanted]
-    documents = _hashes(texts.fill_null("")).astype(np.uint32)
     found = span_hashes(texts, "line")
+    documents = hashes_of_lines(found.hashes, found.words, found.bounds).astype(np.uint32)
     keys = site_line_keys(found.hashes, found.bounds, own)
     asked = found.words >= section.min_words
     rows = np.repeat(np.arange(len(own)), np.diff(found.bounds))[asked]

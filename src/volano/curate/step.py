@@ -12,7 +12,6 @@ are found before them and cut out of what they read:
    out, personal data replaced). It is replaced last, so that a tag never makes two documents alike.
 """
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from volano.core.bill import part_of
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
 from volano.core.files import file_digest
@@ -104,13 +104,17 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
     size = sum(path.stat().st_size for path in shards)
-    started = time.monotonic()
+    elsewhere = context.runs_on is not None
+    context.bill["workers"] = context.engine.width
+    context.bill["groups_reused"] = len(earlier.groups) if earlier else 0
     boilerplate = None
     if section.boilerplate is not None:
-        boilerplate = find_boilerplate(shards, section.boilerplate, context)
-        context.bill["boilerplate_seconds"] = time.monotonic() - started
-        started = time.monotonic()
-    with context.progress("curate: measure", size / 1e6, "MB") as bar:
+        with part_of(context.bill, "boilerplate", elsewhere=elsewhere):
+            boilerplate = find_boilerplate(shards, section.boilerplate, context)
+    with (
+        part_of(context.bill, "measure", elsewhere=elsewhere),
+        context.progress("curate: measure", size / 1e6, "MB") as bar,
+    ):
         context.engine.map(
             partial(
                 _measure,
@@ -124,25 +128,22 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             bar=bar,
             unit_of=lambda path: path.stat().st_size / 1e6,
         )
-    context.bill["measure_seconds"] = time.monotonic() - started
-    started = time.monotonic()
-    learned = learned_bounds(measured, section.perplexity, section.classifier)
-    compared = None
-    if section.dedup is not None:
-        before = measure_earlier_corpora(section.dedup, inputs, context)
-        stands = None if learned is None else learned.stands
-        compared = compare(measured, section.dedup, context.scratch, before, stands)
-    context.bill["compare_seconds"] = time.monotonic() - started
-    started = time.monotonic()
+    compared = cuts = None
+    with part_of(context.bill, "compare"):
+        learned = learned_bounds(measured, section.perplexity, section.classifier)
+        if section.dedup is not None:
+            before = measure_earlier_corpora(section.dedup, inputs, context)
+            stands = None if learned is None else learned.stands
+            compared = compare(measured, section.dedup, context.scratch, before, stands)
     to_write = _shards_to_write(shards, measured, compared)
-    cuts = None
     if section.dedup is not None:
-        cuts = find_cuts(
-            to_write, partial(_part, section=section, learned=learned), section.dedup, context
-        )
-        context.bill["cut_seconds"] = time.monotonic() - started
-        started = time.monotonic()
-    with context.progress("curate: write", size / 1e6, "MB") as bar:
+        with part_of(context.bill, "cut", elsewhere=elsewhere):
+            part = partial(_part, section=section, learned=learned)
+            cuts = find_cuts(to_write, part, section.dedup, context)
+    with (
+        part_of(context.bill, "write", elsewhere=elsewhere),
+        context.progress("curate: write", size / 1e6, "MB") as bar,
+    ):
         context.engine.map(
             partial(_write, folder=context.folder, section=section, learned=learned, cuts=cuts),
             to_write,
@@ -150,7 +151,9 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             bar=bar,
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
         )
-    context.bill["write_seconds"] = time.monotonic() - started
+    context.bill["scratch_bytes"] = sum(
+        path.stat().st_size for path in context.scratch.rglob("*") if path.is_file()
+    )
     _finish(context.folder, documents, section)
 
 

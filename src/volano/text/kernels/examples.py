@@ -17,7 +17,7 @@ from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import distinct_runs, ngram_hashes, shared_fractions
 from volano.text.kernels.passages import covered_words, spaced_words, without_words
-from volano.text.kernels.site_lines import boilerplate_lines, site_line_keys
+from volano.text.kernels.site_lines import boilerplate_lines, hashes_of_lines, site_line_keys
 from volano.text.kernels.spans import span_hashes, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
@@ -54,6 +54,7 @@ def call_form_kernels() -> None:
     found = span_hashes(texts, "line")
     without_spans(texts, "line", np.zeros(len(found.hashes), bool))
     site_line_keys(found.hashes, found.bounds, np.zeros(len(texts), np.uint64))
+    hashes_of_lines(found.hashes, found.words, found.bounds)
     boilerplate_lines(found.words > 0, found.words, found.bounds, ends_only=True)
     spaced, none = spaced_words(texts), np.zeros(0, np.int64)
     gone = covered_words(none, none, spaced.bounds, length=2)

@@ -19,6 +19,14 @@ def site_line_keys(hashes: Array, bounds: Array, sites: Array) -> Array:
     return keys
 
 
+def hashes_of_lines(hashes: Array, words: Array, bounds: Array) -> Array:
+    """A uint64 per text from those of its lines: texts that differ in white space within lines and
+    in lines without words have the same."""
+    found = np.empty(len(bounds) - 1, np.uint64)
+    _fill_texts(hashes, words, bounds, found)
+    return found
+
+
 def boilerplate_lines(common: Array, words: Array, bounds: Array, *, ends_only: bool) -> Array:
     """Which lines go (bool), where `common` says which of them the site's documents share.
 
@@ -37,6 +45,16 @@ def _fill_keys(hashes: Array, bounds: Array, sites: Array, keys: Array) -> None:
         site = mixed(sites[row])
         for line in range(bounds[row], bounds[row + 1]):
             keys[line] = mixed((hashes[line] ^ site) * SHINGLE_PRIME)
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill_texts(hashes: Array, words: Array, bounds: Array, found: Array) -> None:
+    for row in range(len(found)):
+        value = SHINGLE_PRIME
+        for line in range(bounds[row], bounds[row + 1]):
+            if words[line]:
+                value = mixed((value ^ hashes[line]) * SHINGLE_PRIME)  # their order counts
+        found[row] = value
 
 
 @numba.njit(nogil=True, cache=True)
