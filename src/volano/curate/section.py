@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import DataError
 from volano.core.recipe import Count, Runtime, Section
+from volano.curate.boilerplate_section import BoilerplateSection
 from volano.curate.dedup_section import DedupSection
 from volano.curate.learned_section import ClassifierSection, PerplexitySection
 from volano.curate.mix_section import NEEDS, MixSection
@@ -226,9 +227,12 @@ class DecontaminateSection(Section):
 
 
 class CurateSection(Section):
-    """All filters in the order in which they judge: language, quality, toxicity, decontaminate,
-    perplexity, classifier, dedup. Then what stays is redacted, and mixed."""
+    """All filters in the order in which they judge: boilerplate, language, quality, toxicity,
+    decontaminate, perplexity, classifier, dedup. Then what stays is redacted, and mixed."""
 
+    boilerplate: BoilerplateSection | None = Field(
+        default=None, description="Lines that a site repeats, cut out first; off leaves them."
+    )
     language: LanguageSection | None = Field(
         default=LanguageSection(), description="Which languages stay; off keeps all."
     )

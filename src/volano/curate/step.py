@@ -1,6 +1,7 @@
 """Curation: from all that was collected to what a model shall learn from, with every reason kept.
 
-Three stages, each resumed per shard after a kill:
+Three stages, each resumed per shard after a kill; where a recipe says so, lines that a site repeats
+are found before them and cut out of what they read:
 
 1. measure (a map over shards): all attributes of every document in one pass, and the decisions
    that need no other document.
@@ -13,7 +14,6 @@ Three stages, each resumed per shard after a kill:
 Then, where a recipe says so, how often training shall read each document that was kept (see mix).
 """
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from volano.core.bill import part_of
 from volano.core.corpus import (
     Corpus,
     finish_corpus,
@@ -34,6 +35,14 @@ from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
+from volano.curate.boilerplate import (
+    CUT_LINES,
+    SITE_COLUMNS,
+    Boilerplate,
+    find_boilerplate,
+    judge_boilerplate,
+    write_cut_lines,
+)
 from volano.curate.card import card_of, header_of, markdown
 from volano.curate.compare import (
     DECISION,
@@ -45,12 +54,11 @@ from volano.curate.compare import (
     Compared,
     compare,
     copy_columns,
-    earlier_input,
     judge_copies,
-    measure_earlier,
+    measure_earlier_corpora,
 )
 from volano.curate.cuts import Cuts, Part, find_cuts, judge_cuts
-from volano.curate.decision import Decisions, filters_in_use
+from volano.curate.decision import BOILERPLATE, Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
     held_out_of,
@@ -58,9 +66,8 @@ from volano.curate.decontaminate import (
     judge_overlap,
     measure_overlap,
 )
-from volano.curate.dedup_section import DedupSection
 from volano.curate.earlier import Earlier, earlier_measures, take_over
-from volano.curate.funnel import CUT_BYTES, funnel, main_bound
+from volano.curate.funnel import BOILERPLATE_BYTES, CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.learned import (
     Learned,
@@ -87,7 +94,7 @@ from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
-EDITED = "scratch.text"  # as languages and quality rules have left it, where they change any
+EDITED = "scratch.text"  # as boilerplate, languages and quality rules have left it, if they edit
 
 
 def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
@@ -117,33 +124,46 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
     size = sum(path.stat().st_size for path in shards)
-    started = time.monotonic()
-    with context.progress("curate: measure", size / 1e6, "MB") as bar:
+    elsewhere = context.runs_on is not None
+    context.bill["workers"] = context.engine.width
+    context.bill["groups_reused"] = len(earlier.groups) if earlier else 0
+    boilerplate = None
+    if section.boilerplate is not None:
+        with part_of(context.bill, "boilerplate", elsewhere=elsewhere):
+            boilerplate = find_boilerplate(shards, section.boilerplate, context)
+    with (
+        part_of(context.bill, "measure", elsewhere=elsewhere),
+        context.progress("curate: measure", size / 1e6, "MB") as bar,
+    ):
         context.engine.map(
-            partial(_measure, section=section, held_out=held_out, earlier=earlier),
+            partial(
+                _measure,
+                section=section,
+                held_out=held_out,
+                earlier=earlier,
+                boilerplate=boilerplate,
+            ),
             shards,
             measured,
             bar=bar,
             unit_of=lambda path: path.stat().st_size / 1e6,
         )
-    context.bill["measure_seconds"] = time.monotonic() - started
-    started = time.monotonic()
-    learned = learned_bounds(measured, section.perplexity, section.classifier)
-    compared = None
-    if section.dedup is not None:
-        before = _measure_earlier(section.dedup, inputs, context)
-        stands = None if learned is None else learned.stands
-        compared = compare(measured, section.dedup, context.scratch, before, stands)
-    context.bill["compare_seconds"] = time.monotonic() - started
-    started = time.monotonic()
+    compared = cuts = None
+    with part_of(context.bill, "compare"):
+        learned = learned_bounds(measured, section.perplexity, section.classifier)
+        if section.dedup is not None:
+            before = measure_earlier_corpora(section.dedup, inputs, context)
+            stands = None if learned is None else learned.stands
+            compared = compare(measured, section.dedup, context.scratch, before, stands)
     to_write = _shards_to_write(shards, measured)
     judged = _Judged(section, learned, compared)
-    cuts = None
     if section.dedup is not None:
-        cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
-        context.bill["cut_seconds"] = time.monotonic() - started
-        started = time.monotonic()
-    with context.progress("curate: write", size / 1e6, "MB") as bar:
+        with part_of(context.bill, "cut", elsewhere=elsewhere):
+            cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
+    with (
+        part_of(context.bill, "write", elsewhere=elsewhere),
+        context.progress("curate: write", size / 1e6, "MB") as bar,
+    ):
         context.engine.map(
             partial(_write, folder=context.folder, judged=judged, cuts=cuts),
             to_write,
@@ -151,7 +171,9 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
             bar=bar,
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
         )
-    context.bill["write_seconds"] = time.monotonic() - started
+    context.bill["scratch_bytes"] = sum(
+        path.stat().st_size for path in context.scratch.rglob("*") if path.is_file()
+    )
 
 
 def _kernels_of(section: CurateSection) -> list[str]:
@@ -159,7 +181,8 @@ def _kernels_of(section: CurateSection) -> list[str]:
     rules = section.quality.rules if section.quality else []
     cuts = section.dedup is not None and section.dedup.cuts
     paragraphs = section.language is not None and section.language.paragraphs is not None
-    forms = cuts or paragraphs or any(rule in FORM_STATISTICS for rule in rules)
+    edits_lines = cuts or paragraphs or section.boilerplate is not None
+    forms = edits_lines or any(rule in FORM_STATISTICS for rule in rules)
     return [*kernels.USUAL, *(["forms"] if forms else [])]
 
 
@@ -206,15 +229,24 @@ def _measure(
     section: CurateSection,
     held_out: HeldOut | None,
     earlier: Earlier | None,
+    boilerplate: Boilerplate | None,
 ) -> None:
     def known(group: str) -> Columns | None:
         return earlier.columns(group, output.name) if earlier else None
 
-    table = read_shard(shard, ["id", "text", "kind", "split", *columns_read(section.dedup)])
+    read = {"id", "text", "kind", "split", *columns_read(section.dedup)}
+    read |= set(SITE_COLUMNS) if boilerplate else set()
+    table = read_shard(shard, sorted(read))
     texts = table["text"].combine_chunks().fill_null("")
     kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
     decisions = Decisions.of(table.num_rows)
     columns: Columns = {"id": table["id"].combine_chunks(), SPLIT: table["split"].combine_chunks()}
+    if boilerplate is not None:
+        cleaned = boilerplate.applied(texts, table)
+        judge_boilerplate(cleaned.columns, boilerplate.section, decisions)
+        texts = columns[EDITED] = cleaned.texts
+        columns |= _named(BOILERPLATE, cleaned.columns) | {CUT_LINES: cleaned.lines}
+        columns[DECISION + BOILERPLATE_BYTES] = cleaned.columns["cut_bytes"]
     if section.language is not None:
         language = known("language")
         if language is None:
@@ -272,35 +304,6 @@ def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
         for span in spans:
             counts[span.kind][row] += 1
     return {kind: pa.array(values) for kind, values in counts.items()}
-
-
-def _measure_earlier(
-    section: DedupSection, inputs: Inputs, context: Context
-) -> dict[str, list[Path]]:
-    found = {}
-    for place, name in enumerate(section.against):
-        if earlier_input(name) not in inputs:
-            raise DataError(
-                f"no earlier corpus '{name}'",
-                "curate.dedup.against",
-                "Give its name in the store, or its folder.",
-            )
-        corpus = inputs[earlier_input(name)].corpus()
-        if corpus.record is not Document:
-            raise DataError(
-                f"a corpus of {corpus.manifest['record']} records",
-                f"curate.dedup.against: {name}",
-                "Name a corpus of documents.",
-            )
-        shards = corpus.shards()
-        outputs = [
-            shard_path(context.scratch / "earlier", str(place), number)
-            for number in range(len(shards))
-        ]
-        with context.progress(f"curate: {name}", len(shards), "shards") as bar:
-            context.engine.map(partial(measure_earlier, section=section), shards, outputs, bar=bar)
-        found[name] = outputs
-    return found
 
 
 # ---- stage 3
@@ -376,6 +379,7 @@ def _write(
     for name, column in decisions.columns(DECISION).items():
         measured = measured.set_column(measured.schema.get_field_index(name), name, column)
     _write_attributes(folder, output.name, measured)
+    write_cut_lines(folder, output.name, measured)
     standing = pa.array(decisions.standing)
     gone = table.filter(pc.invert(standing))
     if gone.num_rows:
@@ -419,6 +423,7 @@ def _with_texts(table: pa.Table, texts: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 # Filter → the setting that loosens it; of a rule it is the bound that most documents are beyond.
 SETTING_OF = {
+    BOILERPLATE: "curate.boilerplate.max_document_fraction",
     "language": "curate.language.keep or curate.language.min_score",
     "toxicity": "curate.toxicity.min_probability or curate.toxicity.max_word_fraction",
     "decontaminate": "curate.decontaminate",

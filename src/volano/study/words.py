@@ -68,6 +68,7 @@ PLOTTED = (
 )  # fmt: skip
 FILTERS = {
     "input": "collected",
+    "boilerplate": "only what its site repeats",
     "language": "another language",
     "gopher_quality": "no prose",
     "gopher_repetition": "repeats itself",
