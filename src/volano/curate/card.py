@@ -53,7 +53,7 @@ class Card:
     def duplicate_fraction(self) -> float | None:
         """Of the documents that reached deduplication, the part that were copies."""
         rows = {row["filter"]: row for row in self.funnel}
-        copies = [rows[name] for name in ("exact", "near") if name in rows]
+        copies = [rows[name] for name in ("exact", "near", "semantic") if name in rows]
         if not copies:
             return None
         gone = sum(row["documents_dropped"] for row in copies)

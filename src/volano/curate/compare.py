@@ -201,7 +201,7 @@ def compare(
     limits = np.cumsum([own, *sizes])
     names = pa.array([None, *(earlier or {})], pa.string())
     corpora = names.take(pa.array(np.searchsorted(limits, places, side="right")))
-    return Compared(found, places, _ids_at(every, places), corpora)
+    return Compared(found, places, ids_at(every, places), corpora)
 
 
 def _order(rank: Array, preferred: Sequence[Array]) -> Array:
@@ -239,7 +239,8 @@ def _signed(table: pa.Table, section: DedupSection, signatures: SignatureFiles) 
     return found
 
 
-def _ids_at(measured: Sequence[Path], places: Array) -> pa.Array:
+def ids_at(measured: Sequence[Path], places: Array) -> pa.Array:
+    """The ids of documents by their places in the corpus, which are sorted."""
     found, begin = [pa.array([], pa.string())], 0
     for path in measured:
         ids = read_shard(path, ["id"])["id"].combine_chunks()

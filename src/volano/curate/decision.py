@@ -12,6 +12,7 @@ from volano.curate.quality_section import QUALITY_RULES
 from volano.curate.section import CurateSection
 
 BOILERPLATE = "boilerplate"  # too short without the lines that its site repeats
+SEMANTIC = "semantic"
 CUT = "cut"  # too short without the lines and paragraphs that stand elsewhere
 
 # The order in which filters judge, the quality rules among them as the recipe has it; a document is
@@ -28,6 +29,7 @@ FILTERS = (
     "classifier",
     "exact",
     "near",
+    SEMANTIC,
     CUT,
 )
 
@@ -41,10 +43,11 @@ def filters_in_use(section: CurateSection) -> list[str]:
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
     found = [*FILTERS[:before], *rules, *FILTERS[behind:]]
     cuts = section.dedup is not None and section.dedup.cuts
-    idle = {name for name, used in (("toxicity", drops), (CUT, cuts)) if not used}
-    optional = (BOILERPLATE, "perplexity", "classifier")
-    idle |= {name for name in optional if getattr(section, name) is None}
-    return [name for name in found if name not in idle]
+    alike = section.dedup is not None and section.dedup.semantic is not None
+    used = {"toxicity": drops, SEMANTIC: alike, CUT: cuts}
+    for name in (BOILERPLATE, "perplexity", "classifier"):
+        used[name] = getattr(section, name) is not None
+    return [name for name in found if used.get(name, True)]
 
 
 DECISION_FIELDS = [

@@ -14,7 +14,7 @@ are found before them and cut out of what they read:
 Then, where a recipe says so, how often training shall read each document that was kept (see mix).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -58,7 +58,7 @@ from volano.curate.compare import (
     measure_earlier_corpora,
 )
 from volano.curate.cuts import Cuts, Part, find_cuts, judge_cuts
-from volano.curate.decision import BOILERPLATE, Decisions, filters_in_use
+from volano.curate.decision import BOILERPLATE, SEMANTIC, Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
     held_out_of,
@@ -67,6 +67,7 @@ from volano.curate.decontaminate import (
     measure_overlap,
 )
 from volano.curate.earlier import Earlier, earlier_measures, take_over
+from volano.curate.embeddings import model_files
 from volano.curate.funnel import BOILERPLATE_BYTES, CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.learned import (
@@ -81,6 +82,8 @@ from volano.curate.mix import check_mix, mix
 from volano.curate.preference import columns_read, preferences
 from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
+from volano.curate.semantic import Candidates, candidates_of, find_alike, judge_alike
+from volano.curate.semantic_section import LATENT
 from volano.curate.toxicity import (
     TOXIC,
     check_toxicity,
@@ -157,6 +160,10 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
             compared = compare(measured, section.dedup, context.scratch, before, stands)
     to_write = _shards_to_write(shards, measured)
     judged = _Judged(section, learned, compared)
+    if section.dedup is not None and section.dedup.semantic is not None:
+        with part_of(context.bill, "semantic", elsewhere=elsewhere):
+            read = partial(_candidates, judged=judged)
+            judged = replace(judged, alike=find_alike(to_write, read, section.dedup, context))
     if section.dedup is not None:
         with part_of(context.bill, "cut", elsewhere=elsewhere):
             cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
@@ -193,6 +200,11 @@ def scan(section: CurateSection) -> Listing:
     for name in ("perplexity", "classifier"):
         if (settings := getattr(section, name)) is not None:
             found[name] = file_of(settings)
+    semantic = section.dedup.semantic if section.dedup else None
+    if semantic is not None and semantic.model != LATENT:
+        folder = Path(semantic.model).expanduser()
+        for path in model_files(folder):
+            found[f"semantic.{path.relative_to(folder).as_posix()}"] = path
     return Listing(
         tuple(
             Entry(f"{name}.model", path, path.stat().st_size, file_digest(path))
@@ -322,6 +334,7 @@ class _Judged:
     section: CurateSection
     learned: Learned | None
     compared: Compared | None
+    alike: Path | None = None
 
 
 def _shards_to_write(shards: list[Path], measured: list[Path]) -> list[_Shard]:
@@ -337,6 +350,16 @@ def _part(shard: _Shard, *, judged: _Judged) -> Part:
     return Part(shard.path, _edited(read_shard(shard.path, ["text"]), measured), decisions.standing)
 
 
+def _candidates(shard: _Shard, *, judged: _Judged) -> Candidates:
+    dedup = judged.section.dedup
+    assert dedup is not None
+    assert dedup.semantic is not None
+    measured, decisions = _with_copies(shard, judged)
+    table = read_shard(shard.path, ["text", "kind"])
+    texts, kinds = _edited(table, measured), table["kind"].to_pylist()
+    return candidates_of(texts, kinds, measured, decisions, dedup.semantic)
+
+
 def _with_copies(shard: _Shard, judged: _Judged) -> tuple[pa.Table, Decisions]:
     section = judged.section
     # Signatures were for the comparison: they are as large as a short text.
@@ -349,6 +372,9 @@ def _with_copies(shard: _Shard, judged: _Judged) -> tuple[pa.Table, Decisions]:
     if judged.compared is not None and section.dedup is not None:
         duplicates = judged.compared.of_rows(shard.begin, measured.num_rows)
         measured = judge_copies(duplicates, measured, section.dedup, decisions)
+    semantic = section.dedup.semantic if section.dedup else None
+    if judged.alike is not None and semantic is not None:
+        measured = judge_alike(judged.alike, shard.measured.name, measured, semantic, decisions)
     return measured, decisions
 
 
@@ -432,6 +458,7 @@ SETTING_OF = {
     "classifier": "curate.classifier.min_probability or curate.classifier.keep_fraction",
     "exact": "curate.dedup.exact",
     "near": "curate.dedup.minhash",
+    SEMANTIC: "curate.dedup.semantic.min_similarity",
     "cut": "curate.dedup.min_words_left",
 }
 

@@ -80,6 +80,7 @@ FILTERS = {
     "classifier": "not of the wanted kind",
     "exact": "exact copy",
     "near": "near copy",
+    "semantic": "the same in other words",
     "cut": "too short without copied lines",
 }
 # Stage, without its version → phase.
