@@ -3,9 +3,11 @@
 lid.176 has to answer with one of its languages, and answers with Russian for some Latin text.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from volano.text.kernels.scripts import NAMES, OTHER
@@ -47,6 +49,7 @@ _LANGUAGES = {
 _ALSO_LATIN = frozenset(["az", "uz", "tk", "ku", "ro", "sr", "ms", "kk", "gom", "tt", "sh"])
 
 
+@functools.cache
 def scripts_of(language: str) -> frozenset[str]:
     """The scripts in which a language of lid.176 is written."""
     named = {script for script, languages in _LANGUAGES.items() if language in languages.split()}
@@ -58,20 +61,25 @@ def scripts_of(language: str) -> frozenset[str]:
 def main_scripts(letters: Array) -> list[str | None]:
     """The script of most letters of each text (a row of `letters_by_script`), as ISO 15924 has it;
     None for a text without letters."""
-    most = letters.argmax(axis=1)
-    return [NAMES[place] if row[place] else None for row, place in zip(letters, most, strict=True)]
+    names = np.array([*NAMES, None], object)
+    found: list[str | None] = names[
+        np.where(letters.any(axis=1), letters.argmax(axis=1), -1)
+    ].tolist()
+    return found
 
 
 def fractions_in_script(letters: Array, languages: Sequence[str | None]) -> list[float | None]:
     """Of the letters of each text, those in a script of its language; None without language or
     letters. Letters of scripts without a name here count for every language."""
-    found: list[float | None] = []
-    for row, language in zip(letters, languages, strict=True):
-        total = int(row.sum())
-        if language is None or not total:
-            found.append(None)
-            continue
-        scripts = scripts_of(language) | {OTHER}
-        own = sum(int(count) for count, name in zip(row, NAMES, strict=True) if name in scripts)
-        found.append(round(own / total, 6))
-    return found
+    known = sorted({language for language in languages if language is not None})
+    place = {language: number for number, language in enumerate(known)}
+    rows = np.array([place.get(language or "", -1) for language in languages], np.int64)
+    scripts = [scripts_of(language) | {OTHER} for language in known]
+    counts = np.array([[name in each for name in NAMES] for each in scripts]).reshape(
+        -1, len(NAMES)
+    )
+    own = np.where(counts[rows], letters, 0).sum(axis=1) if known else np.zeros(len(rows))
+    total = letters.sum(axis=1)
+    told = (rows >= 0) & (total > 0)
+    fractions = np.round(own / np.maximum(total, 1), 6).tolist()
+    return [value if is_told else None for value, is_told in zip(fractions, told, strict=True)]
