@@ -59,6 +59,20 @@ def list_remote(url: str, form: Format) -> tuple[list[Entry], Counter[str]]:
     return entries, skipped
 
 
+def read_remote(url: str, most_bytes: int) -> bytes:
+    """A small file that lies elsewhere, whole. Raises DataError where it cannot be had."""
+    shown = _without_secrets(url)
+    system, path = _opened(url, shown)
+    try:
+        with system.open(path, "rb") as stream:
+            content: bytes = stream.read(most_bytes + 1)
+    except Exception as failure:
+        raise _unreachable(failure, shown) from None
+    if len(content) > most_bytes:
+        raise DataError(f"larger than {most_bytes:,} bytes", shown, "Check the address.")
+    return content
+
+
 @contextmanager
 def local_file(entry: Entry, scratch: Path) -> Iterator[Path]:
     """The entry's file on this disk: its own path, or for as long as the block runs a fetched copy.
