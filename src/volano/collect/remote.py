@@ -176,6 +176,10 @@ def _without_secrets(url: str) -> str:
 def _unreachable(failure: Exception, shown: str) -> DataError:
     if isinstance(failure, DataError):
         return failure
+    # fsspec calls every failure of a web server "not found", and keeps the true one as its cause.
+    cause = failure.__cause__
+    if cause is not None and not getattr(cause, "status", None):
+        failure = cause if isinstance(cause, Exception) else failure
     if isinstance(failure, FileNotFoundError):
         return DataError("no such file or folder", shown, "Check the address.")
     what = f"cannot be listed ({_kind(failure)})"

@@ -53,8 +53,8 @@ class CollectSection(Section):
     paths: Annotated[list[str], Runtime] = Field(
         default=[],
         description="What to read: files, folders and globs, plain or as .gz, .bz2, .xz or .zst; "
-        "git repositories; addresses such as s3://…; cc:SNAPSHOT; hf:OWNER/NAME. docs/sources.md has "
-        "the kinds. What they hold bears identity, not where they lie.",
+        "git repositories; addresses such as s3://…; cc:SNAPSHOT; hf:OWNER/NAME. docs/sources.md "
+        "has the kinds. What they hold bears identity, not where they lie.",
     )
     format: Format = Field(
         default="auto",
