@@ -53,6 +53,7 @@ CHANGES = [
     ["quality.gopher_repetition.top_gram_occurrences=30"],
     ["quality.rules=[fineweb]", "quality.fineweb.short_line_characters=60"],
     ["dedup.lines.min_words=4", "dedup.keep=longest"],
+    ["boilerplate.min_documents=5", "boilerplate.max_document_fraction=0.02"],
 ]
 
 
@@ -85,6 +86,19 @@ def test_other_bounds_measure_nothing_again(corpus, monkeypatch):
         recut(
             store, store.find("mine/curated"), ["language.characters=77", changes[0]], silent=True
         )
+
+
+def test_another_bound_finds_boilerplate_anew_and_measures_nothing_of_the_rest(corpus, monkeypatch):
+    store, _ = corpus
+    cut = recut(
+        store, store.find("mine/curated"), ["boilerplate=on"], name="mine/cut", silent=True
+    ).artifact
+    assert (cut.folder / "cut").is_dir()
+    monkeypatch.setattr("volano.curate.quality.measure", None)  # a call would fail
+    changes = ["quality.gopher_quality.min_words=70", "boilerplate.min_words_left=5"]
+    assert not recut(store, cut, changes, name="mine/again", silent=True).reused
+    with pytest.raises(TypeError):
+        recut(store, cut, ["boilerplate.min_documents=7"], name="mine/again", silent=True)
 
 
 def test_a_damaged_sibling_is_measured_past(corpus, tmp_path):

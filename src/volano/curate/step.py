@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from volano.core.bill import part_of
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
+from volano.core.engine import LocalEngine
 from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
@@ -104,7 +105,7 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
     size = sum(path.stat().st_size for path in shards)
-    elsewhere = context.runs_on is not None
+    elsewhere = not isinstance(context.engine, LocalEngine)
     context.bill["workers"] = context.engine.width
     context.bill["groups_reused"] = len(earlier.groups) if earlier else 0
     boilerplate = None
