@@ -1,14 +1,15 @@
 """Deduplication of millions of documents by simulation: time, memory and disk of the real code.
 
     python benchmarks/simulate_dedup.py --like CORPUS [--documents 1M 4M 10M] [--folder DIR]
-        [--limit 1GiB] [--json]
+        [--near-fraction F] [--limit 1GiB] [--json]
 
 CORPUS is the folder of a curated corpus with near-duplicates measured. How many documents are exact
 copies, how large the clusters of near copies are and how alike their members is drawn from what
 was measured there, the signatures are drawn to fit, and `volano.curate.compare` compares them as
 `volano curate` does: banding, similarities, union-find, one process per size. Copies are spread
-over the whole corpus. No text is made, since neither time nor memory depend on it. Exit code 1
-where the peak is above the limit.
+over the whole corpus. --near-fraction has more clusters of the sizes measured, until that part of
+the documents are near copies, as in a crawl. No text is made, since neither time nor memory depend
+on it. Exit code 1 where the peak is above the limit.
 """
 
 import argparse
@@ -51,12 +52,14 @@ def main() -> None:
     parser.add_argument("--like", type=Path, required=True, metavar="CORPUS")
     parser.add_argument("--documents", nargs="+", type=_count, default=[10**6, 4 * 10**6, 10**7])
     parser.add_argument("--folder", type=Path, help="where the signatures lie meanwhile")
+    parser.add_argument("--near-fraction", type=float, help="default: as in the sample")
     parser.add_argument("--limit", type=_count, default=2**30, help="bytes of memory at the peak")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", choices=["make", "compare"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side == "make":
-        _make(options.folder, options.documents[0], structure_of(Corpus.open(options.like)))
+        structure = structure_of(Corpus.open(options.like))
+        _make(options.folder, options.documents[0], structure, options.near_fraction)
         return
     if options.side == "compare":
         print(json.dumps(_compare(options.folder)))
@@ -66,6 +69,8 @@ def main() -> None:
     for size in sorted(options.documents):
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             common = ["--like", options.like, "--folder", name, "--documents", size]
+            if options.near_fraction is not None:
+                common += ["--near-fraction", options.near_fraction]
             _process("make", common)
             rows.append({"documents": size, **json.loads(_process("compare", common))})
             print(rows[-1], file=sys.stderr, flush=True)
@@ -113,13 +118,25 @@ def _mixed(values: Any) -> Any:
     return values ^ (values >> np.uint64(31))
 
 
-def _make(folder: Path, size: int, structure: Structure) -> None:
+def _chances(sizes: Any, near_fraction: float | None) -> Any:
+    # How likely a cluster is of each of these sizes: those of two or more as often as is asked.
+    if near_fraction is None:
+        return np.full(len(sizes), 1 / len(sizes))
+    several = sizes > 1
+    share = near_fraction / (1 - near_fraction) / (sizes[several].mean() - 1)
+    if not 0 <= share <= 1:
+        sys.exit(f"clusters of these sizes cannot make {near_fraction} of the documents copies")
+    return np.where(several, share / several.sum(), (1 - share) / (~several).sum())
+
+
+def _make(folder: Path, size: int, structure: Structure, near_fraction: float | None) -> None:
     draw = np.random.default_rng(1)
     places = MinHashSection().permutations
     exact = draw.random(size) < structure.exact_fraction
     exact[0] = False
     # Clusters of the sizes that were measured until all documents are in one, in any order.
-    sizes = draw.choice(structure.sizes, size)
+    measured = np.array(structure.sizes)
+    sizes = draw.choice(measured, size, p=_chances(measured, near_fraction))
     clusters = np.repeat(np.arange(size, dtype=np.int32), sizes)[:size]
     is_first = np.ones(size, bool)
     is_first[1:] = clusters[1:] != clusters[:-1]
