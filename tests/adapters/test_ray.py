@@ -108,7 +108,8 @@ def test_curated_on_ray_is_to_the_byte_what_is_curated_here(engine, tmp_path):
         rows = [{"id": name, "text": text} for name, text in sorted(topics.items())[part::3]]
         (tmp_path / "in" / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     digests = []
-    for name, settings in (("here", []), ("there", ["engine.kind=ray"])):
+    cut = ["boilerplate.min_documents=5", "boilerplate.max_document_fraction=0.02"]
+    for name, settings in (("here", cut), ("there", ["engine.kind=ray", *cut])):
         store = Store(tmp_path / name)
         made = run_phase(
             "curate", store, data=[str(tmp_path / "in")], settings=settings, silent=True

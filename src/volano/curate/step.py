@@ -137,7 +137,7 @@ def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
             stands = None if learned is None else learned.stands
             compared = compare(measured, section.dedup, context.scratch, before, stands)
     to_write = _shards_to_write(shards, measured, compared)
-    if section.dedup is not None:
+    if section.dedup is not None and section.dedup.cuts:
         with part_of(context.bill, "cut", elsewhere=elsewhere):
             part = partial(_part, section=section, learned=learned)
             cuts = find_cuts(to_write, part, section.dedup, context)

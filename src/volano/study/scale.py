@@ -21,9 +21,9 @@ from volano.curate.step import STEP
 
 HOUR = 3600
 HASH_BYTES, PLACE_BYTES = 8, 4  # of a band's hash and of a place of a signature, on disk
-# Stages that map over shards, each worker alone; `compare` is one process per part.
-MAPPED = ("collect", "boilerplate", "measure", "cut", "write")
-COMPARE = "compare"
+COLLECT, COMPARE = "collect", "compare"
+# Each maps over shards, every worker alone; but `compare` is one process per part.
+STAGES = ("boilerplate", "measure", COMPARE, "cut", "write")
 
 
 class CompareCost(NamedTuple):
@@ -37,7 +37,7 @@ class CompareCost(NamedTuple):
 
 # The arrays of curate.compare and text.near at their peak, and the interpreter with buffers that
 # do not grow beyond a million documents (docs/log.md: 1M to 10M documents).
-COMPARE_COST = CompareCost(fixed_bytes=441 * 2**20, bytes_per_document=53)
+COMPARE_COST = CompareCost(fixed_bytes=462 * 2**20, bytes_per_document=53)
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,9 @@ def sample_of(store: Store, corpus: Artifact) -> Sample:
     first, last = manifest["funnel"][0], manifest["funnel"][-1]
     by_digest = {each.digest: each for each in store.artifacts()}
     parent = by_digest.get(corpus.parents["documents"]["digest"])
-    core_seconds = {
-        name: _core_seconds(bill, name) for name in (*MAPPED, COMPARE) if f"{name}_seconds" in bill
-    }
+    core_seconds = {name: _core_seconds(bill, name) for name in STAGES if f"{name}_seconds" in bill}
     if parent is not None and "sittings" not in parent.bill():
-        core_seconds = {"collect": float(parent.bill()["processor_seconds"]), **core_seconds}
+        core_seconds = {COLLECT: float(parent.bill()["processor_seconds"]), **core_seconds}
     minhash = (identity["settings"].get("dedup") or {}).get("minhash")
     return Sample(
         name=corpus.name,
