@@ -10,8 +10,8 @@ two must do, so every line of both is taken. Figures count characters of lines: 
 many are template (precision), of the template how many are cut (recall), and of the rest how many
 are cut (lost). All through `volano.curate` with nothing else on.
 
---texts: JSONL with `text`; every document is given one of so many sites, and the clock runs over
-counting, cutting and writing on one core, beside the same without boilerplate.
+--texts: JSONL with `text`; every document is given one of SITES sites, and the processor seconds of
+counting, cutting and writing are told beside those of the same without boilerplate.
 """
 
 import argparse
@@ -173,7 +173,7 @@ def _speed(files: Sequence[Path]) -> list[dict[str, Any]]:
         for asked in ("off", "on"):
             made = volano.curate([str(path)], store=Path(name) / "s", **OFF, boilerplate=asked)
             bill, size = made.bill(), made.corpus().manifest["funnel"][0]["bytes"]
-            names = ("boilerplate_seconds", "measure_seconds", "write_seconds")
+            names = [f"{each}_processor_seconds" for each in ("boilerplate", "measure", "write")]
             rows.append({"boilerplate": asked, "documents": count, "bytes": size}
                         | {each: round(bill.get(each, 0), 2) for each in names})  # fmt: skip
     spent = [sum(value for key, value in row.items() if "seconds" in key) for row in rows]

@@ -108,11 +108,12 @@ def test_curated_on_ray_is_to_the_byte_what_is_curated_here(engine, tmp_path):
         rows = [{"id": name, "text": text} for name, text in sorted(topics.items())[part::3]]
         (tmp_path / "in" / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     digests = []
-    mix = ["mix.by=kind", "mix.size_epochs=1.5"]
-    for name, settings in (("here", mix), ("there", [*mix, "engine.kind=ray"])):
+    settings = ["mix.by=kind", "mix.size_epochs=1.5", "boilerplate.min_documents=5"]
+    settings.append("boilerplate.max_document_fraction=0.02")
+    for name, more in (("here", []), ("there", ["engine.kind=ray"])):
         store = Store(tmp_path / name)
         made = run_phase(
-            "curate", store, data=[str(tmp_path / "in")], settings=settings, silent=True
+            "curate", store, data=[str(tmp_path / "in")], settings=[*settings, *more], silent=True
         )
         digests.append([each.artifact.digest for each in made])
     assert digests[0] == digests[1]

@@ -8,6 +8,7 @@ import pytest
 from toy_steps import (
     LOG,
     always_fail,
+    burn,
     die_always,
     die_once,
     fail_twice,
@@ -15,6 +16,7 @@ from toy_steps import (
     write_item,
 )
 
+from volano.core.bill import Meter
 from volano.core.engine import LocalEngine, available_cores
 from volano.core.errors import DataError, MissingExtra, RunFailed, StoreError
 from volano.core.files import atomic_path
@@ -48,6 +50,13 @@ def outputs(folder, count):
 
 def contents(paths):
     return [path.read_text() for path in paths if path.exists()]
+
+
+def test_the_bill_counts_what_worker_processes_spend(tmp_path):
+    meter = Meter(tmp_path / "sittings")
+    LocalEngine(2).map(burn, [0.3, 0.3], outputs(tmp_path, 2), kind="process")
+    meter.stop()
+    assert meter.read()["processor_seconds"] >= 0.6
 
 
 @pytest.mark.parametrize("kind", KINDS)

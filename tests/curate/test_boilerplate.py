@@ -1,4 +1,5 @@
 import hashlib
+import random
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -179,10 +180,25 @@ def plain_cut(pages, site_of, fewest, fraction, ends_only):
     return left
 
 
+@pytest.mark.parametrize("place", ["ends", "anywhere"])
+def test_a_whole_run_cuts_what_the_definition_says(dedup, monkeypatch, place):
+    monkeypatch.setattr(boilerplate, "LINES_AT_ONCE", 50)
+    chance = random.Random(7)
+    lines = ["menu", "notice  of\tus", "", " ", "é", "one", "two two", "\u3000", *"abcdefgh"]
+    hosts = [f"s{chance.randrange(4)}.example" for _ in range(40)]
+    pages = ["\n".join([*chance.choices(lines, k=6), f"of {n}"]) for n in range(40)]
+    pages = [f"menu\n{text}\n\nnotice of us" if n % 3 else text for n, text in enumerate(pages)]
+    documents = [page(n, hosts[n], text=text) for n, text in enumerate(pages)]
+    asked = {"min_documents": 2, "max_document_fraction": 0.4, "min_words_left": 0}
+    found = texts(curated(dedup, documents, per_shard=7, place=place, **asked))
+    expected = plain_cut(pages, hosts, 2, 0.4, place == "ends")
+    assert [found[each.id] for each in documents] == expected
+    assert sum(map(len, expected)) < 0.8 * sum(map(len, pages))
+
+
 @given(st.lists(DOCUMENT, min_size=1, max_size=8), st.data(), st.booleans())
 def test_cut_is_that_of_the_definition(pages, data, ends_only):
     sites = data.draw(st.lists(st.sampled_from("ab"), min_size=len(pages), max_size=len(pages)))
-    # By white space alone, as exact copies are told.
     plain = [f"{text}\nof {n}" for n, text in enumerate(pages)]
     expected = plain_cut(plain, sites, 2, 0.5, ends_only)
     found = span_hashes(pa.array(plain, pa.large_string()), "line")

@@ -55,6 +55,7 @@ CHANGES = [
     ["quality.rules=[fineweb]", "quality.fineweb.short_line_characters=60"],
     ["dedup.lines.min_words=4", "dedup.keep=longest"],
     ["mix.by=language", "mix.temperature=3", "quality.gopher_quality.min_words=60"],
+    ["boilerplate.min_documents=5", "boilerplate.max_document_fraction=0.02"],
 ]
 
 
@@ -124,6 +125,19 @@ def test_a_mixture_of_a_damaged_sibling_is_made_from_the_texts(corpus, tmp_path)
         store, store.find("mine/curated"), ["mix.by=kind", "mix.weights.code=2"], silent=True
     )
     assert made.artifact.digest == known.artifact.digest
+
+
+def test_another_bound_finds_boilerplate_anew_and_measures_nothing_of_the_rest(corpus, monkeypatch):
+    store, _ = corpus
+    cut = recut(
+        store, store.find("mine/curated"), ["boilerplate=on"], name="mine/cut", silent=True
+    ).artifact
+    assert (cut.folder / "cut").is_dir()
+    monkeypatch.setattr("volano.curate.quality.measure", None)  # a call would fail
+    changes = ["quality.gopher_quality.min_words=70", "boilerplate.min_words_left=5"]
+    assert not recut(store, cut, changes, name="mine/again", silent=True).reused
+    with pytest.raises(TypeError):
+        recut(store, cut, ["boilerplate.min_documents=7"], name="mine/again", silent=True)
 
 
 def test_a_damaged_sibling_is_measured_past(corpus, tmp_path):

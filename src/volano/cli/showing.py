@@ -136,7 +136,11 @@ def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: s
         raise DataError(
             f"no filter '{dropped_by}'", "--dropped-by", did_you_mean(dropped_by, FILTERS)
         )
+    from volano.curate.boilerplate import cut_samples
+
     filters = FILTERS if dropped_by is None else (dropped_by,)
+    if sample and dropped_by in (None, "boilerplate"):
+        plain["boilerplate"] = [each._asdict() for each in cut_samples(corpus, 3 * sample)]
     plain["funnel"] = [row._asdict() for row in funnel(corpus)]
     found = samples(corpus, per_filter=sample, filters=filters) if sample else []
     plain["samples"] = [each._asdict() for each in found]
@@ -160,6 +164,11 @@ def _print_corpus(plain: dict[str, Any]) -> None:
         print_line(f"note: {note}")
     if "funnel" in plain:
         _print_funnel(plain["funnel"])
+        if plain.get("boilerplate"):
+            print_line("cut out as boilerplate:")
+        for each in plain.get("boilerplate", []):
+            line = each["line"][:EXCERPT_CHARACTERS]
+            print_line(f"    {each['site']}, {each['documents']:,} documents: {line}")
         for filter_name, group in groupby(plain["samples"], key=lambda each: each["filter"]):
             print_line(f"dropped by {filter_name}:")
             for each in group:

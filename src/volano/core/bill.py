@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import threading
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from typing import Any
 from volano.core.files import read_json, write_json
 
 CLEAR_PEAK = "5"  # resets the kernel's VmHWM. Source: man 5 proc, /proc/[pid]/clear_refs
+_elsewhere = 0.0  # processor seconds of workers
+_lock = threading.Lock()
 
 
 class Meter:
@@ -81,7 +84,14 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def add_processor_seconds(seconds: float) -> None:
+    """Count what a process has spent that is no child of this one."""
+    global _elsewhere
+    with _lock:
+        _elsewhere += seconds
+
+
 def _processor_seconds() -> float:
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + _elsewhere

@@ -3,6 +3,7 @@
     data/00000.parquet              the records; all that the README names to `datasets`
     attributes/GROUP/00000.parquet  an id and derived numbers, also of dropped records
     dropped/00000.parquet           records that a filter took out, and the filter's name
+    cut/00000.parquet               lines that were cut out of records as a site's boilerplate
     quarantine/00000.parquet        what could not be read: where, why, the first bytes
     manifest.json                   counts, digests, schema, sources, licences
 

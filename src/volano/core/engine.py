@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
+from volano.core.bill import add_processor_seconds
 from volano.core.errors import RunFailed, VolanoError
 from volano.core.files import explained
 from volano.core.progress import Bar
@@ -111,7 +113,7 @@ class LocalEngine:
         if not todo:
             return [], []
         queue = list(reversed(todo))
-        under_way: dict[Future[None], int] = {}
+        under_way: dict[Future[float], int] = {}
         again: list[int] = []
         suspects: list[int] = []
         pool = self._pool(kind, min(len(todo), at_once))
@@ -128,6 +130,7 @@ class LocalEngine:
                     problem = future.exception()
                     if problem is None:
                         work.advance(place)
+                        add_processor_seconds(future.result())
                     elif isinstance(problem, BrokenProcessPool):
                         suspects.append(place)
                     else:
@@ -162,9 +165,10 @@ class _Work(Generic[T]):
         self.bar, self.unit_of = bar, unit_of
         self.failures: Counter[int] = Counter()
 
-    def submit(self, pool: Executor, place: int) -> Future[None]:
+    def submit(self, pool: Executor, place: int) -> Future[float]:
+        call = _timed if isinstance(pool, ProcessPoolExecutor) else _counted_already
         with main_module_hidden(self.function):
-            return pool.submit(self.function, self.items[place], self.outputs[place])
+            return pool.submit(call, self.function, self.items[place], self.outputs[place])
 
     def resume(self, places: set[int]) -> None:
         if self.bar is not None and places:
@@ -205,6 +209,18 @@ def main_module_hidden(function: Callable[..., object]) -> Iterator[None]:
     finally:
         for name, value in hidden.items():
             setattr(main, name, value)
+
+
+def _timed(function: Callable[[T, Path], None], item: T, output: Path) -> float:
+    # Workers are children of the fork server: the system tells us nothing of what they spend.
+    before = time.process_time()
+    function(item, output)
+    return time.process_time() - before
+
+
+def _counted_already(function: Callable[[T, Path], None], item: T, output: Path) -> float:
+    function(item, output)  # in a thread of ours
+    return 0.0
 
 
 def _begin_worker() -> None:

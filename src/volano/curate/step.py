@@ -31,6 +31,7 @@ from volano.core.corpus import (
     shard_rows,
     write_shard,
 )
+from volano.core.engine import LocalEngine
 from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
@@ -127,7 +128,7 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
     size = sum(path.stat().st_size for path in shards)
-    elsewhere = context.runs_on is not None
+    elsewhere = not isinstance(context.engine, LocalEngine)
     context.bill["workers"] = context.engine.width
     context.bill["groups_reused"] = len(earlier.groups) if earlier else 0
     boilerplate = None
@@ -164,7 +165,7 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
         with part_of(context.bill, "semantic", elsewhere=elsewhere):
             read = partial(_candidates, judged=judged)
             judged = replace(judged, alike=find_alike(to_write, read, section.dedup, context))
-    if section.dedup is not None:
+    if section.dedup is not None and section.dedup.cuts:
         with part_of(context.bill, "cut", elsewhere=elsewhere):
             cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
     with (

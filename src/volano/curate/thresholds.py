@@ -29,6 +29,10 @@ def bounds_of(settings: Mapping[str, Any]) -> dict[tuple[str, str], list[Bound]]
     ) -> None:
         found.setdefault((group, column), []).append(Bound(key, side, float(value), drops))
 
+    boilerplate = settings.get("boilerplate")
+    if boilerplate:
+        key = "boilerplate.min_words_left"
+        add("boilerplate", "words_left", key, "min", boilerplate["min_words_left"])
     language = settings.get("language")
     if language:
         add("language", "score", "language.min_score", "min", language["min_score"],

@@ -25,6 +25,7 @@ MODELS = {
     for section in ("toxicity", "perplexity", "classifier")
     for setting in ("", ".model")
 }
+MIN_WORDS_LEFT = "curate.boilerplate.min_words_left"  # judges what is left, and changes no text
 
 
 def recut(
@@ -57,6 +58,8 @@ def recut(
     values = {"name": "recut", "curate": deepcopy(identity["settings"])}
     key = _without_secrets(values["curate"].get("pii") or {}, keys, corpus)
     recipe = read_recipe(values, {}, assignments, where="volano recut")
+    if any(each.startswith("curate.boilerplate") for each in keys - {MIN_WORDS_LEFT}):
+        explain("Other lines may be cut out of each text: everything is measured anew.")
     label = name or f"{corpus.name.removesuffix('-recut')}-recut"
     order = store.order(
         STEP,
