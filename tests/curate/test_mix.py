@@ -13,7 +13,7 @@ import pytest
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError, RecipeError
-from volano.core.mixture import Mixture
+from volano.core.mixture import Mixture, origins_read
 from volano.core.records import Document, table_of
 from volano.core.step import Context
 from volano.curate.mix import mix
@@ -141,6 +141,20 @@ def test_groups_are_told_from_columns_addresses_and_attributes(tmp_path, by, gro
 def test_what_a_corpus_cannot_give_is_refused(tmp_path, settings, told):
     with pytest.raises(DataError, match=told):
         mixed(tmp_path, corpus_documents(30), **settings)
+
+
+def test_what_a_mixture_leaves_out_is_no_source_of_a_model(tmp_path):
+    documents = [
+        Document(f"{source}{place}", "some text", source, licence=licence)
+        for source, licence in (("one", "MIT"), ("two", "GPL"), ("three", None))
+        for place in range(4)
+    ]
+    _, corpus = mixed(tmp_path, documents, weights={"two": 0}, size_epochs=2)
+    assert origins_read(corpus) == {
+        "sources": {"one": 4, "three": 4},
+        "licences": {"MIT": 4, "not stated": 4},
+    }
+    assert corpus.manifest["sources"] == {"one": 4, "three": 4, "two": 4}
 
 
 def test_without_a_mixture_a_corpus_keeps_its_identity():

@@ -7,6 +7,7 @@ A corpus without them is read once. Documents that were dropped have a group and
 of other splits than train are read by no training, so their number is 0.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +80,21 @@ class Mixture:
     def save(self, folder: Path) -> None:
         """Write mixture.json."""
         write_json(folder / MIXTURE_FILE, self.plain())
+
+
+def origins_read(corpus: Corpus) -> dict[str, dict[str, int]]:
+    """`sources` and `licences` of the documents that training reads: name → documents. Those that a
+    mixture leaves out are none of them; without a mixture, as the manifest has them."""
+    if Mixture.of(corpus) is None:
+        return {name: dict(corpus.manifest[name]) for name in ("sources", "licences")}
+    sources: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
+    for shard in corpus.shards():
+        table = with_mix(corpus, shard, read_shard(shard, ["id", "source", "licence"]))
+        table = table.filter(pc.greater(table["passes"], 0))
+        sources.update(table["source"].to_pylist())
+        licences.update(value or "not stated" for value in table["licence"].to_pylist())
+    return {"sources": dict(sorted(sources.items())), "licences": dict(sorted(licences.items()))}
 
 
 def largest_first(groups: Sequence[Mapping[str, Any]], size: str, most: int) -> list[Any]:
