@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from volano.cli.stages import notes
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError, RecipeError
@@ -21,6 +22,7 @@ from volano.curate.mix_section import MixSection
 from volano.curate.section import CurateSection
 from volano.pretrain.section import PackSection, TokenizerSection
 from volano.pretrain.step import PACK, TOKENIZER
+from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
 
 STANDARD_DEVIATIONS = 4
@@ -223,6 +225,17 @@ def test_a_document_never_meets_itself_in_a_row_nor_more_than_by_chance_in_a_run
     found = [meetings(each._rows.tolist()) for each in made]
     spread = np.std(by_chance) / len(found) ** 0.5
     assert abs(np.mean(found) - np.mean(by_chance)) <= STANDARD_DEVIATIONS * spread
+
+
+def test_a_run_that_reads_more_than_the_mixture_allows_is_told(packed):
+    most = max(each.epochs for each in packed.mixture.portions)
+    assert most > 2
+    for rounds, count in ((1.0, 0), (4 / most - 0.01, 0), (4 / most + 0.01, 1)):
+        bill = bill_of_run(packed.tokens.folder, rounds)
+        told = notes(SimpleNamespace(kind="checkpoint", bill=lambda bill=bill: bill))
+        assert len(told) == count
+    assert "over some of its text 4.0 times, where curate.mix.max_epochs is 4" in told[0]
+    assert bill_of_run(packed.corpus.folder / "data", 9) == {}
 
 
 def test_shares_of_kinds_are_not_given_twice(packed, tmp_path):

@@ -51,21 +51,28 @@ class Mixture:
 
     by: str
     seed: int
+    max_epochs: float
     portions: tuple[Portion, ...]
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Mixture | None":
-        """The mixture of a corpus; None where it has none."""
+        """The mixture of a corpus; None where it has none. Raises DataError for a damaged one."""
         path = corpus.folder / MIXTURE_FILE
         if not path.is_file():
             return None
         plain = read_json(path)
-        portions = tuple(
-            Portion(**{name: each[name] for name in Portion.__dataclass_fields__})
-            for each in plain["groups"]
-        )
-        return cls(plain["by"], plain["seed"], portions, tuple(plain["notes"]))
+        try:
+            portions = tuple(
+                Portion(**{name: each[name] for name in Portion.__dataclass_fields__})
+                for each in plain["groups"]
+            )
+            notes = tuple(plain["notes"])
+            return cls(plain["by"], plain["seed"], plain["max_epochs"], portions, notes)
+        except (KeyError, TypeError):
+            raise DataError(
+                "no mixture as it is written", str(path), "Delete the corpus and run again."
+            ) from None
 
     @property
     def bytes_read(self) -> int:
@@ -75,7 +82,13 @@ class Mixture:
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         groups = [{**asdict(each), "epochs": round(each.epochs, 6)} for each in self.portions]
-        return {"by": self.by, "seed": self.seed, "groups": groups, "notes": list(self.notes)}
+        return {
+            "by": self.by,
+            "seed": self.seed,
+            "max_epochs": self.max_epochs,
+            "groups": groups,
+            "notes": list(self.notes),
+        }
 
     def save(self, folder: Path) -> None:
         """Write mixture.json."""

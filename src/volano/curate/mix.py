@@ -255,7 +255,7 @@ def _mixture(
     ]
     if len(off) > MOST_NOTES:
         notes.append(f"so it is with {len(off) - MOST_NOTES:,} groups more")
-    return Mixture(section.by, section.seed, tuple(portions), tuple(notes))
+    return Mixture(section.by, section.seed, section.max_epochs, tuple(portions), tuple(notes))
 
 
 def _is_off(portion: Portion) -> bool:

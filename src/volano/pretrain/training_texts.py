@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
 from volano.core.errors import DataError
-from volano.core.files import write_json
+from volano.core.files import read_json, write_json
 from volano.core.mixture import MIXTURE_FILE, TRAIN, Mixture, with_mix
 from volano.text.pack import SPANS_FILE
 
@@ -85,7 +85,8 @@ class TrainingTexts:
             return []
         found = self._portions(read_shard(folder / SPANS_FILE))
         groups = [each._asdict() for each in found]
-        write_json(folder / MIXTURE_FILE, {"by": self.mixture.by, "groups": groups})
+        plain = {"by": self.mixture.by, "max_epochs": self.mixture.max_epochs, "groups": groups}
+        write_json(folder / MIXTURE_FILE, plain)
         return found
 
     def _portions(self, spans: pa.Table) -> list[PackedPortion]:
@@ -141,3 +142,17 @@ def bill_of(portions: Sequence[PackedPortion]) -> dict[str, Any]:
     largest = sorted(portions, key=lambda each: (-each.tokens, each.group))[:MOST_BILLED]
     tokens = {f"tokens.{each.group}": each.tokens for each in largest}
     return tokens | {f"epochs.{each.group}": each.epochs for each in largest}
+
+
+def bill_of_run(tokens: Path, rounds: float) -> dict[str, float]:
+    """How often a run over packed tokens reads the text of the group that it reads most, and the
+    limit of the mixture, as a bill has them; nothing without a mixture.
+
+    rounds: over all rows, each as often as any other.
+    """
+    path = tokens / MIXTURE_FILE
+    if not path.is_file():
+        return {}
+    plain = read_json(path)
+    most = max(each["epochs"] for each in plain["groups"])
+    return {"most_group_epochs": round(rounds * most, 3), "max_epochs": plain["max_epochs"]}
