@@ -49,6 +49,15 @@ class TrainingTexts:
             return int(self.corpus.manifest["text_bytes"])
         return self.mixture.bytes_read
 
+    def count(self, kinds: Sequence[str]) -> int:
+        """Readings of documents in all, about: for a progress bar."""
+        documents = sum(int(self.corpus.manifest["kinds"][kind]) for kind in kinds)
+        if self.mixture is None:
+            return documents
+        portions = self.mixture.portions
+        passes = sum(each.planned_epochs * each.documents for each in portions)
+        return round(documents * passes / sum(each.documents for each in portions))
+
     def readings(self, kind: str) -> list[Iterator[tuple[str, str]]]:
         """(id, text) of each document of a kind; the first reading, and those of what comes again.
 
