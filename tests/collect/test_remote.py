@@ -66,6 +66,66 @@ def test_a_file_is_fetched_from_a_web_server_and_deleted_again(tmp_path, server)
         list_sources(section(f"{server}/nowhere.jsonl"))
 
 
+WET = (
+    "WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Target-URI: https://{0}.example.org/\r\n"
+    "WARC-Date: 2024-03-01T00:00:00Z\r\nWARC-Record-ID: <urn:uuid:{0}>\r\n"
+    "Content-Type: text/plain\r\nContent-Length: {1}\r\n\r\n{2}\r\n\r\n"
+)
+
+
+@pytest.fixture
+def snapshot(tmp_path, server, monkeypatch):
+    """A snapshot of 30 archives of extracted text, laid out as Common Crawl does."""
+    crawl = "crawl-data/CC-MAIN-2024-10"
+    paths = [f"{crawl}/segments/{n % 3}/wet/{n:05d}.warc.wet.gz" for n in range(30)]
+    for n, path in enumerate(paths):
+        text = f"Page {n} of the crawl."
+        record = WET.format(f"site-{n}", len(text), text).encode()
+        write(tmp_path / "www", {path: gzip.compress(record)})
+    listing = "".join(f"{path}\n" for path in paths).encode()
+    write(tmp_path / "www", {f"{crawl}/wet.paths.gz": gzip.compress(listing)})
+    monkeypatch.setattr("volano.collect.crawl.BASE", server)
+    return f"{server}/{crawl}/wet.paths.gz"
+
+
+def test_a_snapshot_is_read_in_part_and_a_larger_part_holds_the_smaller(tmp_path, snapshot):
+    found = collect_paths(tmp_path, "cc:CC-MAIN-2024-10", crawl_files=2)
+    assert len(found.documents) == 2
+    assert all(row["text"].startswith("Page ") for row in found.documents)
+    assert found.documents[0]["url"].endswith(".example.org/")
+    keys = [
+        {each.key for each in list_sources(section(path, crawl_files=count)).entries}
+        for path, count in (("cc:CC-MAIN-2024-10/wet", 2), (snapshot, 5))
+    ]
+    assert len(keys[0]) == 2
+    assert keys[0] < keys[1]
+
+
+def test_a_whole_snapshot_is_not_read_by_mistake(snapshot):
+    with pytest.raises(DataError, match=r"a listing of 30 files.*collect\.crawl_files"):
+        list_sources(section("cc:CC-MAIN-2024-10"))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("cc:CC-MAIN-2024-11", r"wet\.paths\.gz: no such file"),
+        ("cc:CC-MAIN-2024-10/wat", "Did you mean 'wet'|Known: wet, warc"),
+        ("cc:", "no snapshot of Common Crawl"),
+    ],
+)
+def test_what_is_no_snapshot_is_told(snapshot, path, told):
+    with pytest.raises(DataError, match=told):
+        list_sources(section(path))
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"\xff\xfe"), gzip.compress(b"\n")])
+def test_what_is_no_listing_is_told(tmp_path, server, content):
+    write(tmp_path / "www", {"x.paths.gz": content})
+    with pytest.raises(DataError, match="listing"):
+        list_sources(section(f"{server}/x.paths.gz"))
+
+
 def test_identity_is_what_the_other_side_says_and_a_change_is_noticed(tmp_path):
     memory = fsspec.filesystem("memory")
     memory.pipe("/set/a.jsonl", LINES.encode())

@@ -23,6 +23,16 @@ def test_a_folder_with_deletions_and_nothing_else_can_become_a_store(tmp_path):
     assert Store(tmp_path).artifacts() == []
 
 
+@pytest.mark.parametrize(
+    "damage", ['{"deletions"', "[]", "{}", '{"deletions": [{"id": "a"}]}', '{"deletions": [7]}']
+)
+def test_a_damaged_file_is_refused_and_nobody_is_told_to_delete_the_store(tmp_path, damage):
+    (tmp_path / DELETIONS).write_text(damage)
+    with pytest.raises(StoreError, match="cannot be read") as refused:
+        read_deletions(tmp_path)
+    assert "Delete" not in str(refused.value)
+
+
 def test_a_newer_file_is_refused(tmp_path):
     add_deletions(tmp_path, [deletion("a")])
     write_json(tmp_path / DELETIONS, read_json(tmp_path / DELETIONS) | {"format": 9})

@@ -59,6 +59,20 @@ def list_remote(url: str, form: Format) -> tuple[list[Entry], Counter[str]]:
     return entries, skipped
 
 
+def read_remote(url: str, most_bytes: int) -> bytes:
+    """A small file that lies elsewhere, whole. Raises DataError where it cannot be had."""
+    shown = _without_secrets(url)
+    system, path = _opened(url, shown)
+    try:
+        with system.open(path, "rb") as stream:
+            content: bytes = stream.read(most_bytes + 1)
+    except Exception as failure:
+        raise _unreachable(failure, shown) from None
+    if len(content) > most_bytes:
+        raise DataError(f"larger than {most_bytes:,} bytes", shown, "Check the address.")
+    return content
+
+
 @contextmanager
 def local_file(entry: Entry, scratch: Path) -> Iterator[Path]:
     """The entry's file on this disk: its own path, or for as long as the block runs a fetched copy.
@@ -162,6 +176,10 @@ def _without_secrets(url: str) -> str:
 def _unreachable(failure: Exception, shown: str) -> DataError:
     if isinstance(failure, DataError):
         return failure
+    # fsspec calls every failure of a web server "not found", and keeps the true one as its cause.
+    cause = failure.__cause__
+    if cause is not None and not getattr(cause, "status", None):
+        failure = cause if isinstance(cause, Exception) else failure
     if isinstance(failure, FileNotFoundError):
         return DataError("no such file or folder", shown, "Check the address.")
     what = f"cannot be listed ({_kind(failure)})"

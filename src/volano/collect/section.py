@@ -53,8 +53,8 @@ class CollectSection(Section):
     paths: Annotated[list[str], Runtime] = Field(
         default=[],
         description="What to read: files, folders and globs, plain or as .gz, .bz2, .xz or .zst; "
-        "git repositories; addresses such as s3://…; hf:OWNER/NAME. docs/sources.md has the kinds. "
-        "What they hold bears identity, not where they lie.",
+        "git repositories; addresses such as s3://…; cc:SNAPSHOT; hf:OWNER/NAME. docs/sources.md "
+        "has the kinds. What they hold bears identity, not where they lie.",
     )
     format: Format = Field(
         default="auto",
@@ -98,6 +98,12 @@ class CollectSection(Section):
     )
     dataset_split: str = Field(
         default="train", description="Split that is read of an hf:OWNER/NAME, whole."
+    )
+    crawl_files: Count | None = Field(
+        default=None,
+        ge=1,
+        description="Files that are read of a listing (cc:SNAPSHOT, or an address that ends in "
+        ".paths or .paths.gz), chosen by hash of their paths: a larger number only adds files.",
     )
     site: str | None = Field(
         default=None,

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from volano.collect.crawl import is_crawl, listed_files
 from volano.collect.hub import PREFIX, list_dataset
 from volano.collect.listing import listing_of
 from volano.collect.paths import find_files
@@ -25,6 +26,9 @@ def list_sources(settings: CollectSection) -> Listing:
         path = Path(os.path.abspath(os.path.expanduser(pattern)))
         if pattern.startswith(PREFIX):
             entries += list_dataset(pattern, settings.dataset_config, settings.dataset_split)
+        elif is_crawl(pattern):
+            for url in listed_files(pattern, settings.crawl_files):
+                entries += list_remote(url, settings.format)[0]
         elif is_remote(pattern):
             found, unknown = list_remote(pattern, settings.format)
             entries += found
@@ -41,8 +45,8 @@ def list_sources(settings: CollectSection) -> Listing:
 
 
 def is_elsewhere(pattern: str) -> bool:
-    """An address or a data set of the Hub: no path of this machine, nor a name in a store."""
-    return pattern.startswith(PREFIX) or is_remote(pattern)
+    """An address, a crawl or a data set of the Hub: no path here, nor a name in a store."""
+    return pattern.startswith(PREFIX) or is_crawl(pattern) or is_remote(pattern)
 
 
 def _order(named: tuple[str, str | None]) -> tuple[str, str]:

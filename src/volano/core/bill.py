@@ -4,7 +4,8 @@ import os
 import platform
 import resource
 import time
-from contextlib import suppress
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,19 @@ class Meter:
             "processor_seconds": _processor_seconds() - self.processor,
             "peak_memory_bytes": peak_memory_bytes(),
         }
+
+
+@contextmanager
+def part_of(
+    bill: MutableMapping[str, float], name: str, *, elsewhere: bool = False
+) -> Iterator[None]:
+    """Measure a part of the work: NAME_seconds and NAME_processor_seconds in the bill, the latter
+    not where others did the work (`elsewhere`: processes that are no children of this one)."""
+    started, processor = time.monotonic(), _processor_seconds()
+    yield
+    bill[f"{name}_seconds"] = time.monotonic() - started
+    if not elsewhere:
+        bill[f"{name}_processor_seconds"] = _processor_seconds() - processor
 
 
 def peak_memory_bytes() -> int:

@@ -12,6 +12,7 @@ A threshold is thus re-cut without recomputing anything, and a filter never dest
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,28 @@ def write_shard(path: Path, table: pa.Table) -> None:
         pq.write_table(table, unfinished, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
-def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_shard(
+    path: Path, columns: Sequence[str] | None = None, *, without: Sequence[str] = ()
+) -> pa.Table:
     """One shard as a table. Raises DataError where it is absent, truncated or no Parquet."""
+    with _opened(path) as file:
+        names = file.schema_arrow.names if columns is None else columns
+        return file.read(columns=[name for name in names if name not in without])
+
+
+def shard_rows(path: Path) -> int:
+    """How many records a shard has, of which none is read. Raises DataError as `read_shard`."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         # One file: no partition columns guessed from folder names.
-        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        with pq.ParquetFile(path) as file:
+            yield file
+        return
     except FileNotFoundError:
         problem = "shard missing"
     except (pa.ArrowException, OSError) as failure:
@@ -163,8 +181,14 @@ class Corpus:
             raise DataError(
                 f"no attributes '{group}'", str(self.folder), did_you_mean(group, self.groups())
             )
-        tables = [read_shard(path) for path in self.shards(f"attributes/{group}")]
-        return pa.concat_tables(tables, promote_options="default")
+        return pa.concat_tables(self.attribute_tables(group), promote_options="default")
+
+    def attribute_tables(
+        self, group: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """The same, one shard after the other; shard n of each group is about the same records."""
+        for path in self.shards(f"attributes/{group}"):
+            yield read_shard(path, columns)
 
     def dropped(self) -> pa.Table:
         """The records that filters took out, with `dropped_by`."""

@@ -62,15 +62,25 @@ def joined(deletions: Sequence[Deletion]) -> Deletion:
 
 
 def read_deletions(store_folder: Path) -> list[Deletion]:
-    """Every deletion, oldest first. Raises StoreError where the file is of a newer form."""
+    """Every deletion, oldest first. Raises StoreError where the file is damaged or of a newer form:
+    without it nobody knows what must stay out."""
     path = store_folder / DELETIONS
     if not path.is_file():
         return []
-    value = read_json(path)
-    if value.get("format", 0) > FORMAT:
-        what = f"written by a newer Volano (format {value['format']})"
+    damaged = StoreError("what was deleted cannot be read", str(path), "Take it from a backup.")
+    try:
+        value = read_json(path)
+    except StoreError:
+        raise damaged from None
+    form = value.get("format") if isinstance(value, dict) else None
+    if isinstance(form, int) and form > FORMAT:
+        what = f"written by a newer Volano (format {form})"
         raise StoreError(what, str(path), "Upgrade Volano to read it.")
-    return [Deletion(**{**each, "events": tuple(each["events"])}) for each in value["deletions"]]
+    try:
+        lines = value["deletions"]
+        return [Deletion(**{**each, "events": tuple(each["events"])}) for each in lines]
+    except (KeyError, TypeError):
+        raise damaged from None
 
 
 def digest_of(subject: str) -> str:

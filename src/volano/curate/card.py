@@ -5,6 +5,7 @@ where `datasets` and model hubs look for it.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +53,7 @@ class Card:
     def duplicate_fraction(self) -> float | None:
         """Of the documents that reached deduplication, the part that were copies."""
         rows = {row["filter"]: row for row in self.funnel}
-        copies = [rows[name] for name in ("exact", "near") if name in rows]
+        copies = [rows[name] for name in ("exact", "near", "semantic") if name in rows]
         if not copies:
             return None
         gone = sum(row["documents_dropped"] for row in copies)
@@ -88,37 +89,47 @@ def card_of(
 
 
 def _add_attributes(card: Card, corpus: Corpus, toxic_from: float | None) -> None:
-    groups = corpus.groups()
-    standing = pc.is_null(corpus.attributes("decision")["dropped_by"])
-    if "language" in groups:
-        names = corpus.attributes("language")["language"].fill_null("not told")
-        collected, kept = _counted(names), _counted(names.filter(standing))
-        order = sorted(kept, key=lambda name: (-kept[name], name))
-        card.languages = [Share(name, kept[name], collected[name]) for name in order[:MOST_ROWS]]
-    if "pii" in groups:
-        table = corpus.attributes("pii").drop_columns(["id"])
-        for name in table.column_names:
-            some = pc.greater(table[name], 0)
-            card.personal_data.append(Share(name, _sum(pc.and_(some, standing)), _sum(some)))
-    if toxic_from is not None and TOXIC in _columns(corpus, "toxicity"):
-        probability = corpus.attributes("toxicity")[TOXIC].fill_null(0)  # exempt: not read
-        beyond = pc.greater_equal(probability, toxic_from)
-        share = Share(f"toxic at {toxic_from:g}", _sum(pc.and_(beyond, standing)), _sum(beyond))
-        card.toxic = [share]
+    languages = (Counter[str](), Counter[str]())  # of what was kept, of what was collected
+    personal = (Counter[str](), Counter[str]())
+    toxic = (Counter[str](), Counter[str]())
+    groups = [name for name in ("language", "pii", "toxicity") if name in corpus.groups()]
+    shards = [corpus.attribute_tables("decision", ["dropped_by"])]
+    shards += [corpus.attribute_tables(name) for name in groups]
+    for decisions, *tables in zip(*shards, strict=True):  # a shard of each: memory stays bounded
+        found = dict(zip(groups, tables, strict=True))
+        standing = pc.is_null(decisions["dropped_by"])
+        if "language" in found:
+            names = found["language"]["language"].cast(pa.string()).fill_null("not told")
+            _count(languages[0], names.filter(standing))
+            _count(languages[1], names)
+        if "pii" in found:
+            for name in found["pii"].column_names[1:]:  # behind the id
+                _count_both(personal, name, pc.greater(found["pii"][name], 0), standing)
+        if (
+            toxic_from is not None
+            and "toxicity" in found
+            and TOXIC in found["toxicity"].schema.names
+        ):
+            probability = found["toxicity"][TOXIC].cast(pa.float64()).fill_null(0)  # exempt: unread
+            beyond = pc.greater_equal(probability, toxic_from)
+            _count_both(toxic, f"toxic at {toxic_from:g}", beyond, standing)
+    order = sorted(languages[0], key=lambda name: (-languages[0][name], name))
+    card.languages = _shares(languages, order[:MOST_ROWS])
+    card.personal_data = _shares(personal, list(personal[1]))
+    card.toxic = _shares(toxic, list(toxic[1]))
 
 
-def _columns(corpus: Corpus, group: str) -> list[str]:
-    return list(corpus.attributes(group).column_names) if group in corpus.groups() else []
+def _shares(counts: tuple[Counter[str], Counter[str]], names: Sequence[str]) -> list[Share]:
+    kept, collected = counts
+    return [Share(name, kept[name], collected[name]) for name in names]
 
 
-def _sum(column: pa.ChunkedArray) -> int:
-    return int(pc.sum(column).as_py() or 0)
-
-
-def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    _count(counts, column)
-    return counts
+def _count_both(
+    counts: tuple[Counter[str], Counter[str]], name: str, some: pa.Array, standing: pa.Array
+) -> None:
+    kept, collected = counts
+    kept[name] += int(pc.sum(pc.and_(some, standing)).as_py() or 0)
+    collected[name] += int(pc.sum(some).as_py() or 0)
 
 
 def _count(counts: dict[str, int], column: pa.ChunkedArray) -> None:

@@ -6,6 +6,7 @@ holds some 50 bytes a document in memory; signatures wait on disk (text.near).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from volano.core.corpus import read_shard, write_shard
+from volano.core.corpus import read_shard, shard_path, write_shard
+from volano.core.errors import DataError
+from volano.core.records import Document
+from volano.core.step import Context, Inputs
 from volano.curate.decision import Decisions
 from volano.curate.dedup import STAYS, Duplicates, exact_copies, near_copies
 from volano.curate.dedup_section import DedupSection, MinHashSection
@@ -88,6 +92,36 @@ def measure_earlier(shard: Path, output: Path, *, section: DedupSection) -> None
     texts = table["text"].combine_chunks().fill_null("")
     ids = {"id": table["id"].combine_chunks()}
     write_shard(output, pa.table(ids | copy_columns(texts, section, known)))
+
+
+def measure_earlier_corpora(
+    section: DedupSection, inputs: Inputs, context: Context
+) -> dict[str, list[Path]]:
+    """`measure_earlier` of all shards of the corpora in `against`; the files by name."""
+    found = {}
+    for place, name in enumerate(section.against):
+        if earlier_input(name) not in inputs:
+            raise DataError(
+                f"no earlier corpus '{name}'",
+                "curate.dedup.against",
+                "Give its name in the store, or its folder.",
+            )
+        corpus = inputs[earlier_input(name)].corpus()
+        if corpus.record is not Document:
+            raise DataError(
+                f"a corpus of {corpus.manifest['record']} records",
+                f"curate.dedup.against: {name}",
+                "Name a corpus of documents.",
+            )
+        shards = corpus.shards()
+        outputs = [
+            shard_path(context.scratch / "earlier", str(place), number)
+            for number in range(len(shards))
+        ]
+        with context.progress(f"curate: {name}", len(shards), "shards") as bar:
+            context.engine.map(partial(measure_earlier, section=section), shards, outputs, bar=bar)
+        found[name] = outputs
+    return found
 
 
 @dataclass(frozen=True)
@@ -167,7 +201,7 @@ def compare(
     limits = np.cumsum([own, *sizes])
     names = pa.array([None, *(earlier or {})], pa.string())
     corpora = names.take(pa.array(np.searchsorted(limits, places, side="right")))
-    return Compared(found, places, _ids_at(every, places), corpora)
+    return Compared(found, places, ids_at(every, places), corpora)
 
 
 def _order(rank: Array, preferred: Sequence[Array]) -> Array:
@@ -205,7 +239,8 @@ def _signed(table: pa.Table, section: DedupSection, signatures: SignatureFiles) 
     return found
 
 
-def _ids_at(measured: Sequence[Path], places: Array) -> pa.Array:
+def ids_at(measured: Sequence[Path], places: Array) -> pa.Array:
+    """The ids of documents by their places in the corpus, which are sorted."""
     found, begin = [pa.array([], pa.string())], 0
     for path in measured:
         ids = read_shard(path, ["id"])["id"].combine_chunks()

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import read_shard
-from volano.core.files import atomic_path
 from volano.core.step import Context
 from volano.curate.decision import CUT, Decisions
 from volano.curate.dedup_section import CutSection, DedupSection
+from volano.curate.ranges import ranges_of, read_range, save_array
 from volano.text.kernels.ngrams import ngram_hashes
 from volano.text.kernels.passages import covered_words, spaced_words, without_words
 from volano.text.kernels.spans import span_hashes, without_spans
@@ -34,7 +34,6 @@ T = TypeVar("T")
 Unit = Literal["paragraph", "line", "passage"]
 Array = npt.NDArray[Any]
 SPANS_AT_ONCE = 1 << 22  # of a range of hashes: some 400 MB while they are sorted
-RANGES_AT_MOST = 1 << 12
 SPAN = np.dtype([("hash", "<u8"), ("place", "<u4"), ("later", "u1")])  # later: not of training
 COPY = np.dtype([("shard", "<u4"), ("place", "<u4"), ("back", "<u4")])  # words behind the first
 
@@ -130,8 +129,7 @@ def find_cuts(
                 spans,
                 bar=bar,
             )
-        total = sum(len(np.load(path, mmap_mode="r")) for path in spans)
-        ranges = min(total // SPANS_AT_ONCE + 1, RANGES_AT_MOST)
+        ranges = ranges_of(spans, SPANS_AT_ONCE)
         context.engine.map(
             partial(_compare_range, ranges=ranges, spans=spans, fewest=settings.min_copies),
             range(ranges),
@@ -154,7 +152,7 @@ def _spill(
     spans["hash"], spans["place"] = hashes[places], places
     later = pc.fill_null(pc.not_equal(about["split"], "train"), pa.scalar(value=True)).to_numpy()
     spans["later"] = np.repeat(later, counts)[places]
-    _save(output, spans[np.argsort(spans["hash"], kind="stable")])
+    save_array(output, spans[np.argsort(spans["hash"], kind="stable")])
 
 
 def _candidates(
@@ -179,17 +177,7 @@ def _candidates(
 def _compare_range(
     number: int, output: Path, *, ranges: int, spans: Sequence[Path], fewest: int
 ) -> None:
-    width = 2**64 // ranges
-    lowest, above = number * width, (number + 1) * width  # the last range has no upper limit
-    parts, shards = [], []
-    for shard, path in enumerate(spans):
-        all_spans = np.load(path, mmap_mode="r")
-        first = bisect_left(all_spans["hash"], lowest)
-        last = len(all_spans) if number + 1 == ranges else bisect_left(all_spans["hash"], above)
-        parts.append(np.array(all_spans[first:last]))
-        shards.append(np.full(last - first, shard, np.uint32))
-    found, owners = np.concatenate(parts), np.concatenate(shards)
-    found, owners = _in_company(found, owners)
+    found, owners = read_range(spans, number, ranges)
     # Stable, and each shard has its places in order.
     order = np.lexsort((found["later"], found["hash"]))
     hashes = found["hash"][order]
@@ -204,23 +192,7 @@ def _compare_range(
     ahead = place_of[gone].astype(np.int64) - place_of[firsts]
     same = shard_of[gone] == shard_of[firsts]
     copies["back"] = np.where(same, np.maximum(ahead, 0), 0)
-    _save(output, np.sort(copies, order=["shard", "place"]))
-
-
-def _in_company(spans: Array, owners: Array) -> tuple[Array, Array]:
-    # Without those whose hash nobody else has, which are most.
-    order = np.argsort(spans["hash"], kind="stable")
-    hashes = spans["hash"][order]
-    same = hashes[1:] == hashes[:-1]
-    kept = np.zeros(len(order), bool)
-    kept[1:] |= same
-    kept[:-1] |= same
-    return spans[order[kept]], owners[order[kept]]
-
-
-def _save(output: Path, array: Array) -> None:
-    with atomic_path(output) as unfinished, unfinished.open("wb") as file:
-        np.save(file, array)
+    save_array(output, np.sort(copies, order=["shard", "place"]))
 
 
 def judge_cuts(

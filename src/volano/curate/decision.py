@@ -11,12 +11,15 @@ import pyarrow as pa
 from volano.curate.quality_section import QUALITY_RULES
 from volano.curate.section import CurateSection
 
+BOILERPLATE = "boilerplate"  # too short without the lines that its site repeats
+SEMANTIC = "semantic"
 CUT = "cut"  # too short without the lines and paragraphs that stand elsewhere
 
 # The order in which filters judge, the quality rules among them as the recipe has it; a document is
 # counted where it first fails. Decontamination comes before deduplication: of two copies of which
 # one also quotes a held-out text, the clean one must not fall to the tainted one first.
 FILTERS = (
+    BOILERPLATE,
     "language",
     *QUALITY_RULES,
     "toxicity",
@@ -26,21 +29,25 @@ FILTERS = (
     "classifier",
     "exact",
     "near",
+    SEMANTIC,
     CUT,
 )
 
 
 def filters_in_use(section: CurateSection) -> list[str]:
     """The filters in the order in which they judge under these settings: the toxicity only where it
-    drops, what models have learnt only where it is on, `cut` only where something is cut out."""
+    drops, `boilerplate` and what models have learnt only where they are on, `cut` only where
+    something is cut out."""
     rules = section.quality.rules if section.quality else []
     drops = section.toxicity is not None and section.toxicity.action == "drop"
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
     found = [*FILTERS[:before], *rules, *FILTERS[behind:]]
     cuts = section.dedup is not None and section.dedup.cuts
-    idle = {name for name, used in (("toxicity", drops), (CUT, cuts)) if not used}
-    idle |= {name for name in ("perplexity", "classifier") if getattr(section, name) is None}
-    return [name for name in found if name not in idle]
+    alike = section.dedup is not None and section.dedup.semantic is not None
+    used = {"toxicity": drops, SEMANTIC: alike, CUT: cuts}
+    for name in (BOILERPLATE, "perplexity", "classifier"):
+        used[name] = getattr(section, name) is not None
+    return [name for name in found if used.get(name, True)]
 
 
 DECISION_FIELDS = [

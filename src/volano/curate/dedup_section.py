@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from volano.core.recipe import Count, Section, Switch
 from volano.curate.quality_section import EXEMPT, FINEWEB
+from volano.curate.semantic_section import SemanticSection
 
 
 class MinHashSection(Section):
@@ -112,6 +113,11 @@ class DedupSection(Section):
         default=[],
         description="Earlier corpora, by name in the store or by folder: what is a copy of one of "
         "their documents is dropped.",
+    )
+    semantic: SemanticSection | None = Field(
+        default=None,
+        description="Documents that say the same in other words; off keeps them. Those of earlier "
+        "corpora are not looked at.",
     )
     paragraphs: CutSection | None = Field(
         default=None,

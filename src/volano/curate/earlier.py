@@ -71,9 +71,17 @@ def earlier_measures(artifacts: Sequence[Artifact], section: CurateSection) -> E
 
 
 def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
-    # Group of attributes → the settings that decide its values.
+    # Group of attributes → the settings that decide its values, those of the text first.
+    boilerplate = dict(settings.get("boilerplate") or {})
+    boilerplate.pop("min_words_left", None)  # which judges only
+    return {name: [boilerplate, how] for name, how in _of_groups(settings).items()}
+
+
+def _of_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     language = settings.get("language")
+    if language and language.get("paragraphs"):
+        return found  # what is left of the text stands nowhere
     if language:
         found["language"] = [_without_bounds(language), language[READ_FOR_LANGUAGE]]
     quality = settings.get("quality") or {"rules": []}

@@ -11,16 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
-from volano.curate.decision import CUT, FILTERS
+from volano.curate.decision import BOILERPLATE, CUT, FILTERS
 from volano.curate.quality_section import C4_SWITCHES, QUALITY_RULES
 
 CUT_BYTES = "cut_bytes"
+BOILERPLATE_BYTES = "boilerplate_bytes"
+CUTTING = {CUT: CUT_BYTES, BOILERPLATE: BOILERPLATE_BYTES}  # filter → attribute of `decision`
+SIZE = "text_bytes"
 
 
 class FunnelRow(NamedTuple):
     """The corpus after one filter; `dropped` is what that filter took out. Bytes of UTF-8 text as
-    it was collected, before c4 took lines out and personal data was replaced; but `cut` counts what
-    it cut out of the documents that stay."""
+    it was collected, before c4 took lines out and personal data was replaced; but `cut` and
+    `boilerplate` count what they cut out of the documents that stay to the end."""
 
     filter: str  # "input" for the first row
     documents: int
@@ -45,23 +48,24 @@ def funnel(corpus: Corpus, filters: Sequence[str] = ()) -> list[FunnelRow]:
     """The input, then one row per filter in the order in which they judged; of a corpus that is
     not finished the caller names them."""
     filters = filters or [row["filter"] for row in corpus.manifest["funnel"][1:]]
-    return funnel_of(corpus.attributes("decision"), filters)
-
-
-def funnel_of(decisions: pa.Table, filters: Sequence[str]) -> list[FunnelRow]:
-    """The same from the rows of the attributes `decision`."""
-    documents = decisions.num_rows
-    size = int(pc.sum(decisions["text_bytes"]).as_py() or 0)
+    gone: Counter[str | None] = Counter()  # None: what stays
+    gone_bytes: Counter[str | None] = Counter()
+    cut: Counter[str] = Counter()
+    for decisions in corpus.attribute_tables("decision"):  # not all at once: memory stays bounded
+        by_filter = decisions.group_by("dropped_by").aggregate([([], "count_all"), (SIZE, "sum")])
+        for row in by_filter.to_pylist():
+            gone[row["dropped_by"]] += row["count_all"]
+            gone_bytes[row["dropped_by"]] += row[f"{SIZE}_sum"] or 0
+        stays = decisions.filter(pc.is_null(decisions["dropped_by"]))
+        for name, column in CUTTING.items():
+            if column in decisions.column_names:
+                cut[name] += int(pc.sum(stays[column]).as_py() or 0)
+    documents, size = gone.total(), gone_bytes.total()
     rows = [FunnelRow("input", documents, size, 0, 0)]
     for name in filters:
-        gone = decisions.filter(pc.equal(decisions["dropped_by"], name))
-        gone_bytes = int(pc.sum(gone["text_bytes"]).as_py() or 0)
-        cut = 0
-        if name == CUT and CUT_BYTES in decisions.column_names:
-            stays = decisions.filter(pc.is_null(decisions["dropped_by"]))
-            cut = int(pc.sum(stays[CUT_BYTES]).as_py() or 0)
-        documents, size = documents - gone.num_rows, size - gone_bytes - cut
-        rows.append(FunnelRow(name, documents, size, gone.num_rows, gone_bytes, cut))
+        lost = cut[name]
+        documents, size = documents - gone[name], size - gone_bytes[name] - lost
+        rows.append(FunnelRow(name, documents, size, gone[name], gone_bytes[name], lost))
     return rows
 
 
@@ -70,9 +74,10 @@ def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
     and how many did; "" and 0 for other filters."""
     if rule not in QUALITY_RULES:
         return "", 0
-    decisions = corpus.attributes("decision")
-    gone = decisions.filter(pc.equal(decisions["dropped_by"], rule)).to_pylist()
-    bounds = Counter(map(_bound_of, gone))
+    bounds: Counter[str] = Counter()
+    for decisions in corpus.attribute_tables("decision"):
+        gone = decisions.filter(pc.equal(decisions["dropped_by"], rule))
+        bounds.update(map(_bound_of, gone.to_pylist()))
     return bounds.most_common(1)[0] if bounds else ("", 0)
 
 

@@ -9,18 +9,24 @@ with 0.5 or more were a handful. So what a low score means is a setting, not a f
 """
 
 import functools
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from volano.core.errors import MissingExtra
 from volano.curate.decision import Decisions
+from volano.curate.scripts import fractions_in_script, main_scripts
 from volano.curate.section import LanguageSection
+from volano.text.kernels.buffers import text_buffers
+from volano.text.kernels.scripts import letters_by_script
+from volano.text.kernels.spans import span_places, without_spans
 
 
 def identify(
@@ -42,36 +48,106 @@ def identify(
     return languages, scores
 
 
+class Identified(NamedTuple):
+    """What was found of each text, and the texts without the paragraphs that were cut."""
+
+    columns: dict[str, pa.Array]
+    texts: pa.LargeStringArray
+
+
 def measure_language(
     texts: pa.LargeStringArray, kinds: list[str], section: LanguageSection
-) -> dict[str, pa.Array]:
-    """Columns `language` and `score`; null for exempt kinds, which are not even read."""
+) -> Identified:
+    """Columns `language` and `score`, `script` (of most letters, ISO 15924) and `script_fraction`
+    (of the letters, those in a script of that language). Null for exempt kinds, which are not even
+    read. With a section on paragraphs, `paragraphs_cut` and `foreign_fraction` besides."""
     read = [row for row, kind in enumerate(kinds) if kind not in section.exempt_kinds]
     found, scored = identify((texts[row].as_py() for row in read), section.characters)
     languages: list[str | None] = [None] * len(kinds)
     scores: list[float | None] = [None] * len(kinds)
     for place, row in enumerate(read):
         languages[row], scores[row] = found[place], scored[place]
-    return {"language": pa.array(languages, pa.string()), "score": pa.array(scores, pa.float64())}
+    letters = letters_by_script(texts, section.characters)
+    letters[np.isin(np.array(kinds, object), section.exempt_kinds)] = 0
+    columns: dict[str, pa.Array] = {}
+    if section.paragraphs is not None:
+        columns, texts = _by_paragraph(texts, set(read), section, languages, scores)
+    columns = {
+        "language": pa.array(languages, pa.string()),
+        "score": pa.array(scores, pa.float64()),
+        "script": pa.array(main_scripts(letters), pa.string()),
+        "script_fraction": pa.array(fractions_in_script(letters, languages), pa.float64()),
+        **columns,
+    }
+    return Identified(columns, texts)
+
+
+def _by_paragraph(
+    texts: pa.LargeStringArray,
+    read: set[int],
+    section: LanguageSection,
+    languages: list[str | None],
+    scores: list[float | None],
+) -> tuple[dict[str, pa.Array], pa.LargeStringArray]:
+    # The language of a text becomes that of most bytes of its paragraphs, where any is believed.
+    settings = section.paragraphs
+    assert settings is not None
+    begins, ends, bounds = span_places(texts, "paragraph")
+    utf8 = text_buffers(texts).utf8
+    gone = np.zeros(len(begins), bool)
+    foreign: list[float | None] = [None] * len(texts)
+    for row in sorted(read):
+        places = range(bounds[row], bounds[row + 1])
+        spans = [utf8[begins[each] : ends[each]].tobytes().decode() for each in places]
+        long = [len(span) >= settings.min_characters for span in spans]
+        judged = [place for place, enough in zip(places, long, strict=True) if enough]
+        found, scored = identify(span for span, enough in zip(spans, long, strict=True) if enough)
+        bytes_of: Counter[str] = Counter()
+        weighed: dict[str, float] = defaultdict(float)
+        for place, name, score in zip(judged, found, scored, strict=True):
+            if name is None or score is None or score < settings.min_score:
+                continue
+            size = int(ends[place] - begins[place])
+            bytes_of[name] += size
+            weighed[name] += size * score
+            gone[place] = name not in section.keep
+        if bytes_of:
+            main, size = bytes_of.most_common(1)[0]
+            languages[row], scores[row] = main, round(weighed[main] / size, 6)
+            abroad = sum(size for name, size in bytes_of.items() if name not in section.keep)
+            foreign[row] = round(abroad / bytes_of.total(), 6)
+    counts = np.diff(np.concatenate(([0], np.cumsum(gone)))[bounds])
+    columns = {"paragraphs_cut": pa.array(counts), "foreign_fraction": pa.array(foreign)}
+    return columns, (without_spans(texts, "paragraph", gone) if gone.any() else texts)
 
 
 def judge_language(
     columns: dict[str, pa.Array], section: LanguageSection, decisions: Decisions
 ) -> None:
-    """Drop documents in other languages, and doubtful ones if the section says so."""
-    languages, scores = columns["language"].to_pylist(), columns["score"].to_pylist()
-    believed = np.array([score is not None and score >= section.min_score for score in scores])
-    foreign = np.array([name is not None and name not in section.keep for name in languages])
-    for rows, wanted in ((believed & foreign, True), (~believed, section.uncertain == "drop")):
-        if wanted:
-            known = [int(row) for row in np.flatnonzero(rows) if languages[row] is not None]
-            decisions.drop(
-                known,
-                "language",
-                value=scores,
-                threshold=section.min_score,
-                evidence=[f"most likely {name}" for name in languages],
-            )
+    """Drop documents in other languages, and doubtful ones if the section says so.
+
+    A language is doubtful below `min_score`, and where the text is not written in its script.
+    """
+    languages = columns["language"].to_pylist()
+    likely = [f"most likely {name}" for name in languages]
+    scores, fractions = (
+        columns[name].fill_null(1).to_numpy(zero_copy_only=False)
+        for name in ("score", "script_fraction")
+    )
+    known = np.array([name is not None for name in languages])
+    elsewhere = fractions < section.min_script_fraction
+    doubtful = scores < section.min_score
+    foreign = known & ~pc.is_in(columns["language"], pa.array(section.keep)).to_numpy(False)
+    drops = [(foreign & ~doubtful & ~elsewhere, scores, section.min_score, likely)]
+    if section.uncertain == "drop":
+        scripts = columns["script"].to_pylist()
+        written = [f"{each}, in {script}" for each, script in zip(likely, scripts, strict=True)]
+        drops.append((known & doubtful, scores, section.min_score, likely))
+        drops.append((known & elsewhere, fractions, section.min_script_fraction, written))
+    for rows, values, threshold, evidence in drops:
+        decisions.drop(
+            np.flatnonzero(rows), "language", value=values, threshold=threshold, evidence=evidence
+        )
 
 
 @functools.cache

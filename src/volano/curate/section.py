@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import DataError
 from volano.core.recipe import Count, Runtime, Section
+from volano.curate.boilerplate_section import BoilerplateSection
 from volano.curate.dedup_section import DedupSection
 from volano.curate.learned_section import ClassifierSection, PerplexitySection
 from volano.curate.mix_section import NEEDS, MixSection
@@ -27,6 +28,21 @@ PII_KINDS = (
 )  # fmt: skip
 KEYED = ("hash", "surrogate")
 PII_NOT_BY_DEFAULT = ("street_address", "person_name")
+
+
+class ParagraphsSection(Section):
+    """Paragraphs in other languages are cut, as OSCAR tells languages line by line (Abadji et al.
+    2022); the language of a document is then that of most of its bytes."""
+
+    min_characters: Count = Field(
+        default=80,
+        ge=1,
+        description="Shorter paragraphs stay: headings and names look like any language.",
+    )
+    min_score: Fraction = Field(
+        default=0.65,
+        description="Probability from which on the language of a paragraph is believed.",
+    )
 
 
 class LanguageSection(Section):
@@ -55,6 +71,14 @@ class LanguageSection(Section):
         description="Characters that are read, from the beginning of a document. Time is in "
         "proportion; more than the default changed no decision on docstrings, but a page that "
         "begins with a menu may need more.",
+    )
+    min_script_fraction: Fraction = Field(
+        default=0.1,
+        description="Part of the letters that stands in a script of the most likely language; with "
+        "less it is not believed, as Russian in Latin letters is most likely something else.",
+    )
+    paragraphs: ParagraphsSection | None = Field(
+        default=None, description="Paragraph by paragraph, foreign ones are cut; off unless set."
     )
     exempt_kinds: list[str] = Field(
         default=["code"], description=EXEMPT + "which the model was not trained on."
@@ -203,9 +227,12 @@ class DecontaminateSection(Section):
 
 
 class CurateSection(Section):
-    """All filters in the order in which they judge: language, quality, toxicity, decontaminate,
-    perplexity, classifier, dedup. Then what stays is redacted, and mixed."""
+    """All filters in the order in which they judge: boilerplate, language, quality, toxicity,
+    decontaminate, perplexity, classifier, dedup. Then what stays is redacted, and mixed."""
 
+    boilerplate: BoilerplateSection | None = Field(
+        default=None, description="Lines that a site repeats, cut out first; off leaves them."
+    )
     language: LanguageSection | None = Field(
         default=LanguageSection(), description="Which languages stay; off keeps all."
     )

@@ -1,6 +1,7 @@
 """Curation: from all that was collected to what a model shall learn from, with every reason kept.
 
-Three stages, each resumed per shard after a kill:
+Three stages, each resumed per shard after a kill; where a recipe says so, lines that a site repeats
+are found before them and cut out of what they read:
 
 1. measure (a map over shards): all attributes of every document in one pass, and the decisions
    that need no other document.
@@ -13,8 +14,7 @@ Three stages, each resumed per shard after a kill:
 Then, where a recipe says so, how often training shall read each document that was kept (see mix).
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,26 +22,43 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
+from volano.core.bill import part_of
+from volano.core.corpus import (
+    Corpus,
+    finish_corpus,
+    read_shard,
+    shard_path,
+    shard_rows,
+    write_shard,
+)
 from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
+from volano.curate.boilerplate import (
+    CUT_LINES,
+    SITE_COLUMNS,
+    Boilerplate,
+    find_boilerplate,
+    judge_boilerplate,
+    write_cut_lines,
+)
 from volano.curate.card import card_of, header_of, markdown
 from volano.curate.compare import (
     DECISION,
     DEDUP,
     PREFERENCE,
+    SHINGLES,
+    SIGNATURE,
     SPLIT,
     Compared,
     compare,
     copy_columns,
-    earlier_input,
     judge_copies,
-    measure_earlier,
+    measure_earlier_corpora,
 )
 from volano.curate.cuts import Cuts, Part, find_cuts, judge_cuts
-from volano.curate.decision import Decisions, filters_in_use
+from volano.curate.decision import BOILERPLATE, SEMANTIC, Decisions, filters_in_use
 from volano.curate.decontaminate import (
     HeldOut,
     held_out_of,
@@ -49,9 +66,9 @@ from volano.curate.decontaminate import (
     judge_overlap,
     measure_overlap,
 )
-from volano.curate.dedup_section import DedupSection
 from volano.curate.earlier import Earlier, earlier_measures, take_over
-from volano.curate.funnel import CUT_BYTES, funnel, main_bound
+from volano.curate.embeddings import model_files
+from volano.curate.funnel import BOILERPLATE_BYTES, CUT_BYTES, funnel, main_bound
 from volano.curate.language import judge_language, measure_language
 from volano.curate.learned import (
     Learned,
@@ -65,6 +82,8 @@ from volano.curate.mix import check_mix, mix
 from volano.curate.preference import columns_read, preferences
 from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
+from volano.curate.semantic import Candidates, candidates_of, find_alike, judge_alike
+from volano.curate.semantic_section import LATENT
 from volano.curate.toxicity import (
     TOXIC,
     check_toxicity,
@@ -78,7 +97,7 @@ from volano.text.personal.model_names import check_pipeline
 from volano.text.pii import find_spans_in, redact_all
 
 Columns = dict[str, pa.Array]
-EDITED = "scratch.text"  # the text as the quality rules have left it, where they change any
+EDITED = "scratch.text"  # as boilerplate, languages and quality rules have left it, if they edit
 
 
 def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
@@ -108,49 +127,69 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
     shards = documents.shards()
     measured = [shard_path(context.scratch, "measured", place) for place in range(len(shards))]
     size = sum(path.stat().st_size for path in shards)
-    started = time.monotonic()
-    with context.progress("curate: measure", size / 1e6, "MB") as bar:
+    elsewhere = context.runs_on is not None
+    context.bill["workers"] = context.engine.width
+    context.bill["groups_reused"] = len(earlier.groups) if earlier else 0
+    boilerplate = None
+    if section.boilerplate is not None:
+        with part_of(context.bill, "boilerplate", elsewhere=elsewhere):
+            boilerplate = find_boilerplate(shards, section.boilerplate, context)
+    with (
+        part_of(context.bill, "measure", elsewhere=elsewhere),
+        context.progress("curate: measure", size / 1e6, "MB") as bar,
+    ):
         context.engine.map(
-            partial(_measure, section=section, held_out=held_out, earlier=earlier),
+            partial(
+                _measure,
+                section=section,
+                held_out=held_out,
+                earlier=earlier,
+                boilerplate=boilerplate,
+            ),
             shards,
             measured,
             bar=bar,
             unit_of=lambda path: path.stat().st_size / 1e6,
         )
-    context.bill["measure_seconds"] = time.monotonic() - started
-    started = time.monotonic()
-    learned = learned_bounds(measured, section.perplexity, section.classifier)
-    compared = None
+    compared = cuts = None
+    with part_of(context.bill, "compare"):
+        learned = learned_bounds(measured, section.perplexity, section.classifier)
+        if section.dedup is not None:
+            before = measure_earlier_corpora(section.dedup, inputs, context)
+            stands = None if learned is None else learned.stands
+            compared = compare(measured, section.dedup, context.scratch, before, stands)
+    to_write = _shards_to_write(shards, measured)
+    judged = _Judged(section, learned, compared)
+    if section.dedup is not None and section.dedup.semantic is not None:
+        with part_of(context.bill, "semantic", elsewhere=elsewhere):
+            read = partial(_candidates, judged=judged)
+            judged = replace(judged, alike=find_alike(to_write, read, section.dedup, context))
     if section.dedup is not None:
-        before = _measure_earlier(section.dedup, inputs, context)
-        stands = None if learned is None else learned.stands
-        compared = compare(measured, section.dedup, context.scratch, before, stands)
-    context.bill["compare_seconds"] = time.monotonic() - started
-    started = time.monotonic()
-    to_write = _shards_to_write(shards, measured, compared)
-    cuts = None
-    if section.dedup is not None:
-        cuts = find_cuts(
-            to_write, partial(_part, section=section, learned=learned), section.dedup, context
-        )
-        context.bill["cut_seconds"] = time.monotonic() - started
-        started = time.monotonic()
-    with context.progress("curate: write", size / 1e6, "MB") as bar:
+        with part_of(context.bill, "cut", elsewhere=elsewhere):
+            cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
+    with (
+        part_of(context.bill, "write", elsewhere=elsewhere),
+        context.progress("curate: write", size / 1e6, "MB") as bar,
+    ):
         context.engine.map(
-            partial(_write, folder=context.folder, section=section, learned=learned, cuts=cuts),
+            partial(_write, folder=context.folder, judged=judged, cuts=cuts),
             to_write,
             [shard_path(context.folder, "data", place) for place in range(len(shards))],
             bar=bar,
             unit_of=lambda shard: shard.path.stat().st_size / 1e6,
         )
-    context.bill["write_seconds"] = time.monotonic() - started
+    context.bill["scratch_bytes"] = sum(
+        path.stat().st_size for path in context.scratch.rglob("*") if path.is_file()
+    )
 
 
 def _kernels_of(section: CurateSection) -> list[str]:
     # Which kernels the settings call beyond the usual ones; compiling others would be in vain.
     rules = section.quality.rules if section.quality else []
     cuts = section.dedup is not None and section.dedup.cuts
-    forms = cuts or any(rule in FORM_STATISTICS for rule in rules)
+    paragraphs = section.language is not None and section.language.paragraphs is not None
+    edits_lines = cuts or paragraphs or section.boilerplate is not None
+    forms = edits_lines or any(rule in FORM_STATISTICS for rule in rules)
     return [*kernels.USUAL, *(["forms"] if forms else [])]
 
 
@@ -161,6 +200,11 @@ def scan(section: CurateSection) -> Listing:
     for name in ("perplexity", "classifier"):
         if (settings := getattr(section, name)) is not None:
             found[name] = file_of(settings)
+    semantic = section.dedup.semantic if section.dedup else None
+    if semantic is not None and semantic.model != LATENT:
+        folder = Path(semantic.model).expanduser()
+        for path in model_files(folder):
+            found[f"semantic.{path.relative_to(folder).as_posix()}"] = path
     return Listing(
         tuple(
             Entry(f"{name}.model", path, path.stat().st_size, file_digest(path))
@@ -169,7 +213,7 @@ def scan(section: CurateSection) -> Listing:
     )
 
 
-STEP = Step(name="curate", kind="corpus", version=3, section=CurateSection, run=run, scan=scan)
+STEP = Step(name="curate", kind="corpus", version=4, section=CurateSection, run=run, scan=scan)
 
 
 def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
@@ -197,19 +241,32 @@ def _measure(
     section: CurateSection,
     held_out: HeldOut | None,
     earlier: Earlier | None,
+    boilerplate: Boilerplate | None,
 ) -> None:
     def known(group: str) -> Columns | None:
         return earlier.columns(group, output.name) if earlier else None
 
-    table = read_shard(shard, ["id", "text", "kind", "split", *columns_read(section.dedup)])
+    read = {"id", "text", "kind", "split", *columns_read(section.dedup)}
+    read |= set(SITE_COLUMNS) if boilerplate else set()
+    table = read_shard(shard, sorted(read))
     texts = table["text"].combine_chunks().fill_null("")
     kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
     decisions = Decisions.of(table.num_rows)
     columns: Columns = {"id": table["id"].combine_chunks(), SPLIT: table["split"].combine_chunks()}
+    if boilerplate is not None:
+        cleaned = boilerplate.applied(texts, table)
+        judge_boilerplate(cleaned.columns, boilerplate.section, decisions)
+        texts = columns[EDITED] = cleaned.texts
+        columns |= _named(BOILERPLATE, cleaned.columns) | {CUT_LINES: cleaned.lines}
+        columns[DECISION + BOILERPLATE_BYTES] = cleaned.columns["cut_bytes"]
     if section.language is not None:
-        found = known("language") or measure_language(texts, kinds, section.language)
-        judge_language(found, section.language, decisions)
-        columns |= _named("language", found)
+        language = known("language")
+        if language is None:
+            language, texts = measure_language(texts, kinds, section.language)
+        if section.language.paragraphs is not None:
+            columns[EDITED] = texts
+        judge_language(language, section.language, decisions)
+        columns |= _named("language", language)
     if section.quality is not None:
         judged = measure_and_judge(texts, kinds, section.quality, decisions, known)
         for rule, found in judged.columns.items():
@@ -261,35 +318,6 @@ def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
     return {kind: pa.array(values) for kind, values in counts.items()}
 
 
-def _measure_earlier(
-    section: DedupSection, inputs: Inputs, context: Context
-) -> dict[str, list[Path]]:
-    found = {}
-    for place, name in enumerate(section.against):
-        if earlier_input(name) not in inputs:
-            raise DataError(
-                f"no earlier corpus '{name}'",
-                "curate.dedup.against",
-                "Give its name in the store, or its folder.",
-            )
-        corpus = inputs[earlier_input(name)].corpus()
-        if corpus.record is not Document:
-            raise DataError(
-                f"a corpus of {corpus.manifest['record']} records",
-                f"curate.dedup.against: {name}",
-                "Name a corpus of documents.",
-            )
-        shards = corpus.shards()
-        outputs = [
-            shard_path(context.scratch / "earlier", str(place), number)
-            for number in range(len(shards))
-        ]
-        with context.progress(f"curate: {name}", len(shards), "shards") as bar:
-            context.engine.map(partial(measure_earlier, section=section), shards, outputs, bar=bar)
-        found[name] = outputs
-    return found
-
-
 # ---- stage 3
 
 
@@ -297,37 +325,56 @@ def _measure_earlier(
 class _Shard:
     path: Path
     measured: Path
-    duplicates: pa.Table | None  # the rows of this shard
+    begin: int  # which row of the corpus its first one is
 
 
-def _shards_to_write(
-    shards: list[Path], measured: list[Path], compared: Compared | None
-) -> list[_Shard]:
+@dataclass(frozen=True)
+class _Judged:
+    # What was found by looking at the whole corpus.
+    section: CurateSection
+    learned: Learned | None
+    compared: Compared | None
+    alike: Path | None = None
+
+
+def _shards_to_write(shards: list[Path], measured: list[Path]) -> list[_Shard]:
     begin, items = 0, []
     for path, numbers in zip(shards, measured, strict=True):
-        rows = read_shard(numbers, ["id"]).num_rows
-        part = None if compared is None else compared.of_rows(begin, rows)
-        items.append(_Shard(path, numbers, part))
-        begin += rows
+        items.append(_Shard(path, numbers, begin))
+        begin += shard_rows(numbers)
     return items
 
 
-def _part(shard: _Shard, *, section: CurateSection, learned: Learned | None) -> Part:
-    measured, decisions = _with_copies(shard, section, learned)
+def _part(shard: _Shard, *, judged: _Judged) -> Part:
+    measured, decisions = _with_copies(shard, judged)
     return Part(shard.path, _edited(read_shard(shard.path, ["text"]), measured), decisions.standing)
 
 
-def _with_copies(
-    shard: _Shard, section: CurateSection, learned: Learned | None
-) -> tuple[pa.Table, Decisions]:
-    measured = read_shard(shard.measured)
+def _candidates(shard: _Shard, *, judged: _Judged) -> Candidates:
+    dedup = judged.section.dedup
+    assert dedup is not None
+    assert dedup.semantic is not None
+    measured, decisions = _with_copies(shard, judged)
+    table = read_shard(shard.path, ["text", "kind"])
+    texts, kinds = _edited(table, measured), table["kind"].to_pylist()
+    return candidates_of(texts, kinds, measured, decisions, dedup.semantic)
+
+
+def _with_copies(shard: _Shard, judged: _Judged) -> tuple[pa.Table, Decisions]:
+    section = judged.section
+    # Signatures were for the comparison: they are as large as a short text.
+    measured = read_shard(shard.measured, without=(SIGNATURE, SHINGLES))
     decisions = Decisions.from_table(measured, DECISION)
-    if learned is not None:
+    if judged.learned is not None:
         measured = judge_learned(
-            measured, learned.bounds, section.perplexity, section.classifier, decisions
+            measured, judged.learned.bounds, section.perplexity, section.classifier, decisions
         )
-    if shard.duplicates is not None and section.dedup is not None:
-        measured = judge_copies(shard.duplicates, measured, section.dedup, decisions)
+    if judged.compared is not None and section.dedup is not None:
+        duplicates = judged.compared.of_rows(shard.begin, measured.num_rows)
+        measured = judge_copies(duplicates, measured, section.dedup, decisions)
+    semantic = section.dedup.semantic if section.dedup else None
+    if judged.alike is not None and semantic is not None:
+        measured = judge_alike(judged.alike, shard.measured.name, measured, semantic, decisions)
     return measured, decisions
 
 
@@ -341,12 +388,12 @@ def _write(
     output: Path,
     *,
     folder: Path,
-    section: CurateSection,
-    learned: Learned | None,
+    judged: _Judged,
     cuts: Cuts | None,
 ) -> None:
+    section = judged.section
     table = read_shard(shard.path)
-    measured, decisions = _with_copies(shard, section, learned)
+    measured, decisions = _with_copies(shard, judged)
     texts = _edited(table, measured)
     if cuts is not None and section.dedup is not None:
         part = Part(shard.path, texts, decisions.standing)
@@ -358,6 +405,7 @@ def _write(
     for name, column in decisions.columns(DECISION).items():
         measured = measured.set_column(measured.schema.get_field_index(name), name, column)
     _write_attributes(folder, output.name, measured)
+    write_cut_lines(folder, output.name, measured)
     standing = pa.array(decisions.standing)
     gone = table.filter(pc.invert(standing))
     if gone.num_rows:
@@ -401,6 +449,7 @@ def _with_texts(table: pa.Table, texts: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 # Filter → the setting that loosens it; of a rule it is the bound that most documents are beyond.
 SETTING_OF = {
+    BOILERPLATE: "curate.boilerplate.max_document_fraction",
     "language": "curate.language.keep or curate.language.min_score",
     "toxicity": "curate.toxicity.min_probability or curate.toxicity.max_word_fraction",
     "decontaminate": "curate.decontaminate",
@@ -409,6 +458,7 @@ SETTING_OF = {
     "classifier": "curate.classifier.min_probability or curate.classifier.keep_fraction",
     "exact": "curate.dedup.exact",
     "near": "curate.dedup.minhash",
+    SEMANTIC: "curate.dedup.semantic.min_similarity",
     "cut": "curate.dedup.min_words_left",
 }
 

@@ -68,6 +68,7 @@ PLOTTED = (
 )  # fmt: skip
 FILTERS = {
     "input": "collected",
+    "boilerplate": "only what its site repeats",
     "language": "another language",
     "gopher_quality": "no prose",
     "gopher_repetition": "repeats itself",
@@ -79,6 +80,7 @@ FILTERS = {
     "classifier": "not of the wanted kind",
     "exact": "exact copy",
     "near": "near copy",
+    "semantic": "the same in other words",
     "cut": "too short without copied lines",
 }
 # Stage, without its version → phase.

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from volano.text.kernels.spans import span_hashes, without_spans
+from volano.text.kernels.buffers import text_buffers
+from volano.text.kernels.spans import span_hashes, span_places, without_spans
 
 # Few letters make copies likely; "\x85" and "\u3000" are white space of two and three bytes.
 documents = st.lists(
@@ -49,6 +50,10 @@ def test_spans_and_what_is_left_equal_the_reference_on_any_slice(texts, unit, sk
     found = span_hashes(column, unit)
     assert np.diff(found.bounds).tolist() == [len(spans) for spans in expected]
     flat = [span for spans in expected for span in spans]
+    begins, ends, bounds = span_places(column, unit)
+    utf8 = text_buffers(column).utf8.tobytes()
+    assert [utf8[a:b].decode() for a, b in zip(begins, ends, strict=True)] == flat
+    assert bounds.tolist() == found.bounds.tolist()
     assert found.words.tolist() == [len(span.split()) for span in flat]
     bare = [" ".join(span.split()) for span in flat]
     for one, its_hash in zip(bare, found.hashes, strict=True):

@@ -17,7 +17,9 @@ from volano.text.kernels.matching import contained_in, index_runs, united
 from volano.text.kernels.minhash import band_hashes, minhash_signatures
 from volano.text.kernels.ngrams import distinct_runs, ngram_hashes, shared_fractions
 from volano.text.kernels.passages import covered_words, spaced_words, without_words
-from volano.text.kernels.spans import span_hashes, without_spans
+from volano.text.kernels.scripts import letters_by_script
+from volano.text.kernels.site_lines import boilerplate_lines, hashes_of_lines, site_line_keys
+from volano.text.kernels.spans import span_hashes, span_places, without_spans
 from volano.text.kernels.trees import Trees, probabilities
 
 
@@ -34,6 +36,7 @@ def call_text_kernels() -> None:
     """Compile those of copies, quotations and personal data, or read their code from disk."""
     texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     document_hashes(texts)
+    letters_by_script(texts)
     pii_candidates(texts)
     known_words(texts, word_table({"be": 1}), 1)
     band_hashes(minhash_signatures(texts), 14)
@@ -47,11 +50,15 @@ def call_text_kernels() -> None:
 
 
 def call_form_kernels() -> None:
-    """Compile those of rules on form and of copied passages, or read their code from disk."""
+    """Compile those of rules on form, copied passages and boilerplate, or read their code."""
     texts = pa.array(["to be or not to be", None, "-----", "a b"], pa.large_string())
     measure_forms(texts, list(FORM_STATISTICS))
     found = span_hashes(texts, "line")
+    span_places(texts, "paragraph")
     without_spans(texts, "line", np.zeros(len(found.hashes), bool))
+    site_line_keys(found.hashes, found.bounds, np.zeros(len(texts), np.uint64))
+    hashes_of_lines(found.hashes, found.words, found.bounds)
+    boilerplate_lines(found.words > 0, found.words, found.bounds, ends_only=True)
     spaced, none = spaced_words(texts), np.zeros(0, np.int64)
     gone = covered_words(none, none, spaced.bounds, length=2)
     without_words(texts, spaced, gone)

@@ -46,6 +46,18 @@ def span_hashes(texts: Texts, unit: Unit) -> Spans:
     return Spans(hashes[: span_bounds[-1]], words[: span_bounds[-1]], span_bounds)
 
 
+def span_places(texts: Texts, unit: Unit) -> tuple[Array, Array, Array]:
+    """Where each span begins and ends, in bytes of the column, and the bounds as in Spans."""
+    bounds, utf8, missing = text_buffers(texts)
+    room = _breaks(bounds, utf8) + len(missing)
+    begins, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+    span_bounds = np.zeros(len(missing) + 1, np.int64)
+    _fill_places(
+        bounds, utf8, missing, unit == "paragraph", character_classes(), begins, ends, span_bounds
+    )
+    return begins[: span_bounds[-1]], ends[: span_bounds[-1]], span_bounds
+
+
 def without_spans(texts: Texts, unit: Unit, gone: Array) -> pa.LargeStringArray:
     """The texts without the spans marked in `gone` (bool, one per span of `span_hashes`).
 
@@ -143,6 +155,28 @@ def _fill_spans(
         while start <= stop and not missing[row]:
             end, following = _span_end(utf8, start, stop, by_paragraph, classes)
             hashes[count], words[count] = _hash_of(utf8, start, end, classes)
+            count += 1
+            start = following
+        span_bounds[row + 1] = count
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill_places(
+    bounds: Array,
+    utf8: Array,
+    missing: Array,
+    by_paragraph: bool,
+    classes: Array,
+    begins: Array,
+    ends: Array,
+    span_bounds: Array,
+) -> None:
+    count = 0
+    for row in range(len(missing)):
+        start, stop = bounds[row], bounds[row + 1]
+        while start <= stop and not missing[row]:
+            end, following = _span_end(utf8, start, stop, by_paragraph, classes)
+            begins[count], ends[count] = start, end
             count += 1
             start = following
         span_bounds[row + 1] = count
