@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from volano.cli.stages import notes
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError, RecipeError
-from volano.core.mixture import Mixture
+from volano.core.mixture import Mixture, origins_read
 from volano.core.records import Document, table_of
 from volano.core.step import Context
 from volano.curate.mix import mix
@@ -21,6 +22,7 @@ from volano.curate.mix_section import MixSection
 from volano.curate.section import CurateSection
 from volano.pretrain.section import PackSection, TokenizerSection
 from volano.pretrain.step import PACK, TOKENIZER
+from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
 
 STANDARD_DEVIATIONS = 4
@@ -143,6 +145,20 @@ def test_what_a_corpus_cannot_give_is_refused(tmp_path, settings, told):
         mixed(tmp_path, corpus_documents(30), **settings)
 
 
+def test_what_a_mixture_leaves_out_is_no_source_of_a_model(tmp_path):
+    documents = [
+        Document(f"{source}{place}", "some text", source, licence=licence)
+        for source, licence in (("one", "MIT"), ("two", "GPL"), ("three", None))
+        for place in range(4)
+    ]
+    _, corpus = mixed(tmp_path, documents, weights={"two": 0}, size_epochs=2)
+    assert origins_read(corpus) == {
+        "sources": {"one": 4, "three": 4},
+        "licences": {"MIT": 4, "not stated": 4},
+    }
+    assert corpus.manifest["sources"] == {"one": 4, "three": 4, "two": 4}
+
+
 def test_without_a_mixture_a_corpus_keeps_its_identity():
     assert "mix" not in CurateSection().identity()
     assert CurateSection.read({"mix": "on"}, "curate").identity()["mix"]["max_epochs"] == 4
@@ -209,6 +225,17 @@ def test_a_document_never_meets_itself_in_a_row_nor_more_than_by_chance_in_a_run
     found = [meetings(each._rows.tolist()) for each in made]
     spread = np.std(by_chance) / len(found) ** 0.5
     assert abs(np.mean(found) - np.mean(by_chance)) <= STANDARD_DEVIATIONS * spread
+
+
+def test_a_run_that_reads_more_than_the_mixture_allows_is_told(packed):
+    most = max(each.epochs for each in packed.mixture.portions)
+    assert most > 2
+    for rounds, count in ((1.0, 0), (4 / most - 0.01, 0), (4 / most + 0.01, 1)):
+        bill = bill_of_run(packed.tokens.folder, rounds)
+        told = notes(SimpleNamespace(kind="checkpoint", bill=lambda bill=bill: bill))
+        assert len(told) == count
+    assert "over some of its text 4.0 times, where curate.mix.max_epochs is 4" in told[0]
+    assert bill_of_run(packed.corpus.folder / "data", 9) == {}
 
 
 def test_shares_of_kinds_are_not_given_twice(packed, tmp_path):

@@ -1,14 +1,20 @@
 import json
 from pydoc_data.topics import topics
 
+import pyarrow.compute as pc
 import pytest
 
 from volano.core.errors import DataError, RecipeError, StoreError
+from volano.core.lineage import trace_document
 from volano.core.mixture import Mixture
 from volano.core.store import Store
 from volano.curate import step as curation
+from volano.study.recipe import read_recipe
 from volano.study.recut import recut
+from volano.study.run import run
 from volano.study.single import run_phase
+from volano.study.wheel import stages_of
+from volano.text.tokenizer import Tokenizer
 
 
 def lines() -> list[str]:
@@ -110,21 +116,44 @@ def test_another_mixture_curates_nothing_again(corpus, monkeypatch):
         recut(store, made.artifact, ["pii.action=redact"], silent=True)
 
 
-def test_a_mixture_of_a_damaged_sibling_is_made_from_the_texts(corpus, tmp_path):
-    _, path = corpus
-    fresh = Store(tmp_path / "fresh")
-    run_phase("curate", fresh, data=[str(path)], settings=BASE, silent=True)
-    curated = fresh.find("mine/curated")
+def test_a_document_that_is_read_twice_is_traced_once(corpus):
+    store, _ = corpus
+    settings = ["mix.by=dedup.cluster", "mix.shares.calls=1", "mix.size_epochs=2"]
+    mixed = recut(store, store.find("mine/curated"), settings, name="mine/twice", silent=True)
+    values = {"name": "twice", "tokenizer": {"vocabulary": 300}}
+    recipe = read_recipe(values, {}, (), where="test")
+    given = {"curated": mixed.artifact, "collected": mixed.artifact}
+    run(recipe, store, given=given, targets=["tokens"], silent=True)
+    told = [each for each in trace_document(store, "calls") if each.kind == "tokens"]
+    assert [each.role for each in told] == ["holds"]
+    tokenizer = Tokenizer.load(store.find("twice/tokenizer").folder)
+    text = mixed.artifact.corpus().to_arrow(["id", "text"]).filter(pc.field("id") == "calls")
+    tokens = 2 * (len(tokenizer.encode(text["text"][0].as_py())) + 1)
+    assert told[0].detail == f"{tokens:,} tokens in 2 passes"
+    assert not any(each.kind == "tokens" for each in trace_document(store, "try"))
+
+
+def test_shares_of_kinds_are_given_once_in_a_recipe():
+    values = {"name": "r", "curate": {"mix": {"by": "kind"}}, "pretrain": {"mixture": {"code": 1}}}
+    with pytest.raises(RecipeError, match=r"shares of kinds are given here and in curate\.mix"):
+        stages_of(read_recipe(values, {}, (), where="test"))
+    stages_of(read_recipe(values, {}, ["curate.mix.by=source"], where="test"))
+
+
+def test_a_mixture_of_a_damaged_sibling_is_made_from_the_texts(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(lines()[:20]))
+    mixture = ["mix.by=kind", "mix.weights.code=2"]
+    store, whole = Store(tmp_path / "store"), Store(tmp_path / "whole")
+    run_phase("curate", store, data=[str(path)], settings=BASE, silent=True)
+    curated = store.find("mine/curated")
     shard = next(curated.folder.glob("data/*.parquet"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 3] ^= 0xFF
     shard.write_bytes(content)
-    made = recut(fresh, curated, ["mix.by=kind", "mix.weights.code=2"], silent=True)
-    store = corpus[0]
-    known = recut(
-        store, store.find("mine/curated"), ["mix.by=kind", "mix.weights.code=2"], silent=True
-    )
-    assert made.artifact.digest == known.artifact.digest
+    made = recut(store, curated, mixture, silent=True)
+    fresh = run_phase("curate", whole, data=[str(path)], settings=BASE + mixture, silent=True)
+    assert made.artifact.digest == fresh[-1].artifact.digest
 
 
 def test_another_bound_finds_boilerplate_anew_and_measures_nothing_of_the_rest(corpus, monkeypatch):

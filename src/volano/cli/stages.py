@@ -30,8 +30,11 @@ def content(artifact: Any) -> str:
 
 
 def notes(artifact: Any) -> list[str]:
-    """What a user should know of a corpus without asking: records that could not be read, a filter
-    that had nothing to compare with, and where a mixture is not as it was wanted."""
+    """What a user should know of an artifact without asking: records that could not be read, a
+    filter that had nothing to compare with, where a mixture is not as it was wanted, and text that
+    a run has read more often than its mixture allows."""
+    if artifact.kind == "checkpoint":
+        return _over_limit(artifact.bill())
     if artifact.kind != "corpus":
         return []
     corpus = artifact.corpus()
@@ -51,6 +54,16 @@ def notes(artifact: Any) -> list[str]:
     if not corpus.manifest["records"] and artifact.name.endswith("/held_out"):
         found.append("nothing is held out: no test split, so nothing is decontaminated against")
     return found + mixture_notes(artifact)
+
+
+def _over_limit(bill: dict[str, Any]) -> list[str]:
+    most, limit = bill.get("most_group_epochs", 0), bill.get("max_epochs", 0)
+    if most <= limit:
+        return []
+    return [
+        f"mixture: the run goes over all that was packed more than once, and over some of its text "
+        f"{most:.1f} times, where curate.mix.max_epochs is {limit:g}: lower pretrain.tokens"
+    ]
 
 
 def mixture_notes(artifact: Any) -> list[str]:

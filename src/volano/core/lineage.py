@@ -17,7 +17,7 @@ from volano.core.deletion import Deletion, digest_of, read_deletions
 from volano.core.errors import DataError, did_you_mean
 from volano.core.feedback import FEEDBACK
 from volano.core.finding import CASES_FILE
-from volano.core.mixture import MIXTURE_FILE
+from volano.core.mixture import MIXTURE_FILE, origins_read
 from volano.core.store import Store
 
 # A folder called "id=7" above the store must not replace the ids.
@@ -238,7 +238,8 @@ def descendants(store: Store, artifact: Artifact) -> list[Ancestor]:
 def sources(store: Store, artifact: Artifact) -> dict[str, dict[str, int]]:
     """Sources and licences of all data below an artifact: name → records.
 
-    Counted in the corpora that training or tokenizing read, so that a dropped source is not named.
+    Counted in the corpora that training or tokenizing read, so that a source that was dropped, or
+    that a mixture leaves out, is not named.
     A document counts once as such and once per conversation or preference made of it.
     """
     below = {each.artifact for each in ancestors(store, artifact)} | {store.path_of(artifact)}
@@ -255,9 +256,9 @@ def sources(store: Store, artifact: Artifact) -> dict[str, dict[str, int]]:
     used = [each for each in corpora if each.digest in inputs] or corpora
     totals: dict[str, dict[str, int]] = {"sources": {}, "licences": {}}
     for each in used:
-        manifest = each.corpus().manifest
+        origins = origins_read(each.corpus())
         for group, counts in totals.items():
-            for name, count in manifest[group].items():
+            for name, count in origins[group].items():
                 counts[name] = counts.get(name, 0) + count
     return totals
 

@@ -7,6 +7,7 @@ A corpus without them is read once. Documents that were dropped have a group and
 of other splits than train are read by no training, so their number is 0.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,21 +51,28 @@ class Mixture:
 
     by: str
     seed: int
+    max_epochs: float
     portions: tuple[Portion, ...]
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Mixture | None":
-        """The mixture of a corpus; None where it has none."""
+        """The mixture of a corpus; None where it has none. Raises DataError for a damaged one."""
         path = corpus.folder / MIXTURE_FILE
         if not path.is_file():
             return None
         plain = read_json(path)
-        portions = tuple(
-            Portion(**{name: each[name] for name in Portion.__dataclass_fields__})
-            for each in plain["groups"]
-        )
-        return cls(plain["by"], plain["seed"], portions, tuple(plain["notes"]))
+        try:
+            portions = tuple(
+                Portion(**{name: each[name] for name in Portion.__dataclass_fields__})
+                for each in plain["groups"]
+            )
+            notes = tuple(plain["notes"])
+            return cls(plain["by"], plain["seed"], plain["max_epochs"], portions, notes)
+        except (KeyError, TypeError):
+            raise DataError(
+                "no mixture as it is written", str(path), "Delete the corpus and run again."
+            ) from None
 
     @property
     def bytes_read(self) -> int:
@@ -74,11 +82,32 @@ class Mixture:
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         groups = [{**asdict(each), "epochs": round(each.epochs, 6)} for each in self.portions]
-        return {"by": self.by, "seed": self.seed, "groups": groups, "notes": list(self.notes)}
+        return {
+            "by": self.by,
+            "seed": self.seed,
+            "max_epochs": self.max_epochs,
+            "groups": groups,
+            "notes": list(self.notes),
+        }
 
     def save(self, folder: Path) -> None:
         """Write mixture.json."""
         write_json(folder / MIXTURE_FILE, self.plain())
+
+
+def origins_read(corpus: Corpus) -> dict[str, dict[str, int]]:
+    """`sources` and `licences` of the documents that training reads: name → documents. Those that a
+    mixture leaves out are none of them; without a mixture, as the manifest has them."""
+    if Mixture.of(corpus) is None:
+        return {name: dict(corpus.manifest[name]) for name in ("sources", "licences")}
+    sources: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
+    for shard in corpus.shards():
+        table = with_mix(corpus, shard, read_shard(shard, ["id", "source", "licence"]))
+        table = table.filter(pc.greater(table["passes"], 0))
+        sources.update(table["source"].to_pylist())
+        licences.update(value or "not stated" for value in table["licence"].to_pylist())
+    return {"sources": dict(sorted(sources.items())), "licences": dict(sorted(licences.items()))}
 
 
 def largest_first(groups: Sequence[Mapping[str, Any]], size: str, most: int) -> list[Any]:

@@ -122,9 +122,11 @@ def take_over(section: CurateSection, context: Context) -> bool:
     A file that is not what was written is not taken, and False returned: what is missing is then
     made as if nothing had been there.
     """
-    wanted = _but_mixture(section.identity())
+    wanted = section.identity()
     for artifact in context.siblings():
-        if _but_mixture(artifact.meta["identity"]["settings"]) == wanted:
+        there = artifact.meta["identity"]["settings"]
+        # Of equal settings it is the corpus that is made anew, and so not to be copied.
+        if there != wanted and _but_mixture(there) == _but_mixture(wanted):
             digests = {
                 name: each["sha256"]
                 for name, each in artifact.meta["files"].items()

@@ -23,7 +23,7 @@ from volano.core.errors import DataError, did_you_mean
 from volano.core.mixture import MIX, TRAIN, Mixture, Portion
 from volano.core.step import Context
 from volano.curate.mix_section import NAMES, MixSection
-from volano.curate.mix_shares import Plan, check_names, planned, written_size
+from volano.curate.mix_shares import MOST_NOTES, Plan, check_names, planned, written_size
 
 Array = npt.NDArray[Any]
 ATTRIBUTES = {"language": "language.language", "bucket": "perplexity.bucket"}
@@ -251,11 +251,11 @@ def _mixture(
         f"'{each.group}' has {each.documents:,} documents, drawn whole: "
         f"{written_size(each.planned_epochs * each.bytes)} were planned, "
         f"{written_size(each.bytes_read)} are read"
-        for each in off[:5]
+        for each in off[:MOST_NOTES]
     ]
-    if len(off) > 5:
-        notes.append(f"so it is with {len(off) - 5:,} groups more")
-    return Mixture(section.by, section.seed, tuple(portions), tuple(notes))
+    if len(off) > MOST_NOTES:
+        notes.append(f"so it is with {len(off) - MOST_NOTES:,} groups more")
+    return Mixture(section.by, section.seed, section.max_epochs, tuple(portions), tuple(notes))
 
 
 def _is_off(portion: Portion) -> bool:

@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 WHOLE = 1 - 1e-9  # of shares; 0.1 + 0.2 + 0.7 may be below 1 in floating point
 # The last digits of a power are not the same on every processor.
 DECIMALS = 6
+MOST_NOTES = 5  # of one kind; by domain there may be thousands
 
 
 class Plan(NamedTuple):
@@ -67,7 +68,7 @@ def planned(sizes: Mapping[str, int], section: MixSection) -> Plan:
         )
     amounts = filled(shares, section.max_epochs * size, total)
     epochs = np.minimum(np.round(amounts / size, DECIMALS), section.max_epochs)
-    notes = _notes(names, size, shares, amounts, total, section)
+    notes = _notes(names, size, shares, total, section)
     return Plan(
         dict(zip(names, np.round(shares, DECIMALS).tolist(), strict=True)),
         dict(zip(names, epochs.tolist(), strict=True)),
@@ -132,23 +133,28 @@ def written_size(count: float) -> str:
 
 
 def _notes(
-    names: list[str], size: Array, shares: Array, amounts: Array, total: float, section: MixSection
+    names: list[str], size: Array, shares: Array, total: float, section: MixSection
 ) -> list[str]:
     found = [
         f"no training text of '{name}' is left: its weight counts for nothing"
         for name in section.weights
         if name not in names
     ]
-    wanted = shares * total
-    lacking = wanted > section.max_epochs * size * (1 + 10**-DECIMALS)
-    for place in np.flatnonzero(lacking):
+    lack = np.where(shares > 0, shares * total - section.max_epochs * size, 0)
+    lacking = np.flatnonzero(lack > size * 10**-DECIMALS)
+    lacking = lacking[np.argsort(-lack[lacking], kind="stable")]
+    for place in lacking[:MOST_NOTES]:
         found.append(
             f"'{names[place]}' is {written_size(size[place])}: its share of {shares[place]:.3g} "
-            f"would be {wanted[place] / size[place]:,.1f} epochs, and max_epochs is "
-            f"{section.max_epochs:g}; the {written_size(wanted[place] - amounts[place])} that it "
-            "lacks go to the others"
+            f"would be {shares[place] * total / size[place]:,.1f} epochs, and max_epochs is "
+            f"{section.max_epochs:g}; the {written_size(lack[place])} that it lacks go to the "
+            "others"
         )
-    if lacking.any():
+    smaller = lacking[MOST_NOTES:]
+    if len(smaller):
+        missing = written_size(lack[smaller].sum())
+        found.append(f"so it is with {len(smaller):,} groups more, which lack {missing}")
+    if len(lacking):
         there = shares > 0
         met = float(np.min(section.max_epochs * size[there] / shares[there]))
         found.append(
@@ -156,7 +162,8 @@ def _notes(
         )
     left_out = [name for name, share in zip(names, shares, strict=True) if share == 0]
     if left_out:
-        some = ", ".join(f"'{name}'" for name in left_out[:5])
-        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        some = ", ".join(f"'{name}'" for name in left_out[:MOST_NOTES])
+        rest = len(left_out) - MOST_NOTES
+        more = f" and {rest:,} more" if rest > 0 else ""
         found.append(f"left out: {some}{more}, {written_size(size[shares == 0].sum())}")
     return found

@@ -266,11 +266,10 @@ class CurateSection(Section):
 
     @model_validator(mode="after")
     def _groups_are_measured(self) -> Self:
-        needs = NEEDS.get(self.mix.by) if self.mix else None
+        by = self.mix.by if self.mix else ""
+        needs = NEEDS.get(by)
         if needs is not None and getattr(self, needs) is None:
-            raise ValueError(
-                f"mix.by: {self.mix and self.mix.by} needs curate.{needs}, which is off"
-            )
+            raise ValueError(f"mix.by: {by} needs curate.{needs}, which is off")
         return self
 
     def identity(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from volano.model.huggingface import save_checkpoint
 from volano.pretrain.bigrams import start_from_bigrams
 from volano.pretrain.objective import LanguageModelling
 from volano.pretrain.section import PretrainSection
+from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
 from volano.text.tokenizer import Tokenizer
 from volano.train.loop import train
@@ -57,3 +58,6 @@ def pretrain(
     context.bill["parameters"] = model.config.parameters
     for kind, epochs in stream.epochs().items():
         context.bill[f"epochs.{kind}"] = epochs
+    if not section.mixture:  # with one, rows of another kind are read more often
+        rounds = stream.steps * stream.batch_rows / stream.shards.rows
+        context.bill |= bill_of_run(tokens, rounds)

@@ -54,8 +54,7 @@ def run_pack(section: PackSection, inputs: Inputs, context: Context) -> None:
     kinds = _kinds(corpus, section.kinds, "pretrain.mixture")
     documents = TrainingTexts(corpus)
     documents.check_kinds(section.kinds)
-    total = sum(int(corpus.manifest["kinds"][kind]) for kind in kinds)
-    with context.progress("pack", total, "documents") as bar:
+    with context.progress("pack", documents.count(kinds), "documents") as bar:
 
         def counted(texts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             for each in texts:

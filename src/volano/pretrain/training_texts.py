@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from volano.core.corpus import Corpus, read_shard
 from volano.core.errors import DataError
-from volano.core.files import write_json
+from volano.core.files import read_json, write_json
 from volano.core.mixture import MIXTURE_FILE, TRAIN, Mixture, with_mix
 from volano.text.pack import SPANS_FILE
 
@@ -48,6 +48,15 @@ class TrainingTexts:
         if self.mixture is None:
             return int(self.corpus.manifest["text_bytes"])
         return self.mixture.bytes_read
+
+    def count(self, kinds: Sequence[str]) -> int:
+        """Readings of documents in all, about: for a progress bar."""
+        documents = sum(int(self.corpus.manifest["kinds"][kind]) for kind in kinds)
+        if self.mixture is None:
+            return documents
+        portions = self.mixture.portions
+        passes = sum(each.planned_epochs * each.documents for each in portions)
+        return round(documents * passes / sum(each.documents for each in portions))
 
     def readings(self, kind: str) -> list[Iterator[tuple[str, str]]]:
         """(id, text) of each document of a kind; the first reading, and those of what comes again.
@@ -85,7 +94,8 @@ class TrainingTexts:
             return []
         found = self._portions(read_shard(folder / SPANS_FILE))
         groups = [each._asdict() for each in found]
-        write_json(folder / MIXTURE_FILE, {"by": self.mixture.by, "groups": groups})
+        plain = {"by": self.mixture.by, "max_epochs": self.mixture.max_epochs, "groups": groups}
+        write_json(folder / MIXTURE_FILE, plain)
         return found
 
     def _portions(self, spans: pa.Table) -> list[PackedPortion]:
@@ -141,3 +151,17 @@ def bill_of(portions: Sequence[PackedPortion]) -> dict[str, Any]:
     largest = sorted(portions, key=lambda each: (-each.tokens, each.group))[:MOST_BILLED]
     tokens = {f"tokens.{each.group}": each.tokens for each in largest}
     return tokens | {f"epochs.{each.group}": each.epochs for each in largest}
+
+
+def bill_of_run(tokens: Path, rounds: float) -> dict[str, float]:
+    """How often a run over packed tokens reads the text of the group that it reads most, and the
+    limit of the mixture, as a bill has them; nothing without a mixture.
+
+    rounds: over all rows, each as often as any other.
+    """
+    path = tokens / MIXTURE_FILE
+    if not path.is_file():
+        return {}
+    plain = read_json(path)
+    most = max(each["epochs"] for each in plain["groups"])
+    return {"most_group_epochs": round(rounds * most, 3), "max_epochs": plain["max_epochs"]}

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus
+from volano.core.mixture import origins_read
 from volano.core.report import Measurement
 from volano.evaluate.gate import Verdict, verdict_of
 
@@ -151,7 +152,7 @@ def _lineage(inputs: Mapping[str, Artifact]) -> str:
 def _total(corpora: Mapping[str, Corpus], group: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for corpus in corpora.values():
-        counts.update(corpus.manifest[group])
+        counts.update(origins_read(corpus)[group])
     return dict(counts.most_common())
 
 
