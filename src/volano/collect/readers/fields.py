@@ -38,6 +38,26 @@ class PassedOver(NamedTuple):
 Read = Iterator[Fields | Problem | PassedOver]
 
 
+@dataclass
+class Cursor:
+    """How far a file has been read, so that a run that was killed goes on there.
+
+    A reader begins behind `state` (None: at the beginning) and sets it before it gives a record, to
+    the place behind that. What a state holds is the reader's own business; JSON can keep it.
+    """
+
+    state: Any = None
+
+
+def counted(read: Read, cursor: Cursor) -> Read:
+    """A reader that knows no place to go on at: it begins anew, and what was given is left out."""
+    done = cursor.state or 0
+    for number, each in enumerate(read, start=1):
+        if number > done:
+            cursor.state = number
+            yield each
+
+
 @dataclass(frozen=True)
 class DocumentMaker:
     """Makes documents by the field names that the settings give."""
