@@ -34,6 +34,10 @@ def main() -> None:
         import atheris
     except ImportError:
         sys.exit("atheris is not installed. Install it: pip install atheris")
+    import volano.text.main_text  # noqa: F401
+    from volano.text import kernels
+
+    kernels.warm_up(groups=["pages"])  # before: numba cannot compile what is instrumented
     with atheris.instrument_imports(include=["volano.collect", "volano.core"]):
         from volano.collect.formats import read_entries  # noqa: F401
     folder = Path(tempfile.mkdtemp(prefix="volano-fuzz-"))

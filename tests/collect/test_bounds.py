@@ -77,7 +77,7 @@ def test_what_unpacks_to_one_endless_line_is_never_in_memory(tmp_path, name, fir
     ).stdout.splitlines()
     assert [line[: len(start)] for line, start in zip(found, told, strict=False)] == told
     assert len(found) == len(told)
-    assert int(megabytes) < 220
+    assert int(megabytes) < 160
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ EXCERPT_CHARACTERS = 200
 CHUNK_BYTES = 1 << 16
 ZSTD_BITE_BYTES = 1 << 12
 MAX_ZSTD_WINDOW_BYTES = 1 << 31  # as `zstd --long=31` packs; taken only where a file asks for it
-MAX_LINE_BYTES = 1 << 27  # no text is longer; a file without line breaks may be
+MAX_LINE_BYTES = 1 << 26  # four times the longest text; a file without line breaks may be longer
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
