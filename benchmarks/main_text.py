@@ -205,7 +205,7 @@ def _urls(path: Path) -> list[str]:
 
 
 def _volano_archive(path: Path) -> tuple[dict[str, str], float]:
-    from volano.collect.readers.fields import Fields
+    from volano.collect.readers.fields import Cursor, Fields
     from volano.collect.readers.warc import read_warc
     from volano.text.main_text import main_text
 
@@ -213,7 +213,7 @@ def _volano_archive(path: Path) -> tuple[dict[str, str], float]:
     began = time.perf_counter()
     texts = {
         read.values["url"]: read.values["text"]
-        for read in read_warc(path, path.name, "text")
+        for read in read_warc(path, path.name, "text", Cursor())
         if isinstance(read, Fields)
     }
     return texts, time.perf_counter() - began

@@ -19,7 +19,7 @@ from typing import Any
 import mwparserfromhell
 
 from volano.collect.readers import wikipedia
-from volano.collect.readers.fields import Fields
+from volano.collect.readers.fields import Cursor, Fields
 from volano.collect.readers.wikitext import strip_wikitext
 
 FILES = {"file", "image", "media"}
@@ -44,7 +44,7 @@ def main() -> None:
             texts[side] = [function(page) for page in pages]
             seconds[side].append(time.perf_counter() - begun)
     begun = time.perf_counter()
-    read = list(wikipedia.read_wikipedia(options.dump, options.dump.name, "text", None))
+    read = list(wikipedia.read_wikipedia(options.dump, options.dump.name, "text", None, Cursor()))
     whole = time.perf_counter() - begun
     report: dict[str, Any] = {
         "pages": len(pages),

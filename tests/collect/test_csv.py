@@ -70,10 +70,10 @@ def test_an_endless_line_and_an_endless_quote_are_put_aside(tmp_path, monkeypatc
     content = b"text\none\n" + long + b"\ntwo\n" + open_quote
     # one process, or the bound would be the old one in a worker
     from volano.collect.readers.csv import read_csv
-    from volano.collect.readers.fields import Fields
+    from volano.collect.readers.fields import Cursor, Fields
 
     (tmp_path / "a.csv").write_bytes(content)
-    read = list(read_csv(tmp_path / "a.csv", "a.csv"))
+    read = list(read_csv(tmp_path / "a.csv", "a.csv", Cursor()))
     texts = [each.values["text"] for each in read if isinstance(each, Fields)]
     assert texts[:2] == ["one", "two"]
     reasons = [each.reason for each in read if not isinstance(each, Fields)]

@@ -37,7 +37,7 @@ def test_rows_of_a_fixed_installation_are_these(tmp_path, context):
         "stdlib:string.doubled": "test",
     }
     assert json_digest(found) == GOLDEN_INSTALLATION
-    assert COLLECT.version == 1
+    assert COLLECT.version == 2
 
 
 def test_rows_of_fixed_files_are_these(tmp_path, context):

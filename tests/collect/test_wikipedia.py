@@ -9,6 +9,7 @@ import zstandard
 from reading import collect
 
 from volano.collect.readers import wikipedia
+from volano.collect.readers.fields import Cursor
 from volano.collect.readers.wikitext import strip_wikitext
 from volano.core.errors import DataError
 
@@ -152,7 +153,7 @@ def test_the_newest_of_several_revisions_counts(tmp_path):
 def test_a_page_on_which_the_parser_dies_costs_itself_alone(tmp_path, monkeypatch):
     (tmp_path / "a.xml").write_bytes(dump(page(1, "A", "[[" * 3000 + "x"), page(2, "B", "Gut.")))
     monkeypatch.setattr(wikipedia, "strip_wikitext", deadly)
-    read = list(wikipedia.read_wikipedia(tmp_path / "a.xml", "a.xml", "text", None))
+    read = list(wikipedia.read_wikipedia(tmp_path / "a.xml", "a.xml", "text", None, Cursor()))
     assert read[0].where == "a.xml:1"
     assert read[0].reason == "wikitext cannot be parsed (the process that read it died (SIGKILL))"
     assert read[1].values["text"] == "Gut."

@@ -17,6 +17,7 @@ from volano.core.corpus import Corpus, finish_corpus, write_shard
 from volano.core.errors import DataError
 from volano.core.records import Document, table_of
 from volano.core.step import Context
+from volano.curate.cuts import find_cuts
 from volano.curate.decision import filters_in_use
 from volano.curate.funnel import funnel, samples
 from volano.curate.section import CurateSection
@@ -407,3 +408,22 @@ def test_each_rule_on_form_drops_what_it_is_for_and_no_prose(curate):
     assert reasons(corpus) == expected
     english = curate(documents, run="english", quality={"rules": ["sentences"]}, **FORM)
     assert reasons(english)["german"] == "sentences"
+
+
+def test_a_shard_of_the_input_that_vanishes_is_named_and_a_rerun_finishes(
+    curate, tmp_path, monkeypatch
+):
+    gone = tmp_path / "run-in/data/00001.parquet"
+
+    def cuts_after_a_loss(*arguments):
+        gone.unlink()
+        return find_cuts(*arguments)
+
+    monkeypatch.setattr("volano.curate.step.find_cuts", cuts_after_a_loss)
+    with pytest.raises(DataError) as refused:
+        curate()
+    assert str(refused.value) == (
+        f"{gone}: shard missing. Delete the corpus and run again to build it anew."
+    )
+    monkeypatch.undo()
+    assert digest(curate()) == digest(curate(run="whole"))

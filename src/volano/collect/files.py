@@ -1,8 +1,9 @@
 """Users' own files as a corpus, compressed or not, and folders of them; suffixes.py has the kinds.
 
 Files are read in order in worker processes, some megabytes at a time, and each shard of documents
-is written as soon as it is full: memory does not grow with the input. A bad record is put into
-the quarantine and reading goes on.
+is written as soon as it is full: memory does not grow with the input, and a run that was killed
+goes on behind the last shard, also within a file. A bad record is put into the quarantine and
+reading goes on.
 """
 
 import os
@@ -11,29 +12,32 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from volano.collect.batch_progress import BatchProgress
 from volano.collect.document_shards import DocumentShards
 from volano.collect.formats import read_entries
-from volano.collect.readers.fields import DocumentMaker, Fields, PassedOver
+from volano.collect.listing import check_unchanged
+from volano.collect.readers.fields import Cursor, DocumentMaker, Fields, PassedOver
 from volano.collect.readers.html import page_of
+from volano.collect.readers.sorting import MEMORY_LIMIT
 from volano.collect.readers.text import plain_suffix
 from volano.collect.section import CollectSection
 from volano.collect.sources import list_sources
 from volano.collect.suffixes import WEB_SUFFIXES
 from volano.core.corpus import finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
-from volano.core.files import atomic_path, read_json, write_json
-from volano.core.jsonlines import Problem, quarantine_table
+from volano.core.files import atomic_path, read_json
+from volano.core.jsonlines import Problem
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Listing
 from volano.text import kernels
 
 BATCH_BYTES = 8_000_000  # small files that one worker reads in one go
-MAX_PROBLEMS_KEPT = 10_000  # of one batch; the rest are counted
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def collect_files(settings: CollectSection, context: Context) -> None:
         parts += sorted((report.with_suffix("") / "data").glob("*.parquet"))
     if not parts:
         raise _nothing_readable(listing.entries, reports)
-    repeated, forgotten = _publish(parts, context.folder, listing)
+    repeated, forgotten = _publish(parts, context, listing)
     if forgotten:
         splits -= forgotten
         passed_over["forgotten documents"] = forgotten.total()
@@ -111,35 +115,35 @@ def collect_files(settings: CollectSection, context: Context) -> None:
 
 def read_batch(batch: FileBatch, output: Path) -> None:
     """Read the files of a batch into shards beside `output`; the output itself, written last, says
-    how many. The function that the engine maps."""
-    folder = output.with_suffix("")
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed attempt left
-    documents = DocumentShards(folder)
-    problems: list[Problem] = []
-    reasons: Counter[str] = Counter()
-    passed_over: Counter[str] = Counter()
-    for read in _records(batch, folder / "reading"):
+    how many. The function that the engine maps. A batch of which a killed attempt has written some
+    shards is read from behind the last of them."""
+    check_unchanged(batch.entries)
+    progress = BatchProgress.of(output.with_suffix(""))
+    shutil.rmtree(progress.folder / "reading", ignore_errors=True)
+    documents = DocumentShards(progress.folder, progress.shards)
+    for read in _records(batch, progress.folder / "reading", progress.cursor):
         if isinstance(read, Document):
-            documents.add(read)
-            continue
-        if isinstance(read, PassedOver):
-            passed_over[read.what] += 1
-            continue
-        reasons[_kind_of(read.reason)] += 1
-        if len(problems) < MAX_PROBLEMS_KEPT:
-            problems.append(read)
+            progress.splits[read.split] += 1
+            if documents.add(read):
+                check_unchanged(batch.entries)  # or a later run would take it for what was listed
+                progress.save()
+        elif isinstance(read, PassedOver):
+            progress.passed_over[read.what] += 1
+        else:
+            progress.problems[_kind_of(read.reason)] += 1
+            progress.keep(read)
     documents.close()
-    shutil.rmtree(folder / "reading", ignore_errors=True)
-    if problems:
-        write_shard(folder / "quarantine.parquet", quarantine_table(problems))
-    counts = {"splits": documents.splits, "problems": reasons, "passed_over": passed_over}
-    write_json(output, {name: dict(count) for name, count in counts.items()})
+    check_unchanged(batch.entries)
+    shutil.rmtree(progress.folder / "reading", ignore_errors=True)
+    progress.finish(output)
 
 
-def _records(batch: FileBatch, scratch: Path) -> Iterator[Document | Problem | PassedOver]:
+def _records(
+    batch: FileBatch, scratch: Path, cursor: Cursor
+) -> Iterator[Document | Problem | PassedOver]:
     maker = DocumentMaker.of(batch.settings)
     pages = batch.settings.text_format == "html"
-    for read in read_entries(batch.entries, batch.settings, scratch):
+    for read in read_entries(batch.entries, batch.settings, scratch, cursor):
         found: Fields | Problem | PassedOver = read
         if pages and isinstance(read, Fields) and plain_suffix(read.source) not in WEB_SUFFIXES:
             found = page_of(read, maker.text_field)
@@ -160,14 +164,14 @@ def _batches(entries: Sequence[Entry], settings: CollectSection) -> Iterator[Fil
         yield FileBatch(tuple(batch), settings)
 
 
-def _publish(parts: Sequence[Path], folder: Path, listing: Listing) -> tuple[int, Counter[str]]:
+def _publish(parts: Sequence[Path], context: Context, listing: Listing) -> tuple[int, Counter[str]]:
     """Number the shards through, tell apart documents of one id, and leave out what was forgotten;
     gives how many were renamed, and how many of each split were left out."""
-    repeated = _repeated_ids(parts)
+    repeated = _repeated_ids(parts, context.scratch)
     seen: Counter[str] = Counter()
     changed, gone = 0, Counter[str]()
     for place, part in enumerate(parts):
-        target = shard_path(folder, "data", place)
+        target = shard_path(context.folder, "data", place)
         ids = read_shard(part, ["id"])["id"].to_pylist() if repeated or listing.forgotten else []
         if repeated.isdisjoint(ids) and not listing.forgotten:
             _link(part, target)
@@ -186,12 +190,18 @@ def _publish(parts: Sequence[Path], folder: Path, listing: Listing) -> tuple[int
     return changed, gone
 
 
-def _repeated_ids(parts: Sequence[Path]) -> set[str]:
+def _repeated_ids(parts: Sequence[Path], scratch: Path) -> set[str]:
     # DuckDB, because it spills to disk where a Python set of all ids would fill the memory.
     import duckdb
 
     query = "select id from read_parquet(?) group by id having count(*) > 1"
-    rows = duckdb.execute(query, [[str(part) for part in parts]]).fetchall()
+    settings: dict[str, Any] = {
+        "memory_limit": MEMORY_LIMIT,
+        "temp_directory": str(scratch / "spill"),
+    }
+    with duckdb.connect(":memory:", config=settings) as database:
+        database.execute("set enable_progress_bar = false")
+        rows = database.execute(query, [[str(part) for part in parts]]).fetchall()
     return {row[0] for row in rows}
 
 

@@ -21,7 +21,24 @@ def listing_of(files: Mapping[str, Path], notes: Sequence[str] = ()) -> Listing:
 
 def _entry(key: str, path: Path) -> Entry:
     try:
-        return Entry(key, path, path.stat().st_size, file_digest(path))
+        state = path.stat()  # first: whoever writes to it from here on is noticed
+        digest = file_digest(path)
     except OSError as problem:
         remedy = "Make it readable, or leave it out."
         raise DataError(f"cannot be read ({problem.strerror})", str(path), remedy) from None
+    return Entry(key, path, state.st_size, digest, modified_ns=state.st_mtime_ns)
+
+
+def check_unchanged(entries: Sequence[Entry]) -> None:
+    """Raise DataError where a file of this machine is no longer what was listed: what is read of
+    it would go under the name of something else."""
+    for entry in entries:
+        if entry.modified_ns is None:
+            continue
+        state = entry.path.stat()
+        if (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.modified_ns):
+            continue
+        if state.st_size != entry.bytes or file_digest(entry.path) != entry.sha256:
+            raise DataError(
+                "changed while it was read", str(entry.path), "Run again: it is read anew."
+            )

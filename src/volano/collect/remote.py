@@ -124,7 +124,9 @@ def _opened(url: str, shown: str) -> tuple[Any, str]:
         return found
     except ImportError as failure:  # fsspec says which package: "Install s3fs to access S3"
         what = "nothing here reads from there"
-        remedy = f"{_first_line(failure).rstrip('.')}; pip install 'volano[remote]' has https."
+        words = _first_line(failure).rstrip(".")
+        extra = "volano[s3]' has it" if "s3fs" in words else "volano[remote]' has https"
+        remedy = f"{words}; pip install '{extra}."
         raise MissingExtra(what, shown, remedy) from None
     except ValueError as failure:
         raise DataError(_first_line(failure), shown, "Check how the address begins.") from None
@@ -182,6 +184,11 @@ def _unreachable(failure: Exception, shown: str) -> DataError:
         failure = cause if isinstance(cause, Exception) else failure
     if isinstance(failure, FileNotFoundError):
         return DataError("no such file or folder", shown, "Check the address.")
+    if type(failure).__name__ == "NoCredentialsError":  # of botocore, which need not be there
+        remedy = "Give them in the environment, or in the configuration of fsspec."
+        return DataError("no credentials were found", shown, remedy)
+    if isinstance(failure, PermissionError):
+        return DataError("permission denied", shown, "Check your credentials and their rights.")
     what = f"cannot be listed ({_kind(failure)})"
     return DataError(what, shown, "Check the address, the network and your credentials.")
 

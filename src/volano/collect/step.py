@@ -23,7 +23,7 @@ def _run(settings: CollectSection, inputs: Inputs, context: Context) -> None:
 COLLECT = Step(
     name="collect",
     kind="corpus",
-    version=1,
+    version=2,
     section=CollectSection,
     run=_run,
     scan=_scan,

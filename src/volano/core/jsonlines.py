@@ -27,7 +27,7 @@ EXCERPT_CHARACTERS = 200
 CHUNK_BYTES = 1 << 16
 ZSTD_BITE_BYTES = 1 << 12
 MAX_ZSTD_WINDOW_BYTES = 1 << 31  # as `zstd --long=31` packs; taken only where a file asks for it
-MAX_LINE_BYTES = 1 << 28  # no text is longer; a file without line breaks may be
+MAX_LINE_BYTES = 1 << 26  # four times the longest text; a file without line breaks may be longer
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -101,28 +101,44 @@ def quarantine_table(problems: Sequence[Problem]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
 
 
-def read_lines(path: Path, name: str) -> Iterator[tuple[str, bytes | BadLine]]:
+@dataclass
+class LinePlace:
+    """How far a file has been read: lines, and bytes of what it unpacks to."""
+
+    lines: int = 0
+    offset: int = 0
+
+
+def read_lines(
+    path: Path, name: str, place: LinePlace | None = None
+) -> Iterator[tuple[str, bytes | BadLine]]:
     """`name:number` and the bytes of each line that is not blank; only "\\n" ends a line.
 
-    A file that stops short, and a line above MAX_LINE_BYTES, are a BadLine in their place.
+    A file that stops short, and a line above MAX_LINE_BYTES, are a BadLine in their place. Reading
+    begins at `place`, which is behind each line when it is given.
     """
-    number, parts, size = 0, [], 0
+    place = place or LinePlace()
+    parts: list[bytes] = []
+    size = 0
     try:
-        for chunk in read_chunks(path):
+        for chunk in read_chunks(path, place.offset):
             first, *others = chunk.split(b"\n")
             # A line is joined once it has ended: joining at every chunk is quadratic in its length.
             parts.append(first)
             size += len(first)
             for other in others:
-                number += 1
-                yield from _line(f"{name}:{number}", parts, size)
+                place.lines += 1
+                place.offset += size + 1
+                yield from _line(f"{name}:{place.lines}", parts, size)
                 parts, size = [other], len(other)
             if size > MAX_LINE_BYTES:
                 parts = []
     except EOFError as failure:
-        yield f"{name}:{number + 1}", BadLine(f"truncated or damaged file ({failure})")
+        yield f"{name}:{place.lines + 1}", BadLine(f"truncated or damaged file ({failure})")
         return
-    yield from _line(f"{name}:{number + 1}", parts, size)
+    place.lines += 1
+    place.offset += size
+    yield from _line(f"{name}:{place.lines}", parts, size)
 
 
 def _line(where: str, parts: list[bytes], size: int) -> Iterator[tuple[str, bytes | BadLine]]:
@@ -130,15 +146,16 @@ def _line(where: str, parts: list[bytes], size: int) -> Iterator[tuple[str, byte
         yield where, BadLine(f"longer than {MAX_LINE_BYTES:,} bytes")
         return
     line = b"".join(parts)
+    parts.clear()  # or a long line would be in memory twice
     if line.strip():
         yield where, line.removeprefix(BYTE_ORDER_MARK) if where.endswith(":1") else line
 
 
-def read_chunks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, decompressed as its suffix says (.gz, .bz2, .xz, .zst); EOFError where a
-    compressed file stops short or is damaged."""
+def read_chunks(path: Path, skip: int = 0) -> Iterator[bytes]:
+    """The file's bytes, decompressed as its suffix says (.gz, .bz2, .xz, .zst), from byte `skip` of
+    what it unpacks to; EOFError where a compressed file stops short or is damaged."""
     try:
-        yield from _chunks(path)
+        yield from _chunks(path, skip)
     except (zlib.error, lzma.LZMAError) as failure:
         raise EOFError(str(failure)) from None
     except OSError as failure:
@@ -147,15 +164,29 @@ def read_chunks(path: Path) -> Iterator[bytes]:
         raise EOFError(str(failure)) from None  # how gzip and bz2 say that the data are damaged
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, skip: int) -> Iterator[bytes]:
     opening = _OPENINGS.get(path.suffix)
     with opening(path) if opening else path.open("rb") as stream:
         if path.suffix in {".zst", ".zstd"}:
             # Small bites, because one packed byte may hold thousands.
-            yield from _unpacked_zstd(iter(lambda: stream.read(ZSTD_BITE_BYTES), b""))
+            bites = iter(lambda: stream.read(ZSTD_BITE_BYTES), b"")
+            yield from _behind(_unpacked_zstd(bites), skip)
+            return
+        # read would lose all that it has gathered of a chunk in which the file stops short
+        chunks = iter(lambda: stream.read1(CHUNK_BYTES), b"")
+        if opening:
+            yield from _behind(chunks, skip)
         else:
-            # read would lose all that it has gathered of a chunk in which the file stops short
-            yield from iter(lambda: stream.read1(CHUNK_BYTES), b"")
+            stream.seek(skip)
+            yield from chunks
+
+
+def _behind(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
+    # What is packed can only be unpacked from its beginning.
+    for chunk in chunks:
+        if skip < len(chunk):
+            yield chunk[skip:]
+        skip = max(0, skip - len(chunk))
 
 
 _OPENINGS: dict[str, Callable[[Path], Any]] = {

@@ -21,6 +21,7 @@ class Entry(NamedTuple):
     """One file of the outside world. `key` does not depend on where the folder is mounted.
 
     A file of another machine has a `url`; its `sha256` is that of what is known of its version.
+    `modified_ns` is when it was last written to; it bears no identity.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Entry(NamedTuple):
     bytes: int
     sha256: str
     url: str | None = None
+    modified_ns: int | None = None
 
 
 @dataclass(frozen=True)

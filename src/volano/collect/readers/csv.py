@@ -8,7 +8,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from volano.collect.readers.fields import Fields, Read
+from volano.collect.readers.fields import Cursor, Fields, Read
 from volano.core.half_character import SURROGATE
 from volano.core.jsonlines import EXCERPT_CHARACTERS, Problem, read_chunks
 
@@ -19,19 +19,25 @@ DELIMITERS = ",;\t|"  # of a .csv: the one that its header has most of
 class _LongLine(ValueError): ...
 
 
-def read_csv(path: Path, name: str) -> Read:
+def read_csv(path: Path, name: str, cursor: Cursor) -> Read:
     """The rows of a file. A row is called by the line on which it begins: a.csv:17."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     lines = _Lines(path)
     header: list[str] = []
+    delimiter = ","
     rows: Iterator[list[str]] = iter(())
     while True:
         where = f"{name}:{lines.number + 1}"
         try:
+            if header and cursor.state and lines.number < cursor.state[0]:
+                lines = _Lines(path, *cursor.state)  # the header has been read again; go on there
+                rows = csv.reader(lines, delimiter=delimiter, strict=True)
+                continue
             if not header:
                 first = next(lines)
-                rows = csv.reader(lines, delimiter=_delimiter(first, name), strict=True)
-                header = next(csv.reader([first], delimiter=_delimiter(first, name), strict=True))
+                delimiter = _delimiter(first, name)
+                rows = csv.reader(lines, delimiter=delimiter, strict=True)
+                header = next(csv.reader([first], delimiter=delimiter, strict=True))
                 twice = {each for each in header if each and header.count(each) > 1}
                 if any(SURROGATE.search(each) for each in header):
                     yield Problem(where, "the header is not UTF-8", _shown(first))
@@ -41,12 +47,14 @@ def read_csv(path: Path, name: str) -> Read:
                     return
                 continue
             row = next(rows)
+            cursor.state = [lines.number, lines.offset]
         except StopIteration:
             return
         except EOFError as failure:
             yield Problem(where, f"truncated or damaged file ({failure})", "")
             return
         except (csv.Error, _LongLine) as failure:
+            cursor.state = [lines.number, lines.offset] if header else None
             yield Problem(where, f"not CSV ({failure})", _shown(lines.last))
             if not header:
                 return
@@ -67,16 +75,17 @@ class _Lines:
     # The lines of a file with their ends, as csv.reader wants them; `last` is the one just read.
     # Bytes that are no UTF-8 become lone surrogates, so that they cost their own row alone.
 
-    def __init__(self, path: Path) -> None:
-        self.number, self.last = 0, ""
-        self._lines = _byte_lines(path)
+    def __init__(self, path: Path, number: int = 0, offset: int = 0) -> None:
+        self.number, self.offset, self.last = number, offset, ""
+        self._lines = _byte_lines(path, offset)
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line, size = next(self._lines)
         self.number += 1
+        self.offset += size
         if line is None:
             raise _LongLine(f"a line longer than {MAX_FIELD_CHARACTERS:,} bytes")
         self.last = line.decode("utf-8", "surrogateescape")
@@ -85,19 +94,21 @@ class _Lines:
         return self.last
 
 
-def _byte_lines(path: Path) -> Iterator[bytes | None]:
+def _byte_lines(path: Path, offset: int) -> Iterator[tuple[bytes | None, int]]:
+    # Each line, None if it is too long, and how many bytes it has.
     parts: list[bytes] = []
     size = 0
-    for chunk in read_chunks(path):
+    for chunk in read_chunks(path, offset):
         *ended, rest = chunk.split(b"\n")
         for line in ended:
             size += len(line)
-            yield None if size > MAX_FIELD_CHARACTERS else b"".join([*parts, line, b"\n"])
+            whole = None if size > MAX_FIELD_CHARACTERS else b"".join([*parts, line, b"\n"])
+            yield whole, size + 1
             parts, size = [], 0
         size += len(rest)
         parts = [*parts, rest] if size <= MAX_FIELD_CHARACTERS else []
     if size:
-        yield None if size > MAX_FIELD_CHARACTERS else b"".join(parts)
+        yield None if size > MAX_FIELD_CHARACTERS else b"".join(parts), size
 
 
 def _delimiter(header: str, name: str) -> str:

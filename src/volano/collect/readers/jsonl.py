@@ -2,13 +2,22 @@
 
 from pathlib import Path
 
-from volano.collect.readers.fields import Fields, Read
-from volano.core.jsonlines import EXCERPT_CHARACTERS, BadLine, Problem, json_object, read_lines
+from volano.collect.readers.fields import Cursor, Fields, Read
+from volano.core.jsonlines import (
+    EXCERPT_CHARACTERS,
+    BadLine,
+    LinePlace,
+    Problem,
+    json_object,
+    read_lines,
+)
 
 
-def read_jsonl(path: Path, name: str) -> Read:
+def read_jsonl(path: Path, name: str, cursor: Cursor) -> Read:
     """The records of a file; a line that is none is a problem, and reading goes on."""
-    for where, line in read_lines(path, name):
+    place = LinePlace(*(cursor.state or ()))
+    for where, line in read_lines(path, name, place):
+        cursor.state = [place.lines, place.offset]
         if isinstance(line, BadLine):
             yield Problem(where, str(line), "")
             continue

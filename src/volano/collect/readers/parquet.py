@@ -6,14 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from volano.collect.readers.fields import Fields, Read
+from volano.collect.readers.fields import Cursor, Fields, Read
 from volano.core.jsonlines import Problem
 
 BATCH_ROWS = 1024
 FILE_MARK = b"ARROW1"
 
 
-def read_parquet(path: Path, name: str) -> Read:
+def read_parquet(path: Path, name: str, cursor: Cursor) -> Read:
     """The rows of a file. A damaged row group is one problem, a file without its end another."""
     try:
         file = pq.ParquetFile(path)
@@ -21,17 +21,24 @@ def read_parquet(path: Path, name: str) -> Read:
         yield Problem(name, f"not Parquet, or truncated ({_first_line(failure)})", "")
         return
     with file:
-        first_row = 0
-        for group in range(file.num_row_groups):
+        begin, done = cursor.state or (0, 0)  # row group, and rows of it that have been read
+        first_row = sum(file.metadata.row_group(group).num_rows for group in range(begin))
+        for group in range(begin, file.num_row_groups):
             row = first_row
             try:
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
-                    for read in _rows(batch, name, row + 1):
-                        yield read
+                    unread = batch.slice(min(done, batch.num_rows))
+                    row += batch.num_rows - unread.num_rows
+                    done -= batch.num_rows - unread.num_rows
+                    for read in _rows(unread, name, row + 1):
                         row += 1
+                        cursor.state = [group, row - first_row]
+                        yield read
             except (pa.ArrowException, OSError) as failure:
+                cursor.state = [group + 1, 0]
                 reason = f"damaged from here to the end of row group {group}"
                 yield Problem(f"{name}:{row + 1}", f"{reason} ({_first_line(failure)})", "")
+            done = 0
             first_row += file.metadata.row_group(group).num_rows
 
 

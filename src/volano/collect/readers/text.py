@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from volano.collect.readers.fields import Fields, Read
+from volano.collect.readers.fields import MAX_TEXT_BYTES, TOO_LONG, Fields, Read
 from volano.core.jsonlines import EXCERPT_CHARACTERS, Problem, read_chunks
 
-MAX_FILE_BYTES = 1 << 28  # one document; a longer file is not one text
 LONGEST_CHARACTER_BYTES = 4
 PROSE_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".adoc"})
 COMPRESSION_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst", ".zstd"})
@@ -50,8 +49,8 @@ def read_whole(path: Path, name: str) -> Iterator[bytes | Problem]:
         for chunk in read_chunks(path):
             parts.append(chunk)
             size += len(chunk)
-            if size > MAX_FILE_BYTES:
-                yield Problem(name, f"longer than {MAX_FILE_BYTES:,} bytes", "")
+            if size > MAX_TEXT_BYTES:
+                yield Problem(name, TOO_LONG, "")
                 return
     except EOFError as failure:
         yield Problem(name, f"truncated or damaged file ({failure})", "")

@@ -7,10 +7,11 @@ behind it. What is no page (requests, images, answers other than 200) is passed 
 import mmap
 import os
 from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from volano.collect.readers.fields import Fields, PassedOver, Read
+from volano.collect.readers.fields import Cursor, Fields, PassedOver, Read
 from volano.collect.readers.html import as_utf8, page_fields
 from volano.core.jsonlines import Problem
 
@@ -31,62 +32,97 @@ _BEGINNINGS = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd"}
 _PLAIN_BEGINNING = b"\nWARC/1."
 
 
-def read_warc(path: Path, name: str, text_field: str) -> Read:
+@dataclass
+class _Place:
+    """Where reading stands: what records are called by, and where an iterator can begin again.
+
+    Of a record inside a compressed member the parser says no more than how far it has unpacked,
+    which may be where the next member begins. So a member counts as a beginning once the record
+    behind its first one stands elsewhere.
+    """
+
+    start: int = 0  # by which records are called, with `count`
+    count: int = 0
+    begin: int | None = 0  # where to begin again; None behind the last record
+    since: int = 0  # records that have been read from there on
+    maybe: int | None = None
+    damaged: bool = False  # the last stretch was
+    anything: bool = False
+
+    def advance(self, place: int, is_mark: bool) -> None:
+        """One more record, which the parser says stands at `place`."""
+        if self.maybe is not None and place != self.maybe:
+            self.begin, self.since = self.maybe, 1
+        self.maybe = None
+        if place != self.start and is_mark:
+            self.start, self.count, self.maybe = place, 0, place
+        self.count += 1
+        self.since += 1
+        self.damaged = False
+
+    def jump(self, begin: int | None) -> None:
+        """Go on at another record, or nowhere."""
+        self.start, self.count = begin or 0, 0
+        self.begin, self.since, self.maybe = begin, 0, None
+
+
+def read_warc(path: Path, name: str, text_field: str, cursor: Cursor) -> Read:
     """The pages of a file, in its order. A record is called by the file and the byte at which it
     begins, as indexes of web archives have it: crawl.warc.gz:35134. Where many are compressed as
     one, it is the byte at which they begin, and the number of the record: crawl.warc.gz:0.17."""
-    mark = _BEGINNINGS.get(path.suffix, b"WARC/1.")
-    next_start: int | None = 0
-    count = 0  # records that have been read from `start` on
-    damaged = anything = False
+    at = _Place(*(cursor.state or ()))
     with path.open("rb") as stream:
-        while next_start is not None:
-            start = next_start
-            to_skip = count  # of an iterator that was begun again
+        while at.begin is not None:
+            for read in _until_broken(stream, path, at, name, text_field):
+                cursor.state = list(astuple(at))
+                yield read
+
+
+def _until_broken(stream: BinaryIO, path: Path, at: _Place, name: str, text_field: str) -> Read:
+    # What one iterator over the records gives; `at` is where the next one has to begin.
+    mark = _BEGINNINGS.get(path.suffix, b"WARC/1.")
+    begin, to_skip = at.begin or 0, at.since
+    try:
+        for record in _records(stream, begin):
+            at.anything = True
+            if to_skip:
+                to_skip -= 1
+                continue
+            place = record.stream_pos
+            at.advance(place, os.pread(stream.fileno(), len(mark), place) == mark)
+            if not _is_wanted(record):
+                continue
+            where = f"{name}:{at.start}" if at.count == 1 else f"{name}:{at.start}.{at.count}"
             try:
-                for record in _records(stream, start):
-                    anything = True
-                    if to_skip:
-                        to_skip -= 1
-                        continue
-                    place = record.stream_pos
-                    if place != start and os.pread(stream.fileno(), len(mark), place) == mark:
-                        start = next_start = place
-                        count = 0
-                    count += 1
-                    damaged = False
-                    if not _is_wanted(record):
-                        continue
-                    where = f"{name}:{start}" if count == 1 else f"{name}:{start}.{count}"
-                    try:
-                        read = _read(record, where, name, text_field, DECODINGS[0])
-                    except OSError:
-                        yield _read_again(path, start, count, where, name, text_field)
-                        break  # the iterator is spent with the record
-                    yield read
-                    if isinstance(read, Problem) and read.reason.startswith(WRONG_LENGTH):
-                        # Its length is not to be believed: what it claims may be other records.
-                        next_start, count = _next_beginning(stream, start + 1, path.suffix), 0
-                        break
-                else:
-                    if not anything and path.stat().st_size:
-                        yield Problem(name, "no record of a web archive in it", "")
-                    return
-            except OSError as failure:
-                if not damaged:  # a stretch of damage is one problem
-                    yield Problem(f"{name}:{start}", f"damaged from here on ({failure})", "")
-                damaged = anything = True
-                next_start, count = _next_beginning(stream, start + 1, path.suffix), 0
+                read = _read(record, where, name, text_field, DECODINGS[0])
+            except OSError:
+                yield _read_again(path, at, where, name, text_field)
+                return  # the iterator is spent with the record
+            if isinstance(read, Problem) and read.reason.startswith(WRONG_LENGTH):
+                # Its length is not to be believed: what it claims may be other records.
+                at.jump(_next_beginning(stream, at.start + 1, path.suffix))
+                yield read
+                return
+            yield read
+        at.begin = None
+        if not at.anything and path.stat().st_size:
+            yield Problem(name, "no record of a web archive in it", "")
+    except OSError as failure:
+        start, is_news = at.start, not at.damaged  # a stretch of damage is one problem
+        at.jump(_next_beginning(stream, start + 1, path.suffix))
+        at.damaged = at.anything = True
+        if is_news:
+            yield Problem(f"{name}:{start}", f"damaged from here on ({failure})", "")
 
 
 def _read_again(
-    path: Path, start: int, count: int, where: str, name: str, text_field: str
+    path: Path, at: _Place, where: str, name: str, text_field: str
 ) -> Fields | Problem | PassedOver:
     # A failed attempt has spent the record. Raises OSError if no decoding makes sense of it.
     with path.open("rb") as stream:
         for decoding in DECODINGS[1:]:
-            for number, record in enumerate(_records(stream, start), start=1):
-                if number < count:
+            for number, record in enumerate(_records(stream, at.begin or 0), start=1):
+                if number < at.since:
                     continue
                 try:
                     return _read(record, where, name, text_field, decoding)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 from xml.parsers import expat
 
-from volano.collect.readers.fields import Fields, PassedOver, Read
+from volano.collect.readers.fields import Cursor, Fields, PassedOver, Read
 from volano.collect.readers.wikitext import Stripped, strip_wikitext
 from volano.core.errors import MissingExtra
 from volano.core.isolated import Isolated, Lost
@@ -81,14 +81,21 @@ def is_wikipedia(head: bytes) -> bool:
     return b"<mediawiki" in head
 
 
-def read_wikipedia(path: Path, name: str, text_field: str, licence: str | None) -> Read:
+def read_wikipedia(
+    path: Path, name: str, text_field: str, licence: str | None, cursor: Cursor
+) -> Read:
     """The articles of a dump, in its order. A page is called by the file and its number in the
     wiki; one that cannot be parsed, by its byte in the unpacked file."""
     if find_spec("mwparserfromhell") is None:
         remedy = "Install it: pip install 'volano[wiki]'."
         raise MissingExtra("wikitext is parsed by mwparserfromhell, which is missing", name, remedy)
     site = Site()
+    done = cursor.state or 0  # bytes; finding pages again is fast, and parsing them is not
     for offset, piece in pieces(path):
+        is_head = isinstance(piece, bytes) and not piece.startswith(b"<page>")
+        if offset < done and not is_head:
+            continue
+        cursor.state = offset + 1
         where = f"{name}:byte {offset}"
         if isinstance(piece, _Damaged):
             yield Problem(where, str(piece), "")
