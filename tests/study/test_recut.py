@@ -85,7 +85,7 @@ def test_other_bounds_measure_nothing_again(corpus, monkeypatch):
         raise AssertionError("measured again")
 
     for name in ("measure_language", "measure_toxicity", "_count_pii"):
-        monkeypatch.setattr(curation, name, fail)
+        monkeypatch.setattr(f"volano.curate.measure.{name}", fail)
     monkeypatch.setattr("volano.curate.compare.document_hashes", fail)
     monkeypatch.setattr("volano.curate.quality.measure", fail)
     changes = ["quality.gopher_quality.min_words=70", "language.min_score=0.4"]

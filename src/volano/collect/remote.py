@@ -178,10 +178,10 @@ def _without_secrets(url: str) -> str:
 def _unreachable(failure: Exception, shown: str) -> DataError:
     if isinstance(failure, DataError):
         return failure
-    # fsspec calls every failure of a web server "not found", and keeps the true one as its cause.
+    # fsspec calls a web server that cannot be reached a file that is not found.
     cause = failure.__cause__
-    if cause is not None and not getattr(cause, "status", None):
-        failure = cause if isinstance(cause, Exception) else failure
+    if isinstance(cause, Exception) and "Connect" in type(cause).__name__:
+        failure = cause
     if isinstance(failure, FileNotFoundError):
         return DataError("no such file or folder", shown, "Check the address.")
     if type(failure).__name__ == "NoCredentialsError":  # of botocore, which need not be there

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,69 +35,35 @@ from volano.core.errors import DataError
 from volano.core.files import file_digest
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
-from volano.curate.boilerplate import (
-    CUT_LINES,
-    SITE_COLUMNS,
-    Boilerplate,
-    find_boilerplate,
-    judge_boilerplate,
-    write_cut_lines,
-)
+from volano.curate.boilerplate import find_boilerplate, write_cut_lines
 from volano.curate.card import card_of, header_of, markdown
 from volano.curate.compare import (
     DECISION,
     DEDUP,
-    PREFERENCE,
     SHINGLES,
     SIGNATURE,
-    SPLIT,
     Compared,
     compare,
-    copy_columns,
     judge_copies,
     measure_earlier_corpora,
 )
 from volano.curate.cuts import Cuts, Part, find_cuts, judge_cuts
 from volano.curate.decision import BOILERPLATE, SEMANTIC, Decisions, filters_in_use
-from volano.curate.decontaminate import (
-    HeldOut,
-    held_out_of,
-    judge_held_out,
-    judge_overlap,
-    measure_overlap,
-)
-from volano.curate.earlier import Earlier, earlier_measures, take_over
+from volano.curate.decontaminate import HeldOut, held_out_of
+from volano.curate.earlier import earlier_measures, take_over
 from volano.curate.embeddings import model_files
-from volano.curate.funnel import BOILERPLATE_BYTES, CUT_BYTES, funnel, main_bound
-from volano.curate.language import judge_language, measure_language
-from volano.curate.learned import (
-    Learned,
-    file_of,
-    judge_learned,
-    learned_bounds,
-    measure_label,
-    measure_perplexity,
-)
+from volano.curate.funnel import CUT_BYTES, funnel, main_bound
+from volano.curate.learned import Learned, file_of, judge_learned, learned_bounds
+from volano.curate.measure import EDITED, measure
 from volano.curate.mix import check_mix, mix
-from volano.curate.preference import columns_read, preferences
-from volano.curate.quality import edits, measure_and_judge
 from volano.curate.section import CurateSection, PiiSection
 from volano.curate.semantic import Candidates, candidates_of, find_alike, judge_alike
 from volano.curate.semantic_section import LATENT
-from volano.curate.toxicity import (
-    TOXIC,
-    check_toxicity,
-    judge_toxicity,
-    measure_toxicity,
-    weights_of,
-)
+from volano.curate.toxicity import TOXIC, check_toxicity, weights_of
 from volano.text import kernels
 from volano.text.kernels.forms import FORM_STATISTICS
 from volano.text.personal.model_names import check_pipeline
-from volano.text.pii import find_spans_in, redact_all
-
-Columns = dict[str, pa.Array]
-EDITED = "scratch.text"  # as boilerplate, languages and quality rules have left it, if they edit
+from volano.text.pii import redact_all
 
 
 def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
@@ -141,7 +106,7 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
     ):
         context.engine.map(
             partial(
-                _measure,
+                measure,
                 section=section,
                 held_out=held_out,
                 earlier=earlier,
@@ -230,96 +195,6 @@ def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
             )
         corpora[name] = inputs[name].corpus()
     return held_out_of(corpora, section.decontaminate)
-
-
-# ---- stage 1
-
-
-def _measure(
-    shard: Path,
-    output: Path,
-    *,
-    section: CurateSection,
-    held_out: HeldOut | None,
-    earlier: Earlier | None,
-    boilerplate: Boilerplate | None,
-) -> None:
-    def known(group: str) -> Columns | None:
-        return earlier.columns(group, output.name) if earlier else None
-
-    read = {"id", "text", "kind", "split", *columns_read(section.dedup)}
-    read |= set(SITE_COLUMNS) if boilerplate else set()
-    table = read_shard(shard, sorted(read))
-    texts = table["text"].combine_chunks().fill_null("")
-    kinds, splits = table["kind"].to_pylist(), table["split"].to_pylist()
-    decisions = Decisions.of(table.num_rows)
-    columns: Columns = {"id": table["id"].combine_chunks(), SPLIT: table["split"].combine_chunks()}
-    if boilerplate is not None:
-        cleaned = boilerplate.applied(texts, table)
-        judge_boilerplate(cleaned.columns, boilerplate.section, decisions)
-        texts = columns[EDITED] = cleaned.texts
-        columns |= _named(BOILERPLATE, cleaned.columns) | {CUT_LINES: cleaned.lines}
-        columns[DECISION + BOILERPLATE_BYTES] = cleaned.columns["cut_bytes"]
-    if section.language is not None:
-        language = known("language")
-        if language is None:
-            language, texts = measure_language(texts, kinds, section.language)
-        if section.language.paragraphs is not None:
-            columns[EDITED] = texts
-        judge_language(language, section.language, decisions)
-        columns |= _named("language", language)
-    if section.quality is not None:
-        judged = measure_and_judge(texts, kinds, section.quality, decisions, known)
-        for rule, found in judged.columns.items():
-            columns |= _named(rule, found)
-        if edits(section.quality):
-            texts = columns[EDITED] = judged.texts
-    if section.toxicity is not None:
-        judges = section.toxicity.action == "drop"  # by passages, which are not kept
-        before = None if judges else known("toxicity")
-        if before is None:
-            toxic = measure_toxicity(texts, kinds, section.toxicity)
-            judge_toxicity(toxic, section.toxicity, decisions)
-            before = toxic.columns
-        columns |= _named("toxicity", before)
-    if held_out is not None and section.decontaminate is not None:
-        found = known("decontaminate") or measure_overlap(texts, held_out)
-        judge_overlap(found, section.decontaminate, decisions)
-        columns |= _named("decontaminate", found)
-    judge_held_out(splits, decisions)
-    if section.perplexity is not None:
-        found = known("perplexity") or measure_perplexity(texts, kinds, section.perplexity)
-        columns |= _named("perplexity", {"value": found["value"]})  # the bucket is told anew
-    if section.classifier is not None:
-        found = known("classifier") or measure_label(texts, kinds, section.classifier)
-        columns |= _named("classifier", found)
-    if section.dedup is not None:
-        columns |= copy_columns(texts, section.dedup, known("dedup"), decisions.standing)
-        if section.dedup.keep != "first":
-            columns[PREFERENCE] = preferences(table, texts, columns, section.dedup)
-    if section.pii is not None:
-        columns |= _named("pii", known("pii") or _count_pii(texts, section.pii))
-    columns |= decisions.columns(DECISION)
-    columns[DECISION + "text_bytes"] = pc.binary_length(
-        table["text"].combine_chunks().fill_null("")
-    )
-    write_shard(output, pa.table(columns))
-
-
-def _named(group: str, columns: Columns) -> Columns:
-    return {f"{group}.{name}": column for name, column in columns.items()}
-
-
-def _count_pii(texts: pa.LargeStringArray, section: PiiSection) -> Columns:
-    counts = {kind: np.zeros(len(texts), np.int64) for kind in section.kinds}
-    found = find_spans_in(texts, section.kinds, name_model=section.name_model)
-    for row, spans in found.items():
-        for span in spans:
-            counts[span.kind][row] += 1
-    return {kind: pa.array(values) for kind, values in counts.items()}
-
-
-# ---- stage 3
 
 
 @dataclass(frozen=True)
