@@ -17,7 +17,7 @@ from volano.core.corpus import Corpus, finish_corpus, write_shard
 from volano.core.errors import DataError
 from volano.core.records import Document, table_of
 from volano.core.step import Context
-from volano.curate.cuts import find_cuts
+from volano.curate.compare import compare
 from volano.curate.decision import filters_in_use
 from volano.curate.funnel import funnel, samples
 from volano.curate.section import CurateSection
@@ -415,11 +415,12 @@ def test_a_shard_of_the_input_that_vanishes_is_named_and_a_rerun_finishes(
 ):
     gone = tmp_path / "run-in/data/00001.parquet"
 
-    def cuts_after_a_loss(*arguments):
+    def compared_before_a_loss(*arguments):
+        found = compare(*arguments)
         gone.unlink()
-        return find_cuts(*arguments)
+        return found
 
-    monkeypatch.setattr("volano.curate.step.find_cuts", cuts_after_a_loss)
+    monkeypatch.setattr("volano.curate.step.compare", compared_before_a_loss)
     with pytest.raises(DataError) as refused:
         curate()
     assert str(refused.value) == (

@@ -1,7 +1,7 @@
 """Documents as vectors whose cosine says how alike they are: what semantic deduplication reads.
 
 Three sources: latent semantic analysis, fitted on the corpus itself; a static model, which is a
-table of token vectors; and sentence-transformers, where its extra is installed.
+table of token vectors; and sentence-transformers, where that is installed (it asks for torch, which is chosen apart).
 
 Shapes: N documents, W buckets of words, D dimensions.
 """
@@ -124,7 +124,7 @@ class SentenceTransformers:
             raise MissingExtra(
                 "sentence-transformers is not installed",
                 _SETTING,
-                'Install it: `pip install "volano[embeddings]"`.',
+                "Run `pip install sentence-transformers`.",
             ) from None
         self.model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
