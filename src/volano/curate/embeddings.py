@@ -1,12 +1,14 @@
 """Documents as vectors whose cosine says how alike they are: what semantic deduplication reads.
 
 Three sources: latent semantic analysis, fitted on the corpus itself; a static model, which is a
-table of token vectors; and sentence-transformers, where that is installed (it asks for torch, which is chosen apart).
+table of token vectors; and sentence-transformers, where that is installed. It is no extra, because
+it asks for torch, whose build is chosen apart.
 
 Shapes: N documents, W buckets of words, D dimensions.
 """
 
 import functools
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -119,14 +121,14 @@ class SentenceTransformers:
 
     def __init__(self, folder: Path) -> None:
         try:
-            from sentence_transformers import SentenceTransformer
+            library = import_module("sentence_transformers")
         except ModuleNotFoundError:
             raise MissingExtra(
                 "sentence-transformers is not installed",
                 _SETTING,
                 "Run `pip install sentence-transformers`.",
             ) from None
-        self.model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self.model = library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
     def embed(self, texts: pa.LargeStringArray) -> Array:
         whole = [text or "" for text in texts.to_pylist()]
