@@ -4,12 +4,14 @@ import hashlib
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
@@ -19,7 +21,7 @@ from volano.core.records import Document, table_of
 from volano.core.step import Context
 from volano.curate.compare import compare
 from volano.curate.decision import filters_in_use
-from volano.curate.funnel import funnel, samples
+from volano.curate.funnel import funnel, funnel_tokens, samples
 from volano.curate.section import CurateSection
 from volano.curate.step import STEP
 
@@ -408,6 +410,22 @@ def test_each_rule_on_form_drops_what_it_is_for_and_no_prose(curate):
     assert reasons(corpus) == expected
     english = curate(documents, run="english", quality={"rules": ["sentences"]}, **FORM)
     assert reasons(english)["german"] == "sentences"
+
+
+def test_the_funnel_counts_tokens_where_a_tokenizer_is_given(curate):
+    corpus = curate()
+    rows = funnel(corpus)
+    found = funnel_tokens(corpus, rows, lambda texts: [text.split() for text in texts])
+    left = [text.split() for text in corpus.to_arrow(["text"])["text"].to_pylist()]
+    assert found[-1] == sum(map(len, left))
+    gone = Counter()
+    for shard in corpus.shards("dropped"):
+        for row in pq.read_table(shard).to_pylist():
+            gone[row["dropped_by"]] += len(row["text"].split())
+    assert len(gone) > 3
+    steps = zip(rows[1:], pairwise(found), strict=True)
+    lost = {row.filter: before - after for row, (before, after) in steps}
+    assert {name: count for name, count in lost.items() if count} == gone
 
 
 def test_a_shard_of_the_input_that_vanishes_is_named_and_a_rerun_finishes(

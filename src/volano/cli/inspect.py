@@ -29,6 +29,10 @@ def show(
             "--clusters", min=0, help="Show so many clusters of copies, the largest first."
         ),
     ] = 0,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Count tokens in the funnel, too: a tokenizer, by name or folder."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +56,10 @@ def show(
 
             show_clusters(opened.find(artifact), clusters, json)
             return
-        showing.show_artifact(opened, opened.find(artifact), sample, dropped_by, json, lines)
+        counted = None if tokenizer is None else _tokenizer(opened, tokenizer)
+        showing.show_artifact(
+            opened, opened.find(artifact), sample, dropped_by, json, lines, counted
+        )
 
 
 def trace(
@@ -111,6 +118,15 @@ def diff(
         for title, ids in (found.samples or {}).items():
             if ids:
                 print_line(f"    {title}: {', '.join(ids)}")
+
+
+def _tokenizer(store: Any, reference: str) -> Any:
+    from pathlib import Path
+
+    from volano.text.tokenizer import Tokenizer
+
+    folder = Path(reference).expanduser()
+    return Tokenizer.load(folder if folder.is_dir() else store.find(reference).folder)
 
 
 def _history(store: Any, reference: str) -> list[Any]:

@@ -80,10 +80,12 @@ def show_artifact(
     dropped_by: str | None,
     as_json: bool,
     history: list[Any],
+    tokenizer: Any = None,
 ) -> None:
     """One artifact: a corpus with funnel and samples, a report with its table, else its files.
 
-    `history` is that of the release by which it was named, if it was.
+    `history` is that of the release by which it was named, if it was; a tokenizer counts the tokens
+    of the funnel.
     """
     if artifact.kind == "report" and not as_json:
         from volano.cli.reports import print_report
@@ -103,7 +105,7 @@ def show_artifact(
     if history:
         plain["history"] = [asdict(each) for each in history]
     if artifact.kind == "corpus":
-        _add_corpus(plain, artifact, sample, dropped_by)
+        _add_corpus(plain, artifact, sample, dropped_by, tokenizer)
     elif artifact.kind == "tokens":
         _add_mixture(plain, artifact)
     elif artifact.kind == "report":
@@ -121,7 +123,9 @@ def show_artifact(
         _print_packed_mixture(plain["mixture"])
 
 
-def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: str | None) -> None:
+def _add_corpus(
+    plain: dict[str, Any], artifact: Any, sample: int, dropped_by: str | None, tokenizer: Any
+) -> None:
     corpus = artifact.corpus()
     plain["manifest"] = corpus.manifest
     plain["quarantine"] = corpus.quarantine().slice(0, 20).to_pylist()
@@ -130,7 +134,7 @@ def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: s
         return
     from volano.core.errors import DataError, did_you_mean
     from volano.curate.decision import FILTERS
-    from volano.curate.funnel import funnel, samples
+    from volano.curate.funnel import funnel, funnel_tokens, samples
 
     if dropped_by is not None and dropped_by not in FILTERS:
         raise DataError(
@@ -141,7 +145,12 @@ def _add_corpus(plain: dict[str, Any], artifact: Any, sample: int, dropped_by: s
     filters = FILTERS if dropped_by is None else (dropped_by,)
     if sample and dropped_by in (None, "boilerplate"):
         plain["boilerplate"] = [each._asdict() for each in cut_samples(corpus, 3 * sample)]
-    plain["funnel"] = [row._asdict() for row in funnel(corpus)]
+    rows = funnel(corpus)
+    plain["funnel"] = [row._asdict() for row in rows]
+    if tokenizer is not None:
+        tokens = funnel_tokens(corpus, rows, tokenizer.encode_batch)
+        for row, count in zip(plain["funnel"], tokens, strict=True):
+            row["tokens"] = count
     found = samples(corpus, per_filter=sample, filters=filters) if sample else []
     plain["samples"] = [each._asdict() for each in found]
 
@@ -199,6 +208,7 @@ def reason(decision: dict[str, Any]) -> str:
 def _print_funnel(rows: list[dict[str, Any]]) -> None:
     cuts = [row.get("bytes_cut", 0) for row in rows]  # a corpus of before has no such field
     names = ["documents dropped", "bytes dropped", "documents left", "bytes left"]
+    names += ["tokens left"] if "tokens" in rows[0] else []
     print_table(
         ["filter", *names, *(["bytes cut out"] if any(cuts) else [])],
         [
@@ -208,6 +218,7 @@ def _print_funnel(rows: list[dict[str, Any]]) -> None:
                 size(row["bytes_dropped"]),
                 f"{row['documents']:,}",
                 size(row["bytes"]),
+                *([f"{row['tokens']:,}"] if "tokens" in row else []),
                 *([size(cut) if cut else ""] if any(cuts) else []),
             )
             for row, cut in zip(rows, cuts, strict=True)

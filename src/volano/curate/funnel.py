@@ -4,7 +4,7 @@ Counted from the attributes of a curated corpus, so it can be asked for at any t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ CUT_BYTES = "cut_bytes"
 BOILERPLATE_BYTES = "boilerplate_bytes"
 CUTTING = {CUT: CUT_BYTES, BOILERPLATE: BOILERPLATE_BYTES}  # filter → attribute of `decision`
 SIZE = "text_bytes"
+TEXTS_AT_ONCE = 1024
 
 
 class FunnelRow(NamedTuple):
@@ -67,6 +68,29 @@ def funnel(corpus: Corpus, filters: Sequence[str] = ()) -> list[FunnelRow]:
         documents, size = documents - gone[name], size - gone_bytes[name] - lost
         rows.append(FunnelRow(name, documents, size, gone[name], gone_bytes[name], lost))
     return rows
+
+
+def funnel_tokens(
+    corpus: Corpus, rows: Sequence[FunnelRow], encode: Callable[[list[str]], list[list[int]]]
+) -> list[int]:
+    """The tokens that each row of the funnel leaves: of what stays as it was written, of what was
+    dropped as it was collected. Every text is encoded, which takes a while."""
+    gone: Counter[str] = Counter()
+    left = 0
+    for group in ("dropped", "data"):
+        for shard in corpus.shards(group):
+            table = read_shard(shard, ["text", *(["dropped_by"] if group == "dropped" else [])])
+            for part in table.to_batches(max_chunksize=TEXTS_AT_ONCE):
+                counts = [len(ids) for ids in encode([each or "" for each in part[0].to_pylist()])]
+                if group == "data":
+                    left += sum(counts)
+                    continue
+                for name, count in zip(part[1].to_pylist(), counts, strict=True):
+                    gone[name] += count
+    found = [left + gone.total()]
+    for row in rows[1:]:
+        found.append(found[-1] - gone[row.filter])
+    return found
 
 
 def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
