@@ -242,6 +242,16 @@ def test_repeated_ids_are_told_apart_across_shards(tmp_path, context, monkeypatc
     assert Corpus.open(context.folder).manifest["repeated_ids"] == 2
 
 
+def test_a_made_id_is_never_one_that_a_record_has(tmp_path, context):
+    rows = [
+        {"id": name, "text": f"Text {n}"} for n, name in enumerate(["a#2", "a", "a", "a", "b#2"])
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    collect_files(CollectSection(source="files", paths=[str(tmp_path / "a.jsonl")]), context)
+    found = [each.id for each in Corpus.open(context.folder).records()]
+    assert found == ["a#2", "a", "a#3", "a#4", "b#2"]
+
+
 def test_equal_texts_share_a_split(tmp_path, context):
     lines = [{"text": f"Text {n % 100}{'.' * (n // 100)}"} for n in range(300)]
     write(tmp_path, {"a.jsonl": "\n".join(map(json.dumps, lines))})

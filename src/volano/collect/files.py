@@ -167,7 +167,7 @@ def _batches(entries: Sequence[Entry], settings: CollectSection) -> Iterator[Fil
 def _publish(parts: Sequence[Path], context: Context, listing: Listing) -> tuple[int, Counter[str]]:
     """Number the shards through, tell apart documents of one id, and leave out what was forgotten;
     gives how many were renamed, and how many of each split were left out."""
-    repeated = _repeated_ids(parts, context.scratch)
+    repeated, taken = _repeated_ids(parts, context.scratch)
     seen: Counter[str] = Counter()
     changed, gone = 0, Counter[str]()
     for place, part in enumerate(parts):
@@ -180,7 +180,9 @@ def _publish(parts: Sequence[Path], context: Context, listing: Listing) -> tuple
             if identifier in repeated:
                 seen[identifier] += 1
                 if seen[identifier] > 1:
-                    ids[row] = f"{identifier}#{seen[identifier]}"
+                    while (name := f"{identifier}#{seen[identifier]}") in taken:
+                        seen[identifier] += 1
+                    ids[row] = name
                     changed += 1
         table = read_shard(part)
         table = table.set_column(0, table.schema.field(0), pa.array(ids, pa.string()))
@@ -190,19 +192,28 @@ def _publish(parts: Sequence[Path], context: Context, listing: Listing) -> tuple
     return changed, gone
 
 
-def _repeated_ids(parts: Sequence[Path], scratch: Path) -> set[str]:
+def _repeated_ids(parts: Sequence[Path], scratch: Path) -> tuple[set[str], set[str]]:
+    # Ids that several documents have, and others that look like a name made for one of those.
     # DuckDB, because it spills to disk where a Python set of all ids would fill the memory.
     import duckdb
 
     query = "select id from read_parquet(?) group by id having count(*) > 1"
+    alike = (
+        "select distinct id from read_parquet(?) where regexp_matches(id, '#[0-9]+$') "
+        "and regexp_replace(id, '#[0-9]+$', '') in (select unnest(?))"
+    )
     settings: dict[str, Any] = {
         "memory_limit": MEMORY_LIMIT,
         "temp_directory": str(scratch / "spill"),
     }
     with duckdb.connect(":memory:", config=settings) as database:
         database.execute("set enable_progress_bar = false")
-        rows = database.execute(query, [[str(part) for part in parts]]).fetchall()
-    return {row[0] for row in rows}
+        files = [str(part) for part in parts]
+        repeated = {row[0] for row in database.execute(query, [files]).fetchall()}
+        if not repeated:
+            return set(), set()
+        rows = database.execute(alike, [files, sorted(repeated)]).fetchall()
+    return repeated, {row[0] for row in rows}
 
 
 def _link(part: Path, target: Path) -> None:
