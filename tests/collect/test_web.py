@@ -8,6 +8,7 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 from small_tree import new_context, rows, write
 
 from volano.collect.files import collect_files
+from volano.collect.readers.html import as_utf8
 from volano.collect.section import CollectSection
 from volano.core.corpus import Corpus
 
@@ -186,3 +187,19 @@ def test_a_field_of_jsonl_may_hold_a_page(tmp_path):
     )
     assert [(row["text"], row["url"]) for row in documents] == [(STORY, "http://a")]
     assert [row["reason"] for row in quarantine] == ["field 'html' is int, not text"]
+
+
+@pytest.mark.parametrize("charset", ["windows-1251", "windows-1252", "shift_jis"])
+def test_utf_8_that_is_claimed_wrongly_is_doubted(charset):
+    words = {
+        "windows-1251": "Мельница стоит у реки и мелет зерно каждый день. ",
+        "windows-1252": "Die Mühle läuft für größere Höfe öfter über Nacht. ",
+        "shift_jis": "水車は川のそばに立ち、毎日麦をひいている。",
+    }[charset]
+    page = f"<html><body><p>{words * 20}</p></body></html>"
+    assert words in as_utf8(page.encode(charset), "utf-8").decode()
+    claimed = page.replace("<body>", "<meta charset=utf-8><body>").encode(charset)
+    assert words in as_utf8(claimed, None).decode()
+    # One broken byte among others says nothing.
+    broken = page.encode().replace(b"</p>", b"\xff</p>")
+    assert words in as_utf8(broken, "utf-8").decode()

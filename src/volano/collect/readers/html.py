@@ -65,7 +65,8 @@ def page_fields(
 
 def as_utf8(content: bytes, charset: str | None) -> bytes:
     """A page in UTF-8. Its encoding is told, as browsers have it, by a byte order mark, by the
-    server, by the page, and else guessed; bytes that are no characters become U+FFFD."""
+    server, by the page, and else guessed, as it is where UTF-8 is claimed and most of it is none;
+    bytes that are no characters become U+FFFD."""
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 
     for mark, marked in _MARKS:
@@ -80,11 +81,26 @@ def as_utf8(content: bytes, charset: str | None) -> bytes:
         try:
             content.decode()
         except UnicodeDecodeError:
-            pass
+            encoding = _doubted(content)
         else:
             return content
     text: str = bytes_to_str(content, encoding or UTF_8, errors="replace", fallback_encodings=())
     return text.encode("utf-8", "replace")
+
+
+def _doubted(content: bytes) -> str:
+    # UTF-8 proves itself: where most characters beyond ASCII are none in it, it is claimed wrongly.
+    from resiliparse.parse.encoding import detect_encoding
+
+    text = content.decode("utf-8", "replace")
+    beyond = sum(not character.isascii() for character in text)
+    if 2 * text.count("\ufffd") <= beyond:
+        return UTF_8
+    for by_meta in (True, False):
+        found: str | None = detect_encoding(content, from_html_meta=by_meta)
+        if found and found != UTF_8 and not found.startswith("utf-16"):
+            return found
+    return UTF_8
 
 
 def _wide_encoding(content: bytes) -> str:
