@@ -203,3 +203,27 @@ def test_utf_8_that_is_claimed_wrongly_is_doubted(charset):
     # One broken byte among others says nothing.
     broken = page.encode().replace(b"</p>", b"\xff</p>")
     assert words in as_utf8(broken, "utf-8").decode()
+
+
+def test_a_last_member_that_is_cut_off_is_told(tmp_path):
+    # Large enough to be unpacked in several pieces.
+    whole = b"".join(gzip.compress(wet_record(n, "A text. " * 500_000)) for n in range(2))
+    cut = whole + gzip.compress(wet_record(2, "A text."))[:20]
+    for name, content, expected in (
+        ("whole", whole, []),
+        ("cut", cut, ["the file ends in the middle of a record"]),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        documents, _, quarantine = collect(folder, {"a.warc.wet.gz": content})
+        assert len(documents) == 2
+        assert [row["reason"] for row in quarantine] == expected
+
+
+def wet_record(number, text):
+    head = (
+        f"WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Target-URI: https://a.example.org/{number}\r\n"
+        f"WARC-Date: 2024-03-01T00:00:00Z\r\nWARC-Record-ID: <urn:uuid:{number}>\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
+    )
+    return f"{head}{text}\r\n\r\n".encode()

@@ -6,6 +6,7 @@ behind it. What is no page (requests, images, answers other than 200) is passed 
 
 import mmap
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ MAX_RECORD_BYTES = 1 << 25  # as stored and again as unpacked; no page is larger
 HTML_TYPES = {"text/html", "application/xhtml+xml"}
 PLAIN_TYPES = {"text/plain"}
 OK = 200
+MAX_TAIL_BYTES = 1 << 26  # of a last member that is unpacked once more
+CHUNK_BYTES = 1 << 20
 LONGER, EARLY = "longer than", "the file ends"
 WRONG_LENGTH = (LONGER, EARLY)
 # Many crawlers undo chunks and compression but keep the headers that announce them.
@@ -107,12 +110,34 @@ def _until_broken(stream: BinaryIO, path: Path, at: _Place, name: str, text_fiel
         at.begin = None
         if not at.anything and path.stat().st_size:
             yield Problem(name, "no record of a web archive in it", "")
+        elif path.suffix == ".gz" and _ends_within_member(stream, at.start):
+            yield Problem(name, "the file ends in the middle of a record", "")
     except OSError as failure:
         start, is_news = at.start, not at.damaged  # a stretch of damage is one problem
         at.jump(_next_beginning(stream, start + 1, path.suffix))
         at.damaged = at.anything = True
         if is_news:
             yield Problem(f"{name}:{start}", f"damaged from here on ({failure})", "")
+
+
+def _ends_within_member(stream: BinaryIO, start: int) -> bool:
+    # The parser says nothing of a last member that is cut off before its record has a header.
+    if stream.seek(0, os.SEEK_END) - start > MAX_TAIL_BYTES:
+        return False
+    stream.seek(start)
+    rest = stream.read()
+    while rest.strip(b"\0"):  # what some tools pad with
+        member = zlib.decompressobj(wbits=31)
+        try:
+            came = True
+            while not member.eof and (came or rest):
+                came = bool(member.decompress(rest, CHUNK_BYTES))
+                rest = member.unconsumed_tail or member.unused_data
+        except zlib.error:
+            return False  # damaged, which has been told
+        if not member.eof:
+            return True
+    return False
 
 
 def _read_again(
