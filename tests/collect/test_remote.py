@@ -120,7 +120,14 @@ def test_what_is_no_snapshot_is_told(snapshot, path, told):
         list_sources(section(path))
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"\xff\xfe"), gzip.compress(b"\n")])
+DAMAGED = bytearray(gzip.compress(b"crawl-data/a.warc.wet.gz\n" * 99))
+DAMAGED[15:20] = b"\xff" * 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"\xff\xfe"), gzip.compress(b"\n"), bytes(DAMAGED)],
+)
 def test_what_is_no_listing_is_told(tmp_path, server, content):
     write(tmp_path / "www", {"x.paths.gz": content})
     with pytest.raises(DataError, match="listing"):

@@ -114,6 +114,24 @@ def test_stopped_at_any_write_it_gives_the_same_bytes(tmp_path, name, monkeypatc
         assert writes.count <= total - stop + 5
 
 
+@pytest.mark.parametrize("damage", ["shard", "progress"])
+def test_what_a_killed_run_left_damaged_is_read_again(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(document_shards, "SHARD_DOCUMENTS", 3)
+    write(tmp_path, {"a.jsonl": JSONL})
+    writes = Writes(monkeypatch)
+    whole = run(tmp_path / "whole", tmp_path / "a.jsonl")
+    writes.count, writes.at = 0, 10
+    with pytest.raises(Killed):
+        run(tmp_path / "run", tmp_path / "a.jsonl")
+    writes.at = 0
+    (progress,) = (tmp_path / "run").rglob("progress.json")
+    if damage == "shard":
+        next(progress.parent.glob("data/*.parquet")).unlink()
+    else:
+        progress.write_text("{")
+    assert run(tmp_path / "run", tmp_path / "a.jsonl") == whole
+
+
 def test_a_resumed_run_parses_no_line_before_the_last_shard(tmp_path, monkeypatch):
     monkeypatch.setattr(document_shards, "SHARD_DOCUMENTS", 3)
     write(tmp_path, {"a.jsonl": JSONL})

@@ -428,6 +428,16 @@ def test_the_funnel_counts_tokens_where_a_tokenizer_is_given(curate):
     assert {name: count for name, count in lost.items() if count} == gone
 
 
+def test_foreign_paragraphs_are_gone_from_what_is_written_and_the_funnel_counts_them(curate):
+    english = f"{PROSE.replace('parser', 'scanner')} {LICENCE.replace('software', 'book')}"
+    mixed = [*DOCUMENTS, document("mixed", f"{english}\n\n{GERMAN}")]
+    corpus = curate(mixed, language={"paragraphs": {}}, dedup={"minhash": "off"}, run="cut")
+    assert text_of(corpus, "mixed") == english
+    row = next(each for each in funnel(corpus) if each.filter == "language")
+    assert row.bytes_cut == len(GERMAN.encode()) + 2
+    assert reasons(corpus)["german"] == "language"
+
+
 def test_a_shard_of_the_input_that_vanishes_is_named_and_a_rerun_finishes(
     curate, tmp_path, monkeypatch
 ):

@@ -107,31 +107,87 @@ def test_every_language_of_the_model_has_a_script_and_every_named_one_is_of_the_
     assert scripts_of("ru") == {"Cyrl"}
 
 
+RUSSIAN = "Функция возвращает число элементов, которые ещё ждут своей очереди в списке."
+
+
+def in_paragraphs(texts, kinds=None, keep=("en",), **settings):
+    settings = {"min_words_left": 5, **settings}
+    section = LanguageSection.model_validate({"keep": list(keep), "paragraphs": settings})
+    column = pa.array(texts, pa.large_string())
+    found = language.measure_language(column, kinds or ["prose"] * len(texts), section)
+    decisions = Decisions.of(len(texts))
+    language.judge_language(found.columns, section, decisions)
+    return found, decisions
+
+
 def test_foreign_paragraphs_are_cut_and_short_ones_stay():
-    long = f"{GERMAN} {GERMAN}"
-    text = f"Überschrift\n\n{ENGLISH} {ENGLISH} {ENGLISH}\n\n{long}\n\n{ENGLISH}"
-    section = LanguageSection.model_validate({"paragraphs": {"min_characters": 60}})
-    found = language.measure_language(
-        pa.array([long, text, None, ""], pa.large_string()), ["prose"] * 4, section
+    long, english = f"{GERMAN} {GERMAN}", f"{ENGLISH} {ENGLISH} {ENGLISH}"
+    text = f"Überschrift\n\n{english}\n\n{long}\n\n{ENGLISH}"
+    found, decisions = in_paragraphs([text, None, ""], min_characters=60)
+    assert found.texts.to_pylist() == [f"Überschrift\n\n{english}\n\n{ENGLISH}", None, ""]
+    assert decisions.dropped_by == [None] * 3
+    columns = {name: column.to_pylist() for name, column in found.columns.items()}
+    assert columns["language"] == ["en", None, None]
+    assert columns["paragraphs_cut"] == [1, 0, 0]
+    assert columns["cut_bytes"] == [len(long.encode()) + 2, 0, 0]
+    assert columns["words_left"] == [1 + 4 * len(ENGLISH.split()), None, None]
+    fraction = len(long) / (len(long) + len(english) + len(ENGLISH))
+    assert columns["foreign_fraction"] == [pytest.approx(fraction, abs=1e-6), None, None]
+
+
+def test_without_blank_lines_a_paragraph_is_a_line():
+    text = "\n".join(
+        [f"{ENGLISH} {ENGLISH}", f"{RUSSIAN} {RUSSIAN}", "Menu", f"{ENGLISH} {ENGLISH}"]
     )
-    left = f"Überschrift\n\n{ENGLISH} {ENGLISH} {ENGLISH}\n\n{ENGLISH}"
-    assert found.texts.to_pylist() == ["", left, None, ""]
-    assert found.columns["paragraphs_cut"].to_pylist() == [1, 1, 0, 0]
-    # Of most bytes, though the text is read from its beginning where paragraphs are not asked for.
-    assert found.columns["language"].to_pylist() == ["de", "en", None, None]
-    abroad = len(long.encode())
-    fraction = abroad / (abroad + 4 * len(ENGLISH) + 2)
-    assert found.columns["foreign_fraction"].to_pylist() == [
-        1.0,
-        pytest.approx(fraction),
-        None,
-        None,
-    ]
+    found, decisions = in_paragraphs([text, f"{ENGLISH}\n\n{ENGLISH}"])
+    assert found.texts[0].as_py() == "\n".join(text.split("\n")[i] for i in (0, 2, 3))
+    assert decisions.dropped_by == [None, None]
+
+
+def test_what_is_mostly_foreign_or_has_little_left_is_dropped_and_says_so():
+    foreign, english = f"{RUSSIAN} {RUSSIAN}", f"{ENGLISH} {ENGLISH}"
+    mostly = "\n\n".join([english, foreign, foreign])
+    _, decisions = in_paragraphs([mostly, foreign, f"{foreign}\n\nMenu"], max_foreign_fraction=1)
+    assert decisions.dropped_by == [None, "language", "language"]
+    assert decisions.evidence[1:] == ["words left without foreign paragraphs"] * 2
+    _, decisions = in_paragraphs([mostly])
+    assert decisions.dropped_by == ["language"]
+    assert decisions.evidence == ["paragraphs are foreign"]
+    assert decisions.value[0] == pytest.approx(
+        2 * len(foreign) / (2 * len(foreign) + len(english)), abs=1e-6
+    )
+
+
+def test_a_foreign_beginning_that_was_cut_says_nothing_of_the_rest():
+    english = "\n\n".join([f"{ENGLISH} {ENGLISH}"] * 6)
+    section = {"keep": ["en"], "uncertain": "drop", "paragraphs": {}}
+    found = language.measure_language(
+        pa.array([f"{RUSSIAN} {RUSSIAN} {RUSSIAN}\n\n{english}"], pa.large_string()),
+        ["prose"],
+        LanguageSection.model_validate(section),
+    )
+    assert found.texts.to_pylist() == [english]
+    assert found.columns["script_fraction"].to_pylist() == [1.0]
+    decisions = Decisions.of(1)
+    language.judge_language(found.columns, LanguageSection.model_validate(section), decisions)
+    assert decisions.dropped_by == [None]
+
+
+def test_a_paragraph_is_cut_only_where_probability_and_script_agree(monkeypatch):
+    text = f"{ENGLISH} {ENGLISH}\n\n{GERMAN} {GERMAN}"
+    for name, score, cut in (("ru", 0.9, 0), ("de", 0.9, 1), ("de", 0.6, 0)):
+
+        def said(texts, characters=None, name=name, score=score):
+            rows = list(texts)
+            names = ["en" if row.startswith("Return") else name for row in rows]
+            return names, [score] * len(rows)
+
+        monkeypatch.setattr(language, "identify", said)
+        found, _ = in_paragraphs([text])
+        assert found.columns["paragraphs_cut"].to_pylist() == [cut]
 
 
 def test_paragraphs_of_exempt_kinds_are_whole():
-    section = LanguageSection.model_validate({"paragraphs": {}})
-    text = pa.array([f"{GERMAN} {GERMAN}"], pa.large_string())
-    found = language.measure_language(text, ["code"], section)
-    assert found.texts.to_pylist() == text.to_pylist()
+    found, _ = in_paragraphs([f"{GERMAN} {GERMAN}"], ["code"])
+    assert found.texts.to_pylist() == [f"{GERMAN} {GERMAN}"]
     assert found.columns["script"].to_pylist() == [None]

@@ -1,6 +1,7 @@
 """Documents that say the same in other words."""
 
 import json
+import string
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,8 @@ TOPICS = {
     "cooking": "oven bread flour butter salt pepper onion garlic recipe dinner spoon kitchen",
     "court": "judge lawyer trial verdict witness appeal law jury sentence crime court clause",
 }
+
+OTHERS = dict.fromkeys(("language", "quality", "toxicity", "decontaminate", "pii"), "off")
 
 
 def about(topic, seed, words=60):
@@ -68,9 +71,10 @@ def test_latent_vectors_bring_topics_together():
     )
 
 
-def semantic(dedup, documents=DOCUMENTS, **settings):
+def semantic(dedup, documents=DOCUMENTS, run="run", workers=2, others=OTHERS, **settings):
     settings = {"dimensions": 4, "min_similarity": 0.8, **settings}
-    return dedup(documents, minhash="off", semantic=settings)
+    how = {"run": run, "workers": workers, "others": others}
+    return dedup(documents, **how, minhash="off", semantic=settings)
 
 
 def test_of_each_topic_the_first_document_stays_and_the_reason_is_on_record(dedup):
@@ -102,9 +106,65 @@ def test_the_preferred_copy_stays(dedup):
     assert "long" in corpus.to_arrow(["id"])["id"].to_pylist()
 
 
-def test_too_few_documents_for_the_dimensions_are_told(dedup):
-    with pytest.raises(DataError, match=r"24 documents are too few for 128 dimensions"):
-        dedup(DOCUMENTS, minhash="off", semantic={})
+def test_few_documents_have_few_dimensions(dedup):
+    assert len(semantic(dedup, dimensions=128)) < len(DOCUMENTS)
+    assert len(semantic(dedup, run="two", documents=DOCUMENTS[5:7], dimensions=128)) == 2
+
+
+def test_a_shard_of_which_nothing_takes_part_costs_nothing(dedup):
+    code = [Document(id=f"c{n}", text=f"x = {n}", source="t", kind="code") for n in range(2)]
+    corpus = semantic(dedup, documents=[*DOCUMENTS[:12], *code, *DOCUMENTS[12:]])
+    assert len(corpus) == len(TOPICS) + 2
+
+
+def test_training_documents_stay_before_later_ones(dedup):
+    pool = Document(id="pool", text=about("music", 5), source="t", kind="prose", split="pool")
+    left = semantic(dedup, documents=[pool, *DOCUMENTS]).to_arrow(["id"])["id"].to_pylist()
+    assert "pool" not in left
+    assert "music-0" in left
+
+
+def test_all_of_them_go_where_asked_for(dedup):
+    alone = Document(id="alone", text="quite another subject, with no word of the rest", source="t")
+    settings = {"dimensions": 4, "min_similarity": 0.8}
+    corpus = dedup([*DOCUMENTS, alone], minhash="off", drop="all", semantic=settings)
+    assert corpus.to_arrow(["id"])["id"].to_pylist() == ["alone"]
+    rows = {each["id"]: each for each in corpus.attributes("dedup").to_pylist()}
+    assert rows["music-0"]["semantic_of"].startswith("music-")
+
+
+def test_the_same_bytes_from_one_worker_and_after_a_kill(dedup, monkeypatch):
+    first = semantic(dedup, run="first", workers=1)
+    monkeypatch.setattr("volano.curate.semantic._alike", killed)
+    with pytest.raises(KeyboardInterrupt):
+        semantic(dedup, run="second")
+    monkeypatch.undo()
+    second = semantic(dedup, run="second")
+    for one, other in zip(files_of(first), files_of(second), strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def killed(*arguments):
+    raise KeyboardInterrupt
+
+
+def files_of(corpus):
+    return sorted(path for path in corpus.folder.rglob("*.parquet"))
+
+
+def test_what_is_embedded_is_the_text_that_earlier_filters_have_left(tmp_path, dedup):
+    menu = " ".join(f"{letter}menu{letter}" for letter in string.ascii_letters) * 5
+    documents = [
+        Document(
+            id=each.id, text=f"{menu}\n{each.text}", source="t", kind="prose", url="https://a.org/"
+        )
+        for each in DOCUMENTS
+    ]
+    boilerplate = {"min_documents": 3, "min_words_left": 0}
+    others = {**OTHERS, "boilerplate": boilerplate}
+    settings = {"documents": documents, "min_similarity": 0.4}
+    assert len(semantic(dedup, **settings)) < len(TOPICS)  # the menu makes all alike
+    assert len(semantic(dedup, **settings, run="cut", others=others)) == len(TOPICS)
 
 
 def test_where_nothing_takes_part_nothing_falls(dedup):
@@ -154,3 +214,11 @@ def test_a_damaged_model_is_told(static):
     (static / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(DataError, match="cannot be read"):
         load_embedder(static)
+
+
+def test_a_model_that_was_replaced_is_read_anew(static):
+    texts = pa.array(["river"], pa.large_string())
+    before = load_embedder(static).embed(texts)
+    table = np.ones((len(load_embedder(static).vectors), len(TOPICS)), np.float32)
+    save_file({"embeddings": table}, static / "model.safetensors")
+    assert load_embedder(static).embed(texts) != pytest.approx(before)

@@ -8,7 +8,15 @@ from volano.core.errors import DataError, StoreError
 from volano.core.store import Store
 from volano.curate.dedup_section import MinHashSection
 from volano.study.recut import recut
-from volano.study.scale import CompareCost, Sample, Target, read_simulation, sample_of, scale_plan
+from volano.study.scale import (
+    STAGES,
+    CompareCost,
+    Sample,
+    Target,
+    read_simulation,
+    sample_of,
+    scale_plan,
+)
 from volano.study.single import run_phase
 
 SAMPLE = Sample(
@@ -89,6 +97,18 @@ def test_a_measured_comparison_takes_the_place_of_the_samples(tmp_path):
         read_simulation(path)
 
 
+@pytest.mark.parametrize("peaks", [(5, 5), (6, 5), (1, 9_000_000)])
+def test_a_simulation_without_growth_or_without_a_beginning_is_refused(tmp_path, peaks):
+    path = tmp_path / "simulation.json"
+    rows = [
+        {"documents": size, "peak_bytes": peak, "processor_seconds": 1}
+        for size, peak in zip((1_000_000, 2_000_000), peaks, strict=True)
+    ]
+    path.write_text(json.dumps({"rows": rows}))
+    with pytest.raises(DataError, match="took more memory"):
+        read_simulation(path)
+
+
 def test_a_worker_without_room_for_a_document_is_refused():
     with pytest.raises(DataError, match="462 MiB before the first document"):
         scale_plan(SAMPLE, Target(10**9, memory_bytes=2**28))
@@ -110,6 +130,7 @@ def test_a_real_run_is_told_from_its_bills_and_funnel(folder, capsys):
     assert sample.documents == len(topics)
     assert sample.text_bytes == sum(len(text.encode()) for text in topics.values())
     assert list(sample.core_seconds) == ["collect", "measure", "compare", "write"]
+    assert sample.kept_bytes == curated.corpus().manifest["text_bytes"]
     assert 0 < sample.core_seconds["measure"] <= curated.bill()["processor_seconds"]
     command = ["plan", curated.name, "--store", str(folder / "store"), "--bytes", "1.5TB"]
     assert run_command([*command, "--json"]) == 0
@@ -134,3 +155,18 @@ def test_what_cannot_tell_its_cost_is_refused(folder, capsys):
     command = ["plan", "mine/curated", "--store", str(folder / "store"), "--bytes"]
     assert run_command([*command, "ten"]) == 2
     assert "no size: 'ten'" in capsys.readouterr().err
+
+
+def test_every_part_of_a_bill_is_a_stage_of_the_plan(folder):
+    pytest.importorskip("sklearn")
+    settings = ["boilerplate=on", "dedup.lines=on", "dedup.semantic.dimensions=8", "quality=off"]
+    store, source = Store(folder / "all"), [str(folder / "in.jsonl")]
+    run_phase("curate", store, data=source, settings=settings, silent=True)
+    (curated,) = [each for each in store.artifacts() if each.name.endswith("curated")]
+    parts = {
+        name.removesuffix("_seconds")
+        for name in curated.bill()
+        if name.endswith("_seconds") and "processor" not in name
+    }
+    assert parts == set(STAGES)
+    assert list(sample_of(store, curated).core_seconds) == ["collect", *STAGES]

@@ -10,14 +10,17 @@ what a killed attempt has left beyond it is overwritten or deleted.
     quarantine.parquet       all problems, once the batch has been read
 """
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from volano.collect.readers.fields import Cursor
 from volano.core.corpus import read_shard, shard_path, write_shard
+from volano.core.errors import StoreError
 from volano.core.files import read_json, remove_unfinished, write_json
 from volano.core.jsonlines import Problem, quarantine_table
 
@@ -42,8 +45,8 @@ class BatchProgress:
     def of(cls, folder: Path) -> "BatchProgress":
         """The progress of the batch whose shards lie in this folder: none if there is no folder."""
         found = cls(folder)
-        if (folder / PROGRESS).is_file():
-            kept = read_json(folder / PROGRESS)
+        kept = _kept(folder)
+        if kept is not None:
             found.cursor = Cursor(kept["cursor"])
             found.shards, found.problems_kept = kept["shards"], kept["problems_kept"]
             found.splits.update(kept["splits"])
@@ -88,3 +91,18 @@ class BatchProgress:
             "problems": dict(self.problems),
             "passed_over": dict(self.passed_over),
         }
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    # None where there is no progress, and where what it tells of is not there: then all of the
+    # batch is read again.
+    if not (folder / PROGRESS).is_file():
+        return None
+    try:
+        kept: dict[str, Any] = read_json(folder / PROGRESS)
+        if all(shard_path(folder, "data", place).is_file() for place in range(kept["shards"])):
+            return kept
+    except (StoreError, KeyError, TypeError):
+        pass
+    shutil.rmtree(folder)
+    return None

@@ -7,7 +7,9 @@ Common Crawl publishes each snapshot as tens of thousands of archives and a list
 
 import gzip
 import hashlib
+import io
 import re
+import zlib
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -39,9 +41,11 @@ def listed_files(pattern: str, count: int | None) -> list[str]:
     url = _listing_of(pattern) if pattern.startswith(PREFIX) else pattern
     content = read_remote(url, MAX_LISTING_BYTES)
     try:
-        text = gzip.decompress(content) if urlsplit(url).path.endswith(".gz") else content
-        paths = [line.strip() for line in text.decode("utf-8").splitlines()]
-    except (OSError, EOFError, UnicodeDecodeError) as problem:
+        if urlsplit(url).path.endswith(".gz"):
+            with gzip.open(io.BytesIO(content)) as unpacked:
+                content = unpacked.read(MAX_LISTING_BYTES)
+        paths = [line.strip() for line in content.decode("utf-8").splitlines()]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
         raise DataError(f"no listing ({problem})", url, "Check the address.") from None
     paths = sorted({path for path in paths if path}, key=_chance)
     if not paths:

@@ -55,7 +55,7 @@ class Latent:
 
     @classmethod
     def fit(cls, counts: Any, *, dimensions: int, seed: int) -> "Latent":
-        """From the `word_counts` of documents, of which there must be more than dimensions."""
+        """From the `word_counts` of N documents, two or more, which have N - 1 dimensions."""
         from sklearn.utils.extmath import randomized_svd
 
         documents = counts.shape[0]
@@ -65,7 +65,7 @@ class Latent:
         rarity[holding < 2] = 0
         weighed = _unit_rows(counts.multiply(rarity).tocsr())
         _, _, directions = randomized_svd(
-            weighed, n_components=dimensions, n_iter=4, random_state=seed
+            weighed, n_components=min(dimensions, documents - 1), n_iter=4, random_state=seed
         )
         return cls(rarity, np.ascontiguousarray(directions.T.astype(np.float32)))
 
@@ -148,9 +148,14 @@ def model_files(folder: Path) -> list[Path]:
     return files
 
 
-@functools.lru_cache(maxsize=1)
 def load_embedder(path: Path) -> Embedder:
-    """A fitted Latent (a file), or the model of a folder."""
+    """A fitted Latent (a file), or the model of a folder; the last one is kept until it changes."""
+    files = [path] if path.is_file() else model_files(path)
+    return _loaded(path, tuple(each.stat().st_mtime_ns for each in files))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: Path, changed: tuple[int, ...]) -> Embedder:
     if path.is_file():
         return Latent.load(path)
     if (path / SENTENCE_TRANSFORMERS).is_file():
@@ -165,7 +170,7 @@ def _what_fits() -> str:
 def _unit_rows(matrix: Any) -> Any:
     from sklearn.preprocessing import normalize
 
-    return normalize(matrix, copy=False)
+    return normalize(matrix, copy=False) if matrix.shape[0] else matrix  # which it refuses
 
 
 def _of_length_one(vectors: Array) -> Array:

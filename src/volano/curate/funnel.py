@@ -16,7 +16,9 @@ from volano.curate.quality_section import C4_SWITCHES, QUALITY_RULES
 
 CUT_BYTES = "cut_bytes"
 BOILERPLATE_BYTES = "boilerplate_bytes"
-CUTTING = {CUT: CUT_BYTES, BOILERPLATE: BOILERPLATE_BYTES}  # filter → attribute of `decision`
+LANGUAGE_BYTES = "language_bytes"
+# Filter → attribute of `decision`.
+CUTTING = {CUT: CUT_BYTES, BOILERPLATE: BOILERPLATE_BYTES, "language": LANGUAGE_BYTES}
 SIZE = "text_bytes"
 TEXTS_AT_ONCE = 1024
 

@@ -9,7 +9,6 @@ with 0.5 or more were a handful. So what a low score means is a setting, not a f
 """
 
 import functools
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,11 +21,10 @@ import pyarrow.compute as pc
 
 from volano.core.errors import MissingExtra
 from volano.curate.decision import Decisions
+from volano.curate.paragraphs import cut_paragraphs, judge_paragraphs
 from volano.curate.scripts import fractions_in_script, main_scripts
 from volano.curate.section import LanguageSection
-from volano.text.kernels.buffers import text_buffers
 from volano.text.kernels.scripts import letters_by_script
-from volano.text.kernels.spans import span_places, without_spans
 
 
 def identify(
@@ -60,18 +58,22 @@ def measure_language(
 ) -> Identified:
     """Columns `language` and `score`, `script` (of most letters, ISO 15924) and `script_fraction`
     (of the letters, those in a script of that language). Null for exempt kinds, which are not even
-    read. With a section on paragraphs, `paragraphs_cut` and `foreign_fraction` besides."""
+    read. With a section on paragraphs, its columns besides (see paragraphs)."""
     read = [row for row, kind in enumerate(kinds) if kind not in section.exempt_kinds]
     found, scored = identify((texts[row].as_py() for row in read), section.characters)
     languages: list[str | None] = [None] * len(kinds)
     scores: list[float | None] = [None] * len(kinds)
     for place, row in enumerate(read):
         languages[row], scores[row] = found[place], scored[place]
-    letters = letters_by_script(texts, section.characters)
-    letters[np.isin(np.array(kinds, object), section.exempt_kinds)] = 0
     columns: dict[str, pa.Array] = {}
+    characters: int | None = section.characters
     if section.paragraphs is not None:
-        columns, texts = _by_paragraph(texts, set(read), section, languages, scores)
+        cut = cut_paragraphs(texts, read, section, section.paragraphs, identify)
+        columns, texts, characters = cut.columns, cut.texts, None
+        for row, (name, score) in cut.languages.items():
+            languages[row], scores[row] = name, score
+    letters = letters_by_script(texts, characters)
+    letters[np.isin(np.array(kinds, object), section.exempt_kinds)] = 0
     columns = {
         "language": pa.array(languages, pa.string()),
         "score": pa.array(scores, pa.float64()),
@@ -82,45 +84,6 @@ def measure_language(
     return Identified(columns, texts)
 
 
-def _by_paragraph(
-    texts: pa.LargeStringArray,
-    read: set[int],
-    section: LanguageSection,
-    languages: list[str | None],
-    scores: list[float | None],
-) -> tuple[dict[str, pa.Array], pa.LargeStringArray]:
-    # The language of a text becomes that of most bytes of its paragraphs, where any is believed.
-    settings = section.paragraphs
-    assert settings is not None
-    begins, ends, bounds = span_places(texts, "paragraph")
-    utf8 = text_buffers(texts).utf8
-    gone = np.zeros(len(begins), bool)
-    foreign: list[float | None] = [None] * len(texts)
-    for row in sorted(read):
-        places = range(bounds[row], bounds[row + 1])
-        spans = [utf8[begins[each] : ends[each]].tobytes().decode() for each in places]
-        long = [len(span) >= settings.min_characters for span in spans]
-        judged = [place for place, enough in zip(places, long, strict=True) if enough]
-        found, scored = identify(span for span, enough in zip(spans, long, strict=True) if enough)
-        bytes_of: Counter[str] = Counter()
-        weighed: dict[str, float] = defaultdict(float)
-        for place, name, score in zip(judged, found, scored, strict=True):
-            if name is None or score is None or score < settings.min_score:
-                continue
-            size = int(ends[place] - begins[place])
-            bytes_of[name] += size
-            weighed[name] += size * score
-            gone[place] = name not in section.keep
-        if bytes_of:
-            main, size = bytes_of.most_common(1)[0]
-            languages[row], scores[row] = main, round(weighed[main] / size, 6)
-            abroad = sum(size for name, size in bytes_of.items() if name not in section.keep)
-            foreign[row] = round(abroad / bytes_of.total(), 6)
-    counts = np.diff(np.concatenate(([0], np.cumsum(gone)))[bounds])
-    columns = {"paragraphs_cut": pa.array(counts), "foreign_fraction": pa.array(foreign)}
-    return columns, (without_spans(texts, "paragraph", gone) if gone.any() else texts)
-
-
 def judge_language(
     columns: dict[str, pa.Array], section: LanguageSection, decisions: Decisions
 ) -> None:
@@ -128,6 +91,8 @@ def judge_language(
 
     A language is doubtful below `min_score`, and where the text is not written in its script.
     """
+    if section.paragraphs is not None:
+        judge_paragraphs(columns, section.paragraphs, decisions)
     languages = columns["language"].to_pylist()
     likely = [f"most likely {name}" for name in languages]
     scores, fractions = (

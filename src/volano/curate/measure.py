@@ -16,7 +16,7 @@ from volano.curate.compare import DECISION, PREFERENCE, SPLIT, copy_columns
 from volano.curate.decision import BOILERPLATE, Decisions
 from volano.curate.decontaminate import HeldOut, judge_held_out, judge_overlap, measure_overlap
 from volano.curate.earlier import Earlier
-from volano.curate.funnel import BOILERPLATE_BYTES
+from volano.curate.funnel import BOILERPLATE_BYTES, LANGUAGE_BYTES
 from volano.curate.language import judge_language, measure_language
 from volano.curate.learned import measure_label, measure_perplexity
 from volano.curate.preference import columns_read, preferences
@@ -65,6 +65,7 @@ def measure(
             language, texts = measure_language(texts, kinds, section.language)
         if section.language.paragraphs is not None:
             columns[EDITED] = texts
+            columns[DECISION + LANGUAGE_BYTES] = language["cut_bytes"]
         judge_language(language, section.language, decisions)
         columns |= _named("language", language)
     if section.quality is not None:

@@ -145,7 +145,9 @@ def _attribute(folder: Path, shard: Path, name: str) -> pa.ChunkedArray:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_boolean(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
+    )
 
 
 def _own_column(folder: Path, shard: Path, kept: Array, name: str) -> pa.Array:

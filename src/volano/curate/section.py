@@ -31,8 +31,8 @@ PII_NOT_BY_DEFAULT = ("street_address", "person_name")
 
 
 class ParagraphsSection(Section):
-    """Paragraphs in other languages are cut, as OSCAR tells languages line by line (Abadji et al.
-    2022); the language of a document is then that of most of its bytes."""
+    """Paragraphs in other languages are cut; of a text without blank lines, lines. OSCAR tells
+    languages line by line (Abadji et al. 2022)."""
 
     min_characters: Count = Field(
         default=80,
@@ -42,6 +42,17 @@ class ParagraphsSection(Section):
     min_score: Fraction = Field(
         default=0.65,
         description="Probability from which on the language of a paragraph is believed.",
+    )
+    max_foreign_fraction: Fraction = Field(
+        default=0.5,
+        description="Part of the characters of paragraphs whose language is believed; a document "
+        "of which more is foreign is dropped whole. Default: by judgement.",
+    )
+    min_words_left: Count = Field(
+        default=20,
+        ge=0,
+        description="Words that a document must have left where paragraphs were cut out of it; "
+        "with fewer it is dropped. Default: as for deduplication.",
     )
 
 

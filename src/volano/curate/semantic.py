@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from volano.core.corpus import read_shard, shard_path, write_shard
-from volano.core.errors import DataError
 from volano.core.files import atomic_path
 from volano.core.step import Context
 from volano.curate.compare import (
@@ -177,12 +176,6 @@ def _model(
     path = folder / "latent.npz"
     if path.exists():
         return path
-    if len(every) <= settings.dimensions:
-        raise DataError(
-            f"{len(every):,} documents are too few for {settings.dimensions} dimensions",
-            "curate.dedup.semantic.dimensions",
-            "Ask for fewer dimensions, or give more documents.",
-        )
     bound = every[min(len(every), FIT_DOCUMENTS) - 1]
     counts = []
     for shard, part, found in zip(shards, parts, hashes, strict=True):
@@ -251,7 +244,7 @@ def _centres(vectors: Sequence[Path], total: int, settings: SemanticSection) -> 
 
     clusters = max(1, round(total / settings.cluster_documents))
     step = max(1, total // (clusters * FIT_PER_CLUSTER))
-    sample = np.concatenate([np.load(path)[::step] for path in vectors])
+    sample = np.concatenate([np.load(path, mmap_mode="r")[::step].copy() for path in vectors])
     if clusters == 1:
         return np.ones((1, sample.shape[1]), np.float32)
     means = MiniBatchKMeans(clusters, random_state=settings.seed, n_init=1, batch_size=4096)
@@ -275,9 +268,10 @@ def copies_among(vectors: Array, min_similarity: float) -> tuple[Array, Array]:
     for begin in range(0, len(vectors), ROWS_AT_ONCE):
         block = vectors[begin : begin + ROWS_AT_ONCE]
         products = np.round(block @ vectors[: begin + len(block)].T, DECIMALS)
-        rows, others = np.nonzero(products >= min_similarity)
-        before = others < rows + begin
-        for row, other in zip(rows[before].tolist(), others[before].tolist(), strict=True):
-            if of[begin + row] == ALONE and of[other] == ALONE:
-                of[begin + row], cosine[begin + row] = other, products[row, other]
+        for row in np.flatnonzero((products >= min_similarity).sum(axis=1)).tolist():
+            here = begin + row
+            alike = (products[row, :here] >= min_similarity) & (of[:here] == ALONE)
+            if alike.any():
+                of[here] = alike.argmax()
+                cosine[here] = products[row, of[here]]
     return of, np.minimum(cosine, 1.0)

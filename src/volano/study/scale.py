@@ -23,7 +23,7 @@ HOUR = 3600
 HASH_BYTES, PLACE_BYTES = 8, 4  # of a band's hash and of a place of a signature, on disk
 COLLECT, COMPARE = "collect", "compare"
 # Each maps over shards, every worker alone; but `compare` is one process per part.
-STAGES = ("boilerplate", "measure", COMPARE, "cut", "write")
+STAGES = ("boilerplate", "measure", COMPARE, "semantic", "cut", "write")
 
 
 class CompareCost(NamedTuple):
@@ -104,7 +104,7 @@ def sample_of(store: Store, corpus: Artifact) -> Sample:
         documents=first["documents"],
         text_bytes=first["bytes"],
         kept_documents=last["documents"],
-        kept_bytes=last["bytes"],
+        kept_bytes=manifest["text_bytes"],
         shards=len(manifest["shards"]),
         core_seconds=core_seconds,
         peak_bytes=int(bill["peak_memory_bytes"]),
@@ -141,13 +141,15 @@ def read_simulation(path: Path) -> CompareCost:
         step = other["documents"] - one["documents"]
         slope = (other["peak_bytes"] - one["peak_bytes"]) / step
         fixed = other["peak_bytes"] - slope * other["documents"]
+        if slope <= 0 or fixed < 0:
+            raise ValueError("no line of memory over documents")
         seconds = other["processor_seconds"] / other["documents"]
         return CompareCost(fixed, slope, seconds, int(other["documents"]))
     except OSError as failure:
         raise DataError(f"not readable ({failure.strerror})", str(path), "Check it.") from None
     except (ValueError, KeyError, TypeError, ZeroDivisionError):
         raise DataError(
-            "no simulation of two sizes or more",
+            "no simulation of two sizes or more, of which the larger took more memory",
             str(path),
             "Write it with benchmarks/simulate_dedup.py --json.",
         ) from None
