@@ -61,7 +61,7 @@ def test_every_figure_is_the_one_worked_out_by_hand():
             "compare": 250,
             "write": 1_000,
             "all stages": 8_750,
-            "memory of a worker that maps": 2e8,
+            "memory of 4 workers that map": 8e8,
             "memory to compare all in one process": 100 + 2e9,
             "documents that a worker compares": 1e8,
             "parts deduplicated by themselves": 10,

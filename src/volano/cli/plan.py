@@ -10,6 +10,8 @@ from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
          "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
 
+FEW_CORE_SECONDS = 60  # start-up is no longer most of it
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
@@ -113,7 +115,12 @@ def _print(
     if cost.seconds_per_document is None and "compare" in sample.core_seconds:
         print_line("Comparing takes more per document in a large corpus: give --simulation.")
     if "collect" not in sample.core_seconds:
-        print_line("What collecting took is not known: its artifact is not in the store.")
+        print_line("What collecting took is not known: its artifact is not in the store, or was")
+        print_line("made in several sittings.")
+    if (spent := sum(sample.core_seconds.values())) < FEW_CORE_SECONDS:
+        print_line(
+            f"The sample took {spent:.1f} core-seconds, much of them to start: take a larger."
+        )
     print_line("Copies are rarer in a sample than in the whole: expect less to be kept.")
 
 

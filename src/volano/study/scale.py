@@ -238,8 +238,8 @@ def _work(
 def _memory(sample: Sample, documents: float, target: Target, cost: CompareCost) -> list[Figure]:
     whole = cost.fixed_bytes + cost.bytes_per_document * documents
     return [
-        Figure("memory of a worker that maps", sample.peak_bytes / sample.workers, "bytes",
-               f"{sample.peak_bytes:,} at the peak / {sample.workers} workers, shards as large"),
+        Figure(f"memory of {sample.workers} workers that map", sample.peak_bytes, "bytes",
+               f"{sample.peak_bytes:,} at the peak of one process, shards as large"),
         Figure("memory to compare all in one process", whole, "bytes",
                f"{cost.fixed_bytes:,.0f} + {cost.bytes_per_document:.1f} × {documents:,.0f}"),
     ]  # fmt: skip
