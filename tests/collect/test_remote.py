@@ -127,6 +127,7 @@ DAMAGED[15:20] = b"\xff" * 5
 @pytest.mark.parametrize(
     "content",
     [b"no gzip", gzip.compress(b"\xff\xfe"), gzip.compress(b"\n"), bytes(DAMAGED)],
+    ids=["no gzip", "no text", "no path", "damaged"],  # the bytes of gzip hold the time
 )
 def test_what_is_no_listing_is_told(tmp_path, server, content):
     write(tmp_path / "www", {"x.paths.gz": content})
