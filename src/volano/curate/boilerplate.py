@@ -280,9 +280,12 @@ def cut_samples(corpus: Corpus, count: int) -> list[SampleLine]:
     flat = pa.table(
         {
             "site": table["site"].combine_chunks().take(rows),
+            "document": rows,
             "line": pc.list_flatten(table["lines"].combine_chunks()),
         }
     )
+    # A line that stands twice in a document counts once.
+    flat = flat.group_by(["site", "document", "line"]).aggregate([])
     counts = flat.group_by(["site", "line"]).aggregate([([], "count_all")])
     order = [("count_all", "descending"), ("site", "ascending"), ("line", "ascending")]
     return [

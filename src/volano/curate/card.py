@@ -113,7 +113,7 @@ def _add_attributes(card: Card, corpus: Corpus, toxic_from: float | None) -> Non
             probability = found["toxicity"][TOXIC].cast(pa.float64()).fill_null(0)  # exempt: unread
             beyond = pc.greater_equal(probability, toxic_from)
             _count_both(toxic, f"toxic at {toxic_from:g}", beyond, standing)
-    order = sorted(languages[0], key=lambda name: (-languages[0][name], name))
+    order = sorted(languages[1], key=lambda name: (-languages[0][name], -languages[1][name], name))
     card.languages = _shares(languages, order[:MOST_ROWS])
     card.personal_data = _shares(personal, list(personal[1]))
     card.toxic = _shares(toxic, list(toxic[1]))

@@ -35,9 +35,8 @@ FILTERS = (
 
 
 def filters_in_use(section: CurateSection) -> list[str]:
-    """The filters in the order in which they judge under these settings: the toxicity only where it
-    drops, `boilerplate` and what models have learnt only where they are on, `cut` only where
-    something is cut out."""
+    """The filters that judge under these settings, in their order: a row without any document says
+    that a filter looked and found none."""
     rules = section.quality.rules if section.quality else []
     drops = section.toxicity is not None and section.toxicity.action == "drop"
     before, behind = FILTERS.index(QUALITY_RULES[0]), FILTERS.index(QUALITY_RULES[-1]) + 1
@@ -45,8 +44,11 @@ def filters_in_use(section: CurateSection) -> list[str]:
     cuts = section.dedup is not None and section.dedup.cuts
     alike = section.dedup is not None and section.dedup.semantic is not None
     used = {"toxicity": drops, SEMANTIC: alike, CUT: cuts}
-    for name in (BOILERPLATE, "perplexity", "classifier"):
+    for name in (BOILERPLATE, "language", "perplexity", "classifier"):
         used[name] = getattr(section, name) is not None
+    used["decontaminate"] = bool(section.decontaminate and section.decontaminate.against)
+    used["exact"] = section.dedup is not None and section.dedup.exact != "off"
+    used["near"] = section.dedup is not None and section.dedup.minhash is not None
     return [name for name in found if used.get(name, True)]
 
 
