@@ -8,6 +8,10 @@ from typing import Any
 from volano.cli.output import duration, print_json, print_line, print_table, size, time_of_day
 
 EXCERPT_CHARACTERS = 160
+FEW_RECORDS, MOST_RECORDS = (
+    5,
+    20,
+)  # of the quarantine: printed, and in JSON; --sample may ask for more
 MOST_GROUPS = 40  # of a mixture
 
 
@@ -115,7 +119,7 @@ def show_artifact(
         return
     print_line(f"{plain['artifact']}  ({artifact.kind}, {size(artifact.bytes)})")
     if artifact.kind == "corpus":
-        _print_corpus(plain)
+        _print_corpus(plain, sample)
         return
     rows = [(name, size(each["bytes"])) for name, each in artifact.meta["files"].items()]
     print_table(["file", "size"], rows, right=["size"])
@@ -128,7 +132,7 @@ def _add_corpus(
 ) -> None:
     corpus = artifact.corpus()
     plain["manifest"] = corpus.manifest
-    plain["quarantine"] = corpus.quarantine().slice(0, 20).to_pylist()
+    plain["quarantine"] = corpus.quarantine().slice(0, max(MOST_RECORDS, sample)).to_pylist()
     _add_mixture(plain, artifact)
     if "decision" not in corpus.groups():
         return
@@ -164,7 +168,7 @@ def _add_mixture(plain: dict[str, Any], artifact: Any) -> None:
         plain["mixture"] = read_json(path)
 
 
-def _print_corpus(plain: dict[str, Any]) -> None:
+def _print_corpus(plain: dict[str, Any], sample: int) -> None:
     manifest = plain["manifest"]
     print_line(f"{manifest['records']:,} records, {size(manifest['text_bytes'])} of text")
     kinds = ", ".join(f"{name} {count:,}" for name, count in manifest["kinds"].items())
@@ -192,9 +196,12 @@ def _print_corpus(plain: dict[str, Any]) -> None:
         print_line(f"passed over: {count:,} {what}")
     if manifest["quarantined"]:
         count = manifest["quarantined"]
-        print_line(f"{count:,} record{'' if count == 1 else 's'} in quarantine, the first of them:")
-        for each in plain["quarantine"][:5]:
+        print_line(f"{count:,} record{'' if count == 1 else 's'} in quarantine:")
+        shown = plain["quarantine"][: max(FEW_RECORDS, sample)]
+        for each in shown:
             print_line(f"    {each['where']}: {each['reason']}")
+        if len(shown) < count:
+            print_line(f"    and {count - len(shown):,} more: --sample {count} shows all")
 
 
 def reason(decision: dict[str, Any]) -> str:
