@@ -69,6 +69,21 @@ def test_what_is_made_again_is_made_without_it_and_the_rest_is_reused(store, tmp
     assert {"first", "third", "elsewhere"} <= texts_on_disk(store)
 
 
+def test_a_corpus_of_other_settings_is_not_called_made_again(store, tmp_path):
+    CliRunner().invoke(app, ["forget", "a#2", "--store", str(store.folder)])
+    run_phase(
+        "curate",
+        store,
+        data=[str(tmp_path / "in.jsonl")],
+        settings=["quality=off", "dedup=off", "language.characters=50"],
+        silent=True,
+    )
+    _, *others = trace_document(store, "a#2")
+    details = [each.detail for each in others if each.name.endswith("curated")]
+    assert len(details) == 1
+    assert "of other settings without it" in details[0]
+
+
 def test_a_plan_forgets_nothing_and_an_unknown_id_is_told(store):
     where = ["--store", str(store.folder)]
     assert CliRunner().invoke(app, ["forget", "b", "--plan", *where]).exit_code == 0

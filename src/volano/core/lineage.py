@@ -93,18 +93,25 @@ def _after_forgetting(store: Store, document: str, deletions: Sequence[Deletion]
     sightings = trace_any(store, [document])
     met = {each.artifact for each in sightings}
     labels = store.labels()
+    settings = {
+        store.path_of(each): each.meta["identity"]["settings"] for each in store.artifacts()
+    }
     told = []
     for each in sightings:
         now = labels.get(each.name)
         if now is not None and now not in met:
-            after = f"made again without it: {now}"
+            same = settings.get(now) == settings.get(each.artifact)
+            other = "under its name stands one of other settings without it"
+            after = f"{'made again without it' if same else other}: {now}"
         else:
             after = (
                 "still stands" if now == each.artifact else "no name stands for it: volano clean"
             )
         detail = f"{each.detail}; {after}" if each.detail else after
         told.append(replace(each, detail=detail))
-    first = Sighting("(forgotten)", "document", document, "erased", f"{line.time}; never collected")
+    first = Sighting(
+        "(forgotten)", "document", document, "erased", f"{line.time}; not collected since"
+    )
     return [first, *told]
 
 
