@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from volano.cli.classifier import Files, TextField
 from volano.cli.run import JsonOption
 
-Files = Annotated[list[str], typer.Argument(help="JSONL files (.gz, .zst), patterns in quotes.")]
-TextField = Annotated[str, typer.Option("--text-field", help="The field that holds the text.")]
 ModelFile = Annotated[Path, typer.Option("--model", help="A file that `ngrams train` has written.")]
 BATCH_CHARACTERS = 16_000_000
 SHOWN_ROWS = 10

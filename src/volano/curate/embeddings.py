@@ -92,12 +92,15 @@ class Static:
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
 
-        path = folder / STATIC[0]
+        path, told = folder / STATIC[0], folder / STATIC[1]
         try:
             tensors = load_file(path)
-            self.tokenizer = Tokenizer.from_file(str(folder / STATIC[1]))
-        except (SafetensorError, Exception) as problem:  # tokenizers raises Exception itself
-            raise DataError(f"cannot be read ({problem})", str(folder), _what_fits()) from None
+        except (SafetensorError, OSError) as problem:
+            raise DataError(f"cannot be read ({problem})", str(path), _what_fits()) from None
+        try:
+            self.tokenizer = Tokenizer.from_file(str(told))
+        except Exception as problem:  # the library raises no class of its own
+            raise DataError(f"cannot be read ({problem})", str(told), _what_fits()) from None
         tables = [tensor for tensor in tensors.values() if tensor.ndim == 2]
         if len(tables) != 1 or len(tables[0]) < self.tokenizer.get_vocab_size():
             what = f"{len(tables)} tables for {self.tokenizer.get_vocab_size():,} tokens"

@@ -93,7 +93,8 @@ def find_alike(
         for kind in ("part", "vectors")
     )
     vectors = [path.with_suffix(".npy") for path in vectors]
-    context.engine.map(partial(_write_part, read=read), shards, parts)
+    with context.progress("curate: candidates", len(shards), "shards") as bar:
+        context.engine.map(partial(_write_part, read=read), shards, parts, bar=bar)
     model = _model(shards, read, parts, settings, folder)
     if model is not None:
         with context.progress("curate: embed", len(shards), "shards") as bar:
