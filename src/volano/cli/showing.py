@@ -152,7 +152,16 @@ def _add_corpus(
     rows = funnel(corpus)
     plain["funnel"] = [row._asdict() for row in rows]
     if tokenizer is not None:
-        tokens = funnel_tokens(corpus, rows, tokenizer.encode_batch)
+        from volano.core.progress import progress
+
+        with progress("count tokens", rows[0].documents, "documents") as bar:
+
+            def encode(texts: list[str]) -> list[list[int]]:
+                found: list[list[int]] = tokenizer.encode_batch(texts)
+                bar.advance(len(texts))
+                return found
+
+            tokens = funnel_tokens(corpus, rows, encode)
         for row, count in zip(plain["funnel"], tokens, strict=True):
             row["tokens"] = count
     found = samples(corpus, per_filter=sample, filters=filters) if sample else []

@@ -32,10 +32,11 @@ class SemanticSection(Section):
         "model. Source of the default: Abbas et al. 2023, whose ε is 1 minus this.",
     )
     dimensions: Count = Field(
-        default=128,
+        default=512,
         ge=2,
         le=1024,
-        description="Of the embeddings, where the model is latent; N documents have N - 1.",
+        description="Of the embeddings, where the model is latent; N documents have N - 1. With "
+        "few of them chapters of one book are copies (docs/log.md).",
     )
     cluster_documents: Count = Field(
         default=1000,
