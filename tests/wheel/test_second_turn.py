@@ -19,6 +19,7 @@ from volano.core.release import release_history
 from volano.core.store import Store
 from volano.text.chat import encode_conversation
 from volano.text.examples import fitting
+from volano.text.functions import answer_about, plain_question
 from volano.text.stream import TokenShards
 from volano.text.tokenizer import Tokenizer
 
@@ -395,10 +396,29 @@ def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, sto
     assert not verdict["better"]
 
 
+def choice_questions(held_out):
+    """The held-out functions that the four-way choice asks about, each with its true answer."""
+    from volano.evaluate.choice import matched_items
+    from volano.evaluate.held_out import askable
+
+    items = matched_items(askable(held_out.corpus().records()), 1500)
+    return [
+        Conversation(
+            f"choice:{function.id}",
+            (
+                Message("user", plain_question(function.qualified_name)),
+                Message("assistant", answer_about(function)),
+            ),
+            "held out",
+        )
+        for function in (item.function for item in items)
+    ]
+
+
 @pytest.fixture(scope="module")
 def knowing(folder):
-    """A version that is truly better: it has learnt the held-out questions themselves, and what to
-    decline once more."""
+    """A version that is truly better: it has learnt the held-out questions themselves, those of the
+    four-way choice too, and what to decline once more."""
     from volano.core.recipe import Section
     from volano.core.step import Step
     from volano.finetune.section import FinetuneSection
@@ -411,11 +431,12 @@ def knowing(folder):
         known = held_out_questions(inputs["findings"])
         safety = inputs["safety"].corpus().records()
         known += [each for each in safety if each.split == "train"]
+        known += choice_questions(inputs["held_out"])
         write_shard(shard_path(context.folder, "data", 0), table_of(known, Conversation))
         finish_corpus(context.folder, "conversation")
 
     store = Store(folder / "runs")
-    inputs = {name: store[f"{NAME}/{name}"] for name in ("findings-2", "safety")}
+    inputs = {name: store[f"{NAME}/{name}"] for name in ("findings-2", "safety", "held_out")}
     inputs["findings"] = inputs.pop("findings-2")
     step = Step("known_answers", "corpus", 1, Nothing, answers)
     order = store.order(step, Nothing(), inputs, name="knowing/conversations")
