@@ -7,10 +7,9 @@ from volano.model.attention import (
     attention,
     causal_mask,
     join_heads,
-    rotation_at,
-    rotation_table,
     split_heads,
 )
+from volano.model.rotary import rotation_at, rotation_table
 
 
 def problem(tokens, layout, rows=2, dtype=torch.float64):

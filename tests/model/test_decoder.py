@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_decoder import tiny_decoder
+from tiny_decoder import FAMILY_FEATURES, tiny_decoder
 
 from volano.model.decoder import Decoder, initialise, shape_for
 
@@ -44,8 +44,10 @@ def test_logits_are_the_hidden_states_times_the_head():
         assert torch.equal(model(tokens(2, 5)), expected)
 
 
-def test_gradient_of_every_parameter_equals_finite_differences():
-    model = tiny_decoder(vocabulary=7, width=8, heads=2, key_value_heads=1, feed_forward=6).double()
+@pytest.mark.parametrize("features", [{}, *FAMILY_FEATURES.values()])
+def test_gradient_of_every_parameter_equals_finite_differences(features):
+    shape = {"vocabulary": 7, "width": 8, "heads": 2, "key_value_heads": 1, "feed_forward": 6}
+    model = tiny_decoder(**shape | features).double()
     model.compute_in(torch.float64)
     inputs, labels = tokens(1, 5) % 7, tokens(1, 5, seed=1)[0] % 7
 
@@ -78,6 +80,14 @@ def test_names_are_those_of_hugging_face():
         "model.norm.weight",
         "lm_head.weight",
     }
+
+
+def test_biases_begin_at_zero_and_norms_at_one():
+    model = tiny_decoder(**FAMILY_FEATURES["qwen3"])
+    initialise(model, seed=0)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            assert torch.equal(parameter, torch.full_like(parameter, not name.endswith(".bias")))
 
 
 def test_seed_alone_decides_the_weights():
@@ -116,9 +126,10 @@ def test_bfloat16_agrees_with_float32_and_leaves_parameters_and_gradients_alone(
     assert {p.grad.dtype for p in reduced.parameters()} == {torch.float32}
 
 
-def test_count_of_parameters_is_that_of_the_model():
+@pytest.mark.parametrize("features", [{}, *FAMILY_FEATURES.values()])
+def test_count_of_parameters_is_that_of_the_model(features):
     for tied in (True, False):
-        model = tiny_decoder(tied=tied)
+        model = tiny_decoder(tied=tied, **features)
         assert model.config.parameters == sum(p.numel() for p in model.parameters())
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from volano.model.operators import rms_norm, swiglu
+from volano.model.operators import norm_heads, rms_norm, swiglu
 
 
 def test_rms_norm_and_its_gradient_equal_the_formula():
@@ -19,6 +19,29 @@ def test_rms_norm_is_the_same_when_nothing_is_learnt():
     with torch.no_grad():
         still = rms_norm(hidden, weight, 1e-5)
     torch.testing.assert_close(still, rms_norm(hidden, weight, 1e-5))
+
+
+def head_problem(dtype=torch.float64):
+    """Three heads of four to norm, and two behind them that stay."""
+    torch.manual_seed(0)
+    joined = torch.randn(2, 5, 20, dtype=dtype, requires_grad=True)
+    return joined, torch.randn(3, 4, dtype=dtype, requires_grad=True)
+
+
+def test_norm_of_heads_and_its_gradient_equal_the_formula():
+    joined, weight = head_problem()
+    headed = joined[..., :12].view(2, 5, 3, 4)
+    normed = headed / (headed.square().mean(-1, keepdim=True) + 1e-3).sqrt() * weight
+    expected = torch.cat([normed.flatten(-2), joined[..., 12:]], dim=-1)
+    torch.testing.assert_close(norm_heads(joined, weight, 1e-3), expected, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda j, w: norm_heads(j, w, 1e-3), (joined, weight))
+
+
+def test_norm_of_heads_is_the_same_when_nothing_is_learnt():
+    joined, weight = head_problem(torch.float32)
+    with torch.no_grad():
+        still = norm_heads(joined, weight, 1e-5)
+    torch.testing.assert_close(still, norm_heads(joined, weight, 1e-5))
 
 
 def test_swiglu_and_its_gradient_equal_the_formula():

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from volano.core.errors import RecipeError
-from volano.model.shape import DecoderConfig, shape_for
+from volano.model.config import DecoderConfig
+from volano.model.shape import shape_for
 
 
 @settings(max_examples=20, deadline=None)
@@ -30,6 +31,15 @@ def test_vocabulary_too_large_for_the_count_is_refused_with_the_nearest():
         ({"heads": 4, "key_value_heads": 3}, "heads is no multiple of key_value_heads"),
         ({"width": 12}, "head width is odd"),
         ({"layers": 0}, "a count is below 1"),
+        ({"window": -1}, "a count is below 1"),
+        ({"unrotated_layers": (1,)}, "names a layer there is not"),
+        ({"full_layers": (0,)}, "full_layers without a window"),
+        ({"family": "gpt2"}, "no family 'gpt2'; there are llama, mistral, qwen2, qwen3, smollm3"),
+        ({"family": "llama", "qk_norm": True}, "family llama does not have qk_norm True"),
+        ({"family": "qwen3"}, "family qwen3 does not have qk_norm False"),
+        ({"family": "qwen2"}, "family qwen2 does not have attention_bias 'none'"),
+        ({"family": "mistral", "feed_forward_bias": True}, "does not have feed_forward_bias True"),
+        ({"qk_norm": True, "attention_bias": "inputs"}, "none of llama, .* together"),
     ],
 )
 def test_impossible_shape_is_refused(changed, problem):

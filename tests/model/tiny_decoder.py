@@ -2,7 +2,26 @@
 
 import torch
 
+from volano.model.config import RopeScaling
 from volano.model.decoder import Decoder, DecoderConfig, initialise
+
+# What each family can do that a plain Llama does not, at sizes where it shows within 32 tokens.
+FAMILY_FEATURES = {
+    "llama": {
+        "attention_bias": "all",
+        "feed_forward_bias": True,
+        "rope_scaling": RopeScaling("llama3", factor=8.0, original_context=16),
+    },
+    "mistral": {"window": 5, "head_width": 12},
+    "qwen2": {
+        "attention_bias": "inputs",
+        "window": 4,
+        "full_layers": (0,),
+        "rope_scaling": RopeScaling("yarn", factor=4.0, original_context=8),
+    },
+    "qwen3": {"qk_norm": True, "head_width": 10, "attention_bias": "all"},
+    "smollm3": {"unrotated_layers": (1,), "window": 6, "full_layers": (0,)},
+}
 
 
 def tiny_decoder(vocabulary=50, context=32, heads=4, key_value_heads=2, tied=True, **changed):
@@ -20,8 +39,10 @@ def tiny_decoder(vocabulary=50, context=32, heads=4, key_value_heads=2, tied=Tru
     initialise(decoder, seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in decoder.parameters():
-            if parameter.dim() == 1:  # norms that are all ones would hide a norm left out
+        for name, parameter in decoder.named_parameters():
+            if name.endswith(".bias"):
+                parameter.normal_(0, 0.5, generator=generator)
+            elif parameter.dim() == 1:  # norms that are all ones would hide a norm left out
                 parameter.uniform_(0.5, 1.5, generator=generator)
             else:
                 parameter.mul_(10)

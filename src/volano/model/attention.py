@@ -8,16 +8,16 @@ AMX or AVX-512 bf16 tiles. Queries go in blocks, so a long context skips the mas
 
 Shapes: B rows, T query positions, S key positions, H query heads, K key-value heads, G = H / K
 query heads that share one, W head width, P = (H + 2K) · W joined projection.
-
-Rotation follows Hugging Face: the first half of a head is paired with the second
-(Su et al. 2021, RoFormer, in the layout of `transformers.models.llama`).
 """
 
+from collections.abc import Iterable
 from math import sqrt
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from volano.model.rotary import Rotation
 
 QUERY_BLOCK = 128  # rows of scores at a time: they stay in the cache, and half of them is skipped
 
@@ -38,31 +38,6 @@ class HeadLayout(NamedTuple):
         return self.key_value_heads * self.width
 
 
-class Rotation(NamedTuple):
-    """cos and sin of every position's angles.
-
-    cos has shape (1 or B, T, 1, W), its second half repeating the first; sin only that half,
-    (1 or B, T, 1, W/2). One table serves a batch, or each row has its own.
-    """
-
-    cos: Tensor
-    sin: Tensor
-
-
-def rotation_table(positions: int, width: int, theta: float) -> Tensor:
-    """For positions 0 … positions - 1, cos of W angles beside sin of W/2: (positions, 3W/2)."""
-    exponent = torch.arange(0, width, 2, dtype=torch.float32) / width
-    angles = torch.outer(torch.arange(positions, dtype=torch.float32), 1.0 / theta**exponent)
-    return torch.cat([angles.cos(), angles.cos(), angles.sin()], dim=-1)
-
-
-def rotation_at(table: Tensor, position_BT: Tensor) -> Rotation:
-    """The rows of `rotation_table` that these positions need."""
-    half = table.shape[-1] // 3
-    cos, sin = torch.split(table[position_BT][:, :, None], [2 * half, half], dim=-1)
-    return Rotation(cos, sin)
-
-
 def causal_mask(
     tokens: int,
     document_BT: Tensor | None,
@@ -78,6 +53,21 @@ def causal_mask(
     if document_BT is not None:
         allowed = allowed & (document_BT[:, :, None] == document_BT[:, None, :])
     return additive(allowed, dtype)
+
+
+def masks_by_window(
+    mask: Tensor, query_BT: Tensor, key_BS: Tensor, windows: Iterable[int]
+) -> dict[int, Tensor]:
+    """`mask` for each window: -inf also where a key stands that many positions before its query.
+
+    Window 0 is none. `query_BT` and `key_BS` are positions, or anything that differs as they do;
+    `mask` is (B or 1, T, S).
+    """
+    masks = {0: mask}
+    for window in set(windows) - {0}:
+        distance = query_BT[:, :, None] - key_BS[:, None, :]
+        masks[window] = mask.masked_fill(distance >= window, -torch.inf)
+    return masks
 
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:

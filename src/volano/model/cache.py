@@ -11,13 +11,14 @@ from torch import Tensor
 
 from volano.model.attention import (
     HeadLayout,
-    Rotation,
     additive,
     attend,
     join_heads,
+    masks_by_window,
     split_heads,
 )
-from volano.model.decoder import DecoderConfig
+from volano.model.config import DecoderConfig
+from volano.model.rotary import Rotation
 
 
 class StaticCache:
@@ -32,7 +33,8 @@ class StaticCache:
         self._values = torch.zeros_like(self._keys)
         self._padding_B = padding_B
         self._last_position = config.context - 1
-        self._mask = torch.empty(0)
+        self._windows = [config.window_of(layer) for layer in range(config.layers)]
+        self._masks: dict[int, Tensor] = {}
         self.used = 0
 
     def positions(self, tokens_BT: Tensor) -> Tensor:
@@ -45,7 +47,9 @@ class StaticCache:
         real_BS = columns_S >= self._padding_B[:, None]
         seen_TS = columns_S <= columns_T[:, None]
         itself_TS = columns_S == columns_T[:, None]  # or padding would attend to nothing: NaN
-        self._mask = additive(real_BS[:, None] & seen_TS | itself_TS, self._keys.dtype)
+        mask = additive(real_BS[:, None] & seen_TS | itself_TS, self._keys.dtype)
+        # Columns of one row differ as positions do.
+        self._masks = masks_by_window(mask, columns_T[None], columns_S[None], self._windows)
         return (columns_T - self._padding_B[:, None]).clamp(0, self._last_position)
 
     def attend(
@@ -57,7 +61,7 @@ class StaticCache:
         keys, values = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]
         keys[:, :, self.used :] = key
         values[:, :, self.used :] = value
-        return join_heads(attend(query, keys, values, self._mask))
+        return join_heads(attend(query, keys, values, self._masks[self._windows[layer]]))
 
     def advance(self, tokens: int) -> None:
         """The new tokens have passed every layer."""

@@ -1,9 +1,9 @@
 """The decoder: a compact Llama, named as Hugging Face names it, so that saving is its state_dict.
 
-RMSNorm, rotary positions, grouped-query attention, SwiGLU, tied or untied embeddings. Documents
-packed into one row do not see each other. Queries, keys and values are projected by one matmul, as
-are gate and up, though their parameters stay apart. Parameters stay in float32; `compute_in` picks
-the type that matmuls run in (bfloat16 doubles the speed where the CPU has AVX-512 bf16 or AMX).
+RMSNorm, rotary positions, grouped-query attention, SwiGLU, tied or untied embeddings, and where the
+config says so biases, QK-norm, windows and layers without positions (model/config.py). Documents
+packed into one row do not see each other. Parameters stay in float32; `compute_in` picks the type
+that matmuls run in (bfloat16 doubles the speed where the CPU has AVX-512 bf16 or AMX).
 
     model = Decoder(shape_for(1_400_000, vocabulary=4096, context=128))
     initialise(model, seed=1)
@@ -17,40 +17,18 @@ Sources: Touvron et al. 2023 (Llama 2); the layout of `transformers.models.llama
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from volano.model.attention import (
-    HeadLayout,
-    Rotation,
-    attention,
-    causal_mask,
-    rotation_at,
-    rotation_table,
-)
-from volano.model.operators import rms_norm, swiglu
-from volano.model.shape import DecoderConfig, shape_for
+from volano.model.attention import causal_mask, masks_by_window
+from volano.model.config import DecoderConfig
+from volano.model.layer import Cache, Joined, Layer, Norm
+from volano.model.rotary import no_rotation, rotation_at, rotation_table
+from volano.model.shape import shape_for
 
 __all__ = ["Cache", "Decoder", "DecoderConfig", "initialise", "shape_for"]
-
-
-class Cache(Protocol):
-    """Keys and values of earlier tokens (model/cache.py)."""
-
-    def positions(self, tokens_BT: Tensor) -> Tensor:
-        """The position of each new token in its own row, shape (B, T)."""
-        ...
-
-    def attend(
-        self, layer: int, joined_BTP: Tensor, rotation: Rotation, layout: HeadLayout
-    ) -> Tensor:
-        """Keep the new keys and values of `layer`; attend to all that is kept."""
-        ...
-
-    def advance(self, tokens: int) -> None: ...
 
 
 class Decoder(nn.Module):
@@ -63,9 +41,18 @@ class Decoder(nn.Module):
         self.model = _Body(config)
         if not config.tied:
             self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
-        table = rotation_table(config.context, config.head_width, config.rope_theta)
-        self.register_buffer("rotation", table, persistent=False)
+        self.register_buffer("rotation", self._rotation_table(), persistent=False)
         self.rotation: Tensor
+
+    def _rotation_table(self) -> Tensor:
+        config = self.config
+        return rotation_table(
+            config.context, config.head_width, config.rope_theta, config.rope_scaling
+        )
+
+    def rebuild_rotation(self) -> None:
+        """For whoever built the model on the meta device: no checkpoint holds the table."""
+        self.rotation = self._rotation_table()
 
     @property
     def head_weight(self) -> Tensor:
@@ -104,16 +91,23 @@ class Decoder(nn.Module):
         assert position_BT is not None or cache is not None or tokens <= self.config.context, (
             "a row is longer than the context"
         )
+        config, device = self.config, tokens_BT.device
         if cache is not None:
             position_BT = cache.positions(tokens_BT)
         elif mask_BTT is None:
-            mask_BTT = causal_mask(tokens, document_BT, self.compute_dtype, tokens_BT.device)
+            mask_BTT = causal_mask(tokens, document_BT, self.compute_dtype, device)
         if position_BT is None:
-            position_BT = torch.arange(tokens, device=tokens_BT.device)[None]
-        rotation = rotation_at(self.rotation.to(self.compute_dtype), position_BT)
+            position_BT = torch.arange(tokens, device=device)[None]
+        windows = [config.window_of(place) for place in range(config.layers)]
+        masks: dict[int, Tensor] = {}
+        if mask_BTT is not None:
+            masks = masks_by_window(mask_BTT, position_BT, position_BT, windows)
+        table = self.rotation.to(self.compute_dtype)
+        rotation = rotation_at(table, position_BT)
         hidden_BTD = F.embedding(tokens_BT, self.model.embed_tokens.weight).to(self.compute_dtype)
         for place, layer in enumerate(self.model.layers):
-            hidden_BTD = layer(hidden_BTD, rotation, mask_BTT, cache, place)
+            turn = no_rotation(table) if place in config.unrotated_layers else rotation
+            hidden_BTD = layer(hidden_BTD, turn, masks.get(windows[place]), cache, place)
         if cache is not None:
             cache.advance(tokens)
         normed: Tensor = self.model.norm(hidden_BTD)
@@ -142,8 +136,8 @@ class Decoder(nn.Module):
         for module in self._joined():
             module.kept = module.weights(self.compute_dtype)
 
-    def _joined(self) -> list["_Joined"]:
-        return [module for module in self.modules() if isinstance(module, _Joined)]
+    def _joined(self) -> list[Joined]:
+        return [module for module in self.modules() if isinstance(module, Joined)]
 
 
 class _Body(nn.Module):
@@ -152,104 +146,13 @@ class _Body(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
-        self.norm = _Norm(config)
-
-
-class _Layer(nn.Module):
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.input_layernorm = _Norm(config)
-        self.self_attn = _Attention(config)
-        self.post_attention_layernorm = _Norm(config)
-        self.mlp = _FeedForward(config)
-
-    def forward(
-        self,
-        hidden_BTD: Tensor,
-        rotation: Rotation,
-        mask_BTT: Tensor | None,
-        cache: Cache | None,
-        place: int,
-    ) -> Tensor:
-        hidden_BTD = hidden_BTD + self.self_attn(
-            self.input_layernorm(hidden_BTD), rotation, mask_BTT, cache, place
-        )
-        fed: Tensor = self.mlp(self.post_attention_layernorm(hidden_BTD))
-        return hidden_BTD + fed
-
-
-class _Norm(nn.Module):
-    """RMSNorm: statistics in float32 whatever the compute type."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(config.width))
-        self.epsilon = config.norm_epsilon
-
-    def forward(self, hidden_BTD: Tensor) -> Tensor:
-        return rms_norm(hidden_BTD, self.weight.to(hidden_BTD.dtype), self.epsilon)
-
-
-class _Joined(nn.Module):
-    """Holds linear layers whose weights are joined, and cast, before the matmul."""
-
-    kept: tuple[Tensor, Tensor] | None = None
-
-    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The joined weight of what goes in, and the weight of what comes out."""
-        raise NotImplementedError
-
-
-class _Attention(_Joined):
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.heads = HeadLayout(config.heads, config.key_value_heads, config.head_width)
-        self.q_proj = nn.Linear(config.width, self.heads.query_width, bias=False)
-        self.k_proj = nn.Linear(config.width, self.heads.key_value_width, bias=False)
-        self.v_proj = nn.Linear(config.width, self.heads.key_value_width, bias=False)
-        self.o_proj = nn.Linear(self.heads.query_width, config.width, bias=False)
-
-    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        joined = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
-        return joined.to(dtype), self.o_proj.weight.to(dtype)
-
-    def forward(
-        self,
-        hidden_BTD: Tensor,
-        rotation: Rotation,
-        mask_BTT: Tensor | None,
-        cache: Cache | None,
-        place: int,
-    ) -> Tensor:
-        into, out = self.kept or self.weights(hidden_BTD.dtype)
-        joined_BTP = F.linear(hidden_BTD, into)
-        if cache is not None:
-            attended = cache.attend(place, joined_BTP, rotation, self.heads)
-        else:
-            assert mask_BTT is not None
-            attended = attention(joined_BTP, rotation, mask_BTT, self.heads)
-        return F.linear(attended, out)
-
-
-class _FeedForward(_Joined):
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.feed_forward, bias=False)
-        self.up_proj = nn.Linear(config.width, config.feed_forward, bias=False)
-        self.down_proj = nn.Linear(config.feed_forward, config.width, bias=False)
-
-    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        joined = torch.cat([self.gate_proj.weight, self.up_proj.weight])
-        return joined.to(dtype), self.down_proj.weight.to(dtype)
-
-    def forward(self, hidden_BTD: Tensor) -> Tensor:
-        into, out = self.kept or self.weights(hidden_BTD.dtype)
-        return F.linear(swiglu(F.linear(hidden_BTD, into)), out)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = Norm(config.width, config.norm_epsilon)
 
 
 def initialise(model: Decoder, seed: int) -> None:
-    """Normal weights of 0.02, those that write into the residual stream divided by √(2 · layers).
+    """Normal weights of 0.02, those that write into the residual stream divided by √(2 · layers);
+    norms of one and biases of zero.
 
     The same seed gives the same weights whatever else torch has drawn. Source: Radford et al.
     2019 (GPT-2), section 2.3.
@@ -259,7 +162,7 @@ def initialise(model: Decoder, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
             else:
                 scale = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
                 parameter.normal_(0.0, scale, generator=generator)

@@ -1,7 +1,8 @@
 """Checkpoints as Hugging Face keeps them: config.json beside safetensors, in the Llama layout.
 
 What is saved here loads in transformers, vLLM and llama.cpp unconverted; what transformers saves
-for a Llama loads here. Anything that would load and then compute something else is refused.
+for a family that the decoder computes (model/families.py) loads here, and is saved as that family
+again. Anything that would load and then compute something else is refused.
 """
 
 import json
@@ -14,28 +15,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import Tensor
 
-from volano.core.errors import DataError, RecipeError
+from volano.core.errors import DataError
 from volano.core.files import atomic_path, write_json
-from volano.model.attention import rotation_table
-from volano.model.decoder import Decoder, DecoderConfig
+from volano.model.config import DecoderConfig
+from volano.model.decoder import Decoder
+from volano.model.families import WORKS, describe_family, read_family
 from volano.text.chat import END
 from volano.text.tokenizer import Tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-WORKS = (
-    "What works: model_type llama (LlamaForCausalLM) with hidden_act silu, no biases, rope_type "
-    "default, weights in safetensors of float32, float16 or bfloat16, whole or in shards."
-)
-# The keys of config.json that hold a count, and what the decoder calls it.
-COUNTS = {
-    "vocab_size": "vocabulary",
-    "hidden_size": "width",
-    "num_hidden_layers": "layers",
-    "num_attention_heads": "heads",
-    "intermediate_size": "feed_forward",
-    "max_position_embeddings": "context",
-}
 
 
 def save_checkpoint(folder: Path, model: Decoder, tokenizer: Tokenizer | None = None) -> None:
@@ -84,7 +73,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder
         what = f"{len(missing)} weights missing, the first is {missing[0]}"
         raise _refused(what, folder, "The checkpoint is incomplete: copy or build it again.")
     model.load_state_dict(found, assign=True)
-    model.rotation = rotation_table(config.context, config.head_width, config.rope_theta)
+    model.rebuild_rotation()
     return model.requires_grad_(True).compute_in(dtype)
 
 
@@ -94,61 +83,12 @@ def read_config(folder: Path) -> DecoderConfig:
     if not path.is_file():
         problem = "no checkpoint here" if folder.is_dir() else "no such folder"
         raise _refused(f"{problem} ({CONFIG_FILE} is missing)", folder, "Name its folder.")
-    config = _read_object(path)
-    if config.get("model_type") != "llama":
-        raise _refused(f"model_type {config.get('model_type')!r} is not supported", path, WORKS)
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(rope, dict):
-        raise _refused(f"rope parameters {rope!r} are not supported", path, WORKS)
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    for key, value, plain in (
-        ("rope_type", kind, "default"),
-        ("hidden_act", config.get("hidden_act", "silu"), "silu"),
-        ("attention_bias", config.get("attention_bias") or False, False),
-        ("mlp_bias", config.get("mlp_bias") or False, False),
-        ("quantization_config", config.get("quantization_config"), None),
-        ("pretraining_tp", config.get("pretraining_tp") or 1, 1),
-    ):
-        if value != plain:
-            raise _refused(f"{key} {value!r} is not supported", path, WORKS)
-    for key in COUNTS:
-        if not isinstance(config.get(key), int) or config[key] < 1:
-            what = f"{key} is {config.get(key)!r}, not a count"
-            raise _refused(what, path, "The file is damaged: copy the checkpoint again.")
-    try:
-        return DecoderConfig(
-            **{ours: config[key] for key, ours in COUNTS.items()},
-            key_value_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-            rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
-            norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
-            tied=bool(config.get("tie_word_embeddings", False)),
-            head_width=config.get("head_dim") or 0,
-        )
-    except RecipeError as failure:
-        problem = failure.what
-    except (TypeError, ValueError) as failure:  # a word where a number belongs
-        problem = str(failure)
-    raise _refused(problem, path, "The file is damaged: copy the checkpoint again.")
+    return read_family(_read_object(path), path)
 
 
 def _described(model: Decoder) -> dict[str, Any]:
-    config = model.config
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        **{key: getattr(config, ours) for key, ours in COUNTS.items()},
-        "num_key_value_heads": config.key_value_heads,
-        "head_dim": config.head_width,
-        "rms_norm_eps": config.norm_epsilon,
-        # transformers 4, vLLM and llama.cpp read the first, transformers 5 the second.
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "torch_dtype": str(model.head_weight.dtype).removeprefix("torch."),
-    }
+    dtype = str(model.head_weight.dtype).removeprefix("torch.")
+    return describe_family(model.config) | {"torch_dtype": dtype}
 
 
 def _tensors(folder: Path) -> Iterator[tuple[Path, str, Tensor]]:

@@ -1,54 +1,17 @@
-"""What a decoder is made of, and which shape a given number of parameters should take.
+"""Which shape a decoder of a given number of parameters should take.
 
-Apart from the decoder and free of torch, so that a plan can be drawn without it.
+Apart from the decoder and free of
+torch, so that a plan can be drawn without it.
 """
 
-from dataclasses import dataclass
 from math import log2, sqrt
 
 from volano.core.errors import RecipeError
+from volano.model.config import DecoderConfig
 
 HEAD_WIDTH = 64  # of every Llama below 3B; two bf16 tiles of the CPU's matmul
 TOLERANCE = 1.3  # a shape further than this factor from what was asked for is refused
 WIDTHS = (16, 32, 48, *range(64, 16_385, 64))
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """A Llama's shape. Feed-forward counts the neurons of the gate; context is in tokens."""
-
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    feed_forward: int
-    context: int
-    rope_theta: float = 10_000.0
-    norm_epsilon: float = 1e-5
-    tied: bool = True
-    head_width: int = 0  # 0: width / heads
-
-    def __post_init__(self) -> None:
-        counts = (self.vocabulary, self.width, self.layers, self.heads, self.key_value_heads)
-        if min(*counts, self.feed_forward, self.context) < 1:
-            raise _impossible(self, "a count is below 1")
-        if self.heads % self.key_value_heads:
-            raise _impossible(self, "heads is no multiple of key_value_heads")
-        if not self.head_width:
-            if self.width % self.heads:
-                raise _impossible(self, "width is no multiple of heads")
-            object.__setattr__(self, "head_width", self.width // self.heads)
-        if self.head_width % 2:
-            raise _impossible(self, "head width is odd, and rotation pairs its two halves")
-
-    @property
-    def parameters(self) -> int:
-        """Trainable numbers; a tied embedding counts once."""
-        attention = 2 * self.width * self.head_width * (self.heads + self.key_value_heads)
-        layer = attention + 3 * self.width * self.feed_forward + 2 * self.width
-        embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
-        return embeddings + self.layers * layer + self.width
 
 
 def shape_for(parameters: int, vocabulary: int, context: int) -> DecoderConfig:
@@ -78,10 +41,6 @@ def shape_for(parameters: int, vocabulary: int, context: int) -> DecoderConfig:
             f"The nearest has {best.parameters:,}; change parameters or the vocabulary.",
         )
     return best
-
-
-def _impossible(config: DecoderConfig, what: str) -> RecipeError:
-    return RecipeError(what, f"model shape {config}", "Change the numbers named.")
 
 
 def _shape(width: int, layers: int, vocabulary: int, context: int) -> DecoderConfig:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from volano.model.attention import (
     HeadLayout,
-    Rotation,
     additive,
     attend,
     join_heads,
+    masks_by_window,
     split_heads,
 )
-from volano.model.decoder import DecoderConfig
+from volano.model.config import DecoderConfig
+from volano.model.rotary import Rotation
 
 
 class SlotCache:
@@ -31,6 +32,7 @@ class SlotCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros_like(self.keys)
         self.context = config.context
+        self.windows = [config.window_of(layer) for layer in range(config.layers)]
         self.lengths: list[int] = []
 
     def fill(self, rows: int) -> "Window":
@@ -62,7 +64,7 @@ class Window:
         self._cache = cache
         self._rows = slice(first, stop)
         self._starts = cache.lengths[first:stop]
-        self._mask = torch.empty(0)
+        self._masks: dict[int, Tensor] = {}
         self._columns = 0
         self._position_BT = torch.empty(0, dtype=torch.long)
 
@@ -75,7 +77,8 @@ class Window:
         self._position_BT = starts_B[:, None] + torch.arange(tokens, device=device)
         columns_S = torch.arange(self._columns, device=device)
         seen_BTS = columns_S <= self._position_BT[:, :, None]
-        self._mask = additive(seen_BTS, self._cache.keys.dtype)
+        mask = additive(seen_BTS, self._cache.keys.dtype)
+        self._masks = masks_by_window(mask, self._position_BT, columns_S[None], self._cache.windows)
         return self._position_BT
 
     def attend(
@@ -89,7 +92,8 @@ class Window:
             rows = kept[layer, self._rows]
             rows[rows_B1, :, self._position_BT] = new.transpose(1, 2)
             found.append(rows[:, :, : self._columns])
-        return join_heads(attend(query, found[0], found[1], self._mask))
+        mask = self._masks[self._cache.windows[layer]]
+        return join_heads(attend(query, found[0], found[1], mask))
 
     def advance(self, tokens: int) -> None:
         """The new tokens have passed every layer; `keep` says how many of them count."""

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Count, Runtime, Section, Switch
-from volano.model.shape import DecoderConfig, shape_for
+from volano.model.config import DecoderConfig
+from volano.model.shape import shape_for
 from volano.train.section import TrainSection
 
 

@@ -60,7 +60,8 @@ class Recipe(Section):
     )
     base: str | None = Field(
         default=None,
-        description="`hf:PATH` enters with a finished Llama checkpoint instead of pre-training.",
+        description="`hf:PATH` enters with a finished checkpoint (Llama, Mistral, Qwen2, Qwen3, "
+        "SmolLM: docs/checkpoints.md) instead of pre-training.",
     )
     collect: CollectSection = Field(default=CollectSection(), description="Where text comes from.")
     curate: CurateSection = Field(default=CurateSection(), description="What text is kept.")
