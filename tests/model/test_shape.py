@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from volano.core.errors import RecipeError
 from volano.model.config import DecoderConfig
-from volano.model.shape import shape_for
+from volano.model.shape import shape_for, shape_of_depth
 
 
 @settings(max_examples=20, deadline=None)
@@ -22,6 +22,27 @@ def test_large_counts_are_met_within_a_tenth(parameters, vocabulary):
 def test_vocabulary_too_large_for_the_count_is_refused_with_the_nearest():
     with pytest.raises(RecipeError, match=r"vocabulary of 100,000 .* about 500,000 parameters"):
         shape_for(500_000, vocabulary=100_000, context=128)
+
+
+@pytest.mark.parametrize(
+    ("depth", "width"), [(1, 16), (2, 32), (3, 64), (4, 128), (6, 256), (8, 512), (12, 1152)]
+)
+def test_width_follows_from_depth(depth, width):
+    shape = shape_of_depth(depth, vocabulary=4096, context=128)
+    assert (shape.layers, shape.width, shape.feed_forward) == (depth, width, 3 * width)
+    assert shape.heads == max(1, width // 64)
+
+
+@pytest.mark.parametrize("depth", [4, 8, 16, 32])
+def test_both_dials_name_the_same_shape(depth):
+    shape = shape_of_depth(depth, vocabulary=4096, context=128)
+    assert shape_for(shape.parameters, vocabulary=4096, context=128) == shape
+
+
+@pytest.mark.parametrize("depth", [0, 46])
+def test_depth_without_a_width_is_refused(depth):
+    with pytest.raises(RecipeError, match=r"model.depth: no decoder has \d+ layers .* Set 1 to 45"):
+        shape_of_depth(depth, vocabulary=4096, context=128)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Which shape a decoder of a given number of parameters should take.
+"""Which shape a decoder of a given number of parameters, or of a given depth, should take.
 
-Apart from the decoder and free of
+One dial sets everything: the other dimensions follow from it. Apart from the decoder and free of
 torch, so that a plan can be drawn without it.
 """
 
@@ -12,6 +12,7 @@ from volano.model.config import DecoderConfig
 HEAD_WIDTH = 64  # of every Llama below 3B; two bf16 tiles of the CPU's matmul
 TOLERANCE = 1.3  # a shape further than this factor from what was asked for is refused
 WIDTHS = (16, 32, 48, *range(64, 16_385, 64))
+DEEPEST = round(sqrt(WIDTHS[-1] / 8))  # 45 layers
 
 
 def shape_for(parameters: int, vocabulary: int, context: int) -> DecoderConfig:
@@ -41,6 +42,23 @@ def shape_for(parameters: int, vocabulary: int, context: int) -> DecoderConfig:
             f"The nearest has {best.parameters:,}; change parameters or the vocabulary.",
         )
     return best
+
+
+def shape_of_depth(depth: int, vocabulary: int, context: int) -> DecoderConfig:
+    """The shape of `depth` layers, by the rule of `shape_for` read the other way.
+
+    Rule: width nearest to 8 · depth² among 16, 32, 48 and the multiples of 64 (the narrower of two
+    as near): 128 at depth 4, 512 at 8, 1,152 at 12, 2,048 at 16. Raises RecipeError where that
+    width is beyond the widest.
+    """
+    if not 1 <= depth <= DEEPEST:
+        raise RecipeError(
+            f"no decoder has {depth} layers by the rule width = 8 · depth²",
+            "model.depth",
+            f"Set 1 to {DEEPEST}, or give parameters instead.",
+        )
+    width = min(WIDTHS, key=lambda width: abs(width - 8 * depth**2))
+    return _shape(width, depth, vocabulary, context)
 
 
 def _shape(width: int, layers: int, vocabulary: int, context: int) -> DecoderConfig:

@@ -1,14 +1,15 @@
 """What a user may set of tokenizer, packing and pre-training."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Count, Runtime, Section, Switch
 from volano.model.config import DecoderConfig
-from volano.model.shape import shape_for
+from volano.model.shape import DEEPEST, shape_for, shape_of_depth
 from volano.train.section import TrainSection
 
 
@@ -41,13 +42,21 @@ class PackSection(Section):
 
 
 class ModelSection(Section):
-    """The size of the model; its shape follows from it."""
+    """The size of the model by one dial, parameters or depth; its shape follows from it."""
 
-    parameters: Count = Field(
+    parameters: Count | None = Field(
         default=1_400_000,
         ge=1,
         description="Trainable parameters, embedding included; the nearest sensible shape is taken "
-        "(model/shape.py). Source: docs/log.md.",
+        "(model/shape.py). Empty where `depth` is given. Source: docs/log.md.",
+    )
+    depth: int | None = Field(
+        default=None,
+        ge=1,
+        le=DEEPEST,
+        description="Layers, in place of `parameters`: width is 8 · depth² in steps of 64 (128 at "
+        "4 layers, 512 at 8, 2,048 at 16), heads of 64, feed-forward 3 × width. Source: "
+        "model/shape.py.",
     )
     context: int = Field(
         default=128, ge=2, description="Tokens that the model sees at once; rows are this long."
@@ -58,9 +67,29 @@ class ModelSection(Section):
         "no work per token: better per token where the vocabulary is small (docs/log.md).",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _depth_takes_the_place_of_parameters(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("depth") is not None:
+            return {"parameters": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_dial(self) -> Self:
+        if (self.parameters is None) == (self.depth is None):
+            count = "both are" if self.depth is not None else "neither is"
+            raise ValueError(
+                f"parameters and depth each decide the shape, and {count} given. Set one of them"
+            )
+        return self
+
     def shape(self, vocabulary: int) -> DecoderConfig:
         """The shape that the model takes. Raises RecipeError where none fits."""
-        shape = shape_for(self.parameters, vocabulary, self.context)
+        if self.depth is not None:
+            shape = shape_of_depth(self.depth, vocabulary, self.context)
+        else:
+            assert self.parameters is not None, "the section has one of the two dials"
+            shape = shape_for(self.parameters, vocabulary, self.context)
         return replace(shape, tied=self.tied)
 
 
