@@ -56,16 +56,16 @@ def causal_mask(
 
 
 def masks_by_window(
-    mask: Tensor, query_BT: Tensor, key_BS: Tensor, windows: Iterable[int]
+    mask: Tensor, query_T: Tensor, key_S: Tensor, windows: Iterable[int]
 ) -> dict[int, Tensor]:
     """`mask` for each window: -inf also where a key stands that many positions before its query.
 
-    Window 0 is none. `query_BT` and `key_BS` are positions, or anything that differs as they do;
-    `mask` is (B or 1, T, S).
+    Window 0 is none. `query_T` and `key_S` are positions, of one row or of each, (B, T) and (B, S),
+    or anything that differs as they do; `mask` is (B or 1, T, S).
     """
     masks = {0: mask}
     for window in set(windows) - {0}:
-        distance = query_BT[:, :, None] - key_BS[:, None, :]
+        distance = query_T[..., :, None] - key_S[..., None, :]
         masks[window] = mask.masked_fill(distance >= window, -torch.inf)
     return masks
 

@@ -49,7 +49,7 @@ class StaticCache:
         itself_TS = columns_S == columns_T[:, None]  # or padding would attend to nothing: NaN
         mask = additive(real_BS[:, None] & seen_TS | itself_TS, self._keys.dtype)
         # Columns of one row differ as positions do.
-        self._masks = masks_by_window(mask, columns_T[None], columns_S[None], self._windows)
+        self._masks = masks_by_window(mask, columns_T, columns_S, self._windows)
         return (columns_T - self._padding_B[:, None]).clamp(0, self._last_position)
 
     def attend(

@@ -78,7 +78,7 @@ class Window:
         columns_S = torch.arange(self._columns, device=device)
         seen_BTS = columns_S <= self._position_BT[:, :, None]
         mask = additive(seen_BTS, self._cache.keys.dtype)
-        self._masks = masks_by_window(mask, self._position_BT, columns_S[None], self._cache.windows)
+        self._masks = masks_by_window(mask, self._position_BT, columns_S, self._cache.windows)
         return self._position_BT
 
     def attend(
