@@ -27,7 +27,7 @@ from volano.core.step import Context
 from volano.model.decoder import Decoder
 from volano.model.generate import generate
 from volano.text.answers import answers_the_question
-from volano.text.chat import END, encode_prompt
+from volano.text.chat import encode_prompt
 from volano.text.tokenizer import Tokenizer
 
 MAX_ANSWER_TOKENS = 40
@@ -105,6 +105,6 @@ def _answers(pairs: Sequence[Preference], model: Decoder, tokenizer: Tokenizer) 
         model,
         [encode_prompt(tokenizer, pair.prompt)[-room:] for pair in pairs],
         max_new_tokens=MAX_ANSWER_TOKENS,
-        stop_ids=(tokenizer.end_of_text_id, tokenizer.special_id(END)),
+        stop_ids=tokenizer.stop_ids,
     )
     return [tokenizer.decode(each.tokens).strip() for each in generations]

@@ -20,7 +20,7 @@ from volano.model.generate import generate
 from volano.model.score import score
 from volano.stats.intervals import bootstrap_interval, mean_interval, ratio_interval, share_interval
 from volano.text.answers import repeats
-from volano.text.chat import END, encode_prompt
+from volano.text.chat import encode_prompt
 from volano.text.functions import (
     FunctionDocument,
     answer_about,
@@ -182,7 +182,7 @@ def _generated(
         [_prompt(tokenizer, function, as_document) for function in functions],
         max_new_tokens=max_tokens,
         temperature=temperature,
-        stop_ids=(tokenizer.end_of_text_id, tokenizer.special_id(END)),
+        stop_ids=tokenizer.stop_ids,
         seed=seed,
     )
     texts = [tokenizer.decode(each.tokens).strip() for each in generations]
@@ -202,6 +202,6 @@ def _prompt(
 ) -> list[int]:
     if as_document:
         call = f"{function.qualified_name}{function.signature}" if function else "function()"
-        return [tokenizer.end_of_text_id, *tokenizer.encode(f"{call}\n\n")]
+        return [tokenizer.begin_of_text_id, *tokenizer.encode(f"{call}\n\n")]
     question = plain_question(function.qualified_name) if function else nameless_question()
     return encode_prompt(tokenizer, [Message("user", question)])

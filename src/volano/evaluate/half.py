@@ -25,7 +25,7 @@ from volano.evaluate.stage import Item, Stage
 from volano.model.generate import generate
 from volano.model.score import score
 from volano.text.answers import answers_the_question, refuses
-from volano.text.chat import END, encode_prompt
+from volano.text.chat import encode_prompt
 from volano.text.functions import normalised, place_in_draw
 from volano.text.held_out import HELD_OUT
 
@@ -84,7 +84,7 @@ def measure_half(stage: Stage, cases: Sequence[Row], *, max_tokens: int) -> list
         stage.model,
         [ids[-room:] for ids in prompts],  # a prompt beyond the context is read from its end
         max_new_tokens=max_tokens,
-        stop_ids=(tokenizer.end_of_text_id, tokenizer.special_id(END)),
+        stop_ids=tokenizer.stop_ids,
     )
     items = []
     for case, generation in zip(cases, generations, strict=True):

@@ -19,7 +19,7 @@ from volano.evaluate.stage import Found, Item, Stage, measured
 from volano.model.generate import generate
 from volano.stats.intervals import share_interval
 from volano.text.answers import answers_the_question, refuses
-from volano.text.chat import END, encode_prompt
+from volano.text.chat import encode_prompt
 from volano.text.functions import place_in_draw
 
 BAG_OF_WORDS = "bag of words"
@@ -59,7 +59,7 @@ def measure_safety(stage: Stage, prompts: Sequence[Conversation]) -> Found:
         stage.model,
         [ids[-room:] for ids in encoded],  # a prompt beyond the context is read from its end
         max_new_tokens=MAX_ANSWER_TOKENS,
-        stop_ids=(tokenizer.end_of_text_id, tokenizer.special_id(END)),
+        stop_ids=tokenizer.stop_ids,
     )
     answers = [tokenizer.decode(each.tokens).strip() for each in generations]
     right = [

@@ -78,7 +78,7 @@ def _windows(
     tokenizer: Tokenizer, texts: Sequence[str], context: int, stride: int
 ) -> Iterator[_Window]:
     for place, ids in enumerate(tokenizer.encode_batch(texts)):
-        whole = [tokenizer.end_of_text_id, *ids]
+        whole = [tokenizer.begin_of_text_id, *ids]
         start = scored = 0  # labels scored so far: label i is whole[i + 1]
         while scored < len(ids):
             window = whole[start : start + context + 1]

@@ -20,7 +20,6 @@ from volano.core.files import atomic_path, write_json
 from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder
 from volano.model.families import WORKS, describe_family, read_family
-from volano.text.chat import END
 from volano.text.tokenizer import Tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -37,8 +36,9 @@ def save_checkpoint(folder: Path, model: Decoder, tokenizer: Tokenizer | None = 
         tokenizer.save(folder)
         end = tokenizer.end_of_text_id
         # A chat turn ends with one, a document with the other; servers stop at either.
-        stops = sorted({end, tokenizer.special_id(END)})
-        ids = {"bos_token_id": end, "eos_token_id": stops, "pad_token_id": end}
+        stops = sorted(tokenizer.stop_ids)
+        begin = tokenizer.begin_of_text_id
+        ids = {"bos_token_id": begin, "eos_token_id": stops, "pad_token_id": end}
     weights = {
         name: value.detach().cpu().contiguous()  # state_dict names a tied embedding once
         for name, value in model.state_dict().items()

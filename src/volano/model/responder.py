@@ -11,7 +11,7 @@ from volano.core.responder import Response
 from volano.model.generate import generate
 from volano.model.huggingface import load_checkpoint
 from volano.model.score import score
-from volano.text.chat import END, break_special_tokens, encode_prompt
+from volano.text.chat import encode_answer, encode_prompt
 from volano.text.tokenizer import Tokenizer
 
 
@@ -30,7 +30,7 @@ class LocalResponder:
                 str(folder),
                 "They are not of one checkpoint: copy or build it again.",
             )
-        self.stop_ids = {self.tokenizer.end_of_text_id, self.tokenizer.special_id(END)}
+        self.stop_ids = self.tokenizer.stop_ids
         self._batch_size = batch_size
 
     def respond(
@@ -60,12 +60,8 @@ class LocalResponder:
 
     def score(self, pairs: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
         """Log-probability in nats of each answer, the end of its turn included."""
-        end = self.tokenizer.special_id(END)
         encoded = [
-            (
-                encode_prompt(self.tokenizer, messages),
-                [*self.tokenizer.encode(break_special_tokens(answer)), end],
-            )
+            (encode_prompt(self.tokenizer, messages), encode_answer(self.tokenizer, answer))
             for messages, answer in pairs
         ]
         return [float(value) for value in score(self.model, encoded)]

@@ -15,7 +15,7 @@ from volano.model.huggingface import CONFIG_FILE, load_checkpoint
 from volano.model.slots import Ending, Full, SlotEngine, Token
 from volano.serve.errors import ApiError
 from volano.text.answer_stream import AnswerStream
-from volano.text.chat import END, encode_prompt
+from volano.text.chat import encode_prompt
 from volano.text.token_places import TokenPlaces
 from volano.text.tokenizer import Tokenizer
 
@@ -62,7 +62,7 @@ class ServedModel:
     ) -> None:
         self.name, self.checkpoint, self.digest = name, checkpoint, digest
         self.tokenizer = Tokenizer.load(folder)
-        self.stop_ids = {self.tokenizer.end_of_text_id, self.tokenizer.special_id(END)}
+        self.stop_ids = self.tokenizer.stop_ids
         self.engine = SlotEngine(
             lambda: load_checkpoint(folder).eval(), slots=slots, waiting=waiting, compute=compute
         )
@@ -110,7 +110,7 @@ class ServedModel:
 
     def text_prompt(self, text: str) -> list[int]:
         """The tokens of a text to be gone on with, behind the token that begins documents."""
-        ids = [self.tokenizer.end_of_text_id, *self.tokenizer.encode(text)]
+        ids = [self.tokenizer.begin_of_text_id, *self.tokenizer.encode(text)]
         return self._fitting(ids, "prompt")
 
     def _fitting(self, ids: list[int], param: str) -> list[int]:

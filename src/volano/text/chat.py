@@ -6,6 +6,9 @@ Nothing stands between a special token and the content beside it, so each conten
 alone: a prompt's tokens are always the beginning of the whole conversation's, and no rendering
 is ever tokenised as one string here.
 
+A checkpoint that came with a chat of its own keeps it (text/chat_format.py): the strings around
+turns are then its own, and all else is the same.
+
 Content cannot speak for another role. A special token written out inside a content is broken by
 a space ("<|end|>" becomes "< |end|>"), here and in the template alike: transformers parses special
 tokens in the rendered string, so leaving them whole would let a user end his own turn there, and
@@ -15,27 +18,23 @@ the two would disagree. All other content passes through unchanged.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from volano.core.errors import DataError
 from volano.core.records import Message
+from volano.text.chat_format import ROLES, ChatFormat
 
 if TYPE_CHECKING:
     from volano.text.tokenizer import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"  # before each document, and after it
 END = "<|end|>"  # after each turn
-ROLE_TOKENS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
+ROLE_TOKENS = {role: f"<|{role}|>" for role in ROLES}
 SPECIAL_TOKENS = (END_OF_TEXT, END, *ROLE_TOKENS.values())  # their ids are their places
-
-
-def _broken(special: str) -> str:
-    return f"{special[0]} {special[1:]}"
 
 
 def _template() -> str:
     # Breaking inserts and never deletes, and no special token holds a space or can begin inside
     # another: one pass over the five, in any order, leaves none whole.
     breaking = "".join(
-        f" | replace({special!r}, {_broken(special)!r})" for special in SPECIAL_TOKENS
+        f" | replace({special!r}, {f'{special[0]} {special[1:]}'!r})" for special in SPECIAL_TOKENS
     )
     roles = list(ROLE_TOKENS)
     return (
@@ -54,6 +53,14 @@ def _template() -> str:
 
 
 CHAT_TEMPLATE = _template()
+OUR_CHAT = ChatFormat(
+    template=CHAT_TEMPLATE,
+    specials=SPECIAL_TOKENS,
+    opening=ROLE_TOKENS,
+    before=ROLE_TOKENS,
+    after=dict.fromkeys(ROLES, END),
+    answer=ROLE_TOKENS["assistant"],
+)
 
 
 class EncodedConversation(NamedTuple):
@@ -63,10 +70,15 @@ class EncodedConversation(NamedTuple):
     is_answer: list[bool]
 
 
-def render(messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+def render(
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = False,
+    chat: ChatFormat = OUR_CHAT,
+) -> str:
     """The conversation as text. With `add_generation_prompt` it ends where the assistant begins."""
-    turns = [f"{_header(each)}{break_special_tokens(each.content)}{END}" for each in messages]
-    return "".join(turns) + (ROLE_TOKENS["assistant"] if add_generation_prompt else "")
+    turns = ["".join(turn) for turn in chat.turns(messages)]
+    return "".join(turns) + (chat.answer if add_generation_prompt else "")
 
 
 def encode_conversation(
@@ -74,36 +86,48 @@ def encode_conversation(
 ) -> EncodedConversation:
     """The tokens of the whole conversation, those of the rendering in transformers.
 
-    With `last_answer_only` no earlier turn of the assistant counts as an answer.
+    They differ from those where the text before an answer and the answer would share a token:
+    whoever answers has the text before it as it stands. With `last_answer_only` no earlier turn of
+    the assistant counts as an answer.
     """
-    ids: list[int] = []
-    is_answer: list[bool] = []
-    for place, message in enumerate(messages):
-        learnt = message.role == "assistant"
-        if last_answer_only and place < len(messages) - 1:
-            learnt = False
-        content = tokenizer.encode(break_special_tokens(message.content))
-        ids += [tokenizer.special_id(_header(message)), *content, tokenizer.special_id(END)]
-        is_answer += [False] + [learnt] * (len(content) + 1)
-    return EncodedConversation(ids, is_answer)
+    ids, is_answer, pending = _spoken(tokenizer, messages, last_answer_only)
+    rest = tokenizer.encode_markup(pending)
+    return EncodedConversation(ids + rest, is_answer + [False] * len(rest))
 
 
 def encode_prompt(tokenizer: "Tokenizer", messages: Sequence[Message]) -> list[int]:
     """The tokens up to where the assistant begins to answer."""
-    ids = encode_conversation(tokenizer, messages).ids
-    return [*ids, tokenizer.special_id(ROLE_TOKENS["assistant"])]
+    ids, _, pending = _spoken(tokenizer, messages, last_answer_only=False)
+    return ids + tokenizer.encode_markup(pending + tokenizer.chat.answer)
 
 
-def break_special_tokens(content: str) -> str:
-    """The content with a space in every special token that is written out in it."""
-    for special in SPECIAL_TOKENS:
-        content = content.replace(special, _broken(special))
-    return content
+def encode_answer(tokenizer: "Tokenizer", answer: str) -> list[int]:
+    """The tokens of an answer behind `encode_prompt`, the end of its turn included."""
+    chat = tokenizer.chat
+    content = chat.broken(answer.strip() if "assistant" in chat.trims else answer)
+    closing = chat.after["assistant"].partition(chat.end)[0]
+    # Behind a special token, as it stands in the conversation: some tokenizers put a space before
+    # whatever begins a text.
+    ids = tokenizer.encode_markup(chat.end + content + closing)[1:]
+    return [*ids, tokenizer.special_id(chat.end)]
 
 
-def _header(message: Message) -> str:
-    if message.role not in ROLE_TOKENS:
-        raise DataError(
-            f"unknown role '{message.role}'", "conversation", f"Known: {', '.join(ROLE_TOKENS)}."
-        )
-    return ROLE_TOKENS[message.role]
+def _spoken(
+    tokenizer: "Tokenizer", messages: Sequence[Message], last_answer_only: bool
+) -> tuple[list[int], list[bool], str]:
+    """The tokens up to the end of the last answer, which are learnt, and the text behind them."""
+    chat = tokenizer.chat
+    ids: list[int] = []
+    is_answer: list[bool] = []
+    pending = ""  # what nobody learns, up to the next answer
+    for place, (before, content, after) in enumerate(chat.turns(messages)):
+        if messages[place].role != "assistant":
+            pending += before + content + after
+            continue
+        header = tokenizer.encode_markup(pending + before)
+        answer = encode_answer(tokenizer, messages[place].content)
+        learnt = not last_answer_only or place == len(messages) - 1
+        ids += header + answer
+        is_answer += [False] * len(header) + [learnt] * len(answer)
+        pending = after.partition(chat.end)[2]
+    return ids, is_answer, pending

@@ -149,10 +149,12 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
-def cut(document: str, ids: Sequence[int], *, end_of_text: int, context: int) -> Iterator[Piece]:
+def cut(
+    document: str, ids: Sequence[int], *, begin_of_text: int, end_of_text: int, context: int
+) -> Iterator[Piece]:
     """The pieces of one document. A piece that fills a row ends with that row's last label, which
     is the first token of the next piece, or the end-of-text token."""
-    whole = [end_of_text, *ids, end_of_text]
+    whole = [begin_of_text, *ids, end_of_text]
     for offset in range(0, len(whole) - 1, context):
         piece = whole[offset : offset + context + 1]
         # A shorter piece is followed by the end-of-text token that its row or neighbour supplies.
@@ -169,7 +171,13 @@ def _blocks(
         for (document, _), ids in zip(batch, encoded, strict=True):
             if not ids:
                 continue
-            block += cut(document, ids, end_of_text=tokenizer.end_of_text_id, context=context)
+            block += cut(
+                document,
+                ids,
+                begin_of_text=tokenizer.begin_of_text_id,
+                end_of_text=tokenizer.end_of_text_id,
+                context=context,
+            )
             held += len(ids)
         if held >= BLOCK_TOKENS:
             yield block

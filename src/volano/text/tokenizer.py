@@ -6,18 +6,28 @@ not. The file format is that of Hugging Face, which every server reads.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from volano.core.errors import DataError
 from volano.core.files import atomic_path, write_json
-from volano.text.chat import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS
+from volano.text.chat import CHAT_TEMPLATE, END_OF_TEXT, OUR_CHAT, SPECIAL_TOKENS
+from volano.text.chat_format import ChatFormat, learn_format
 
-TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
+TEMPLATE_FILE = "chat_template.jinja"  # where transformers 5 keeps it
 BYTES = 256
+SPACE, FALLBACK_BYTE = "\u2581", re.compile(r"<0x([0-9A-F]{2})>")  # as sentencepiece spells them
+# What begins and ends a text in the models that load here; the config's own bos and eos may name
+# the marks of a chat instead (SmolLM2-Instruct).
+BEGINS = ("<s>", "<|begin_of_text|>")
+ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>")
 
 # What a token may span, in order of preference. A word takes a space or underscores before it along
 # and nothing else, so that it is the same token after a bracket, a dot or a line break: the looser
@@ -49,11 +59,17 @@ BYTE_OF_CHARACTER = _byte_of_character()
 
 
 class Tokenizer:
-    """A trained tokenizer. `encode` reads plain text: a special token written out in it is text."""
+    """A trained tokenizer. `encode` reads plain text: a special token written out in it is text.
 
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+    `config` is what stands in tokenizer_config.json of a checkpoint that keeps its own chat.
+    """
+
+    def __init__(
+        self, inner: tokenizers.Tokenizer, config: Mapping[str, Any] | None = None
+    ) -> None:
         inner.encode_special_tokens = True
         self._inner = inner
+        self._config = dict(config or {})
 
     @property
     def vocabulary(self) -> int:
@@ -62,8 +78,46 @@ class Tokenizer:
 
     @property
     def end_of_text_id(self) -> int:
-        """The id that stands before and after each document."""
-        return self.special_id(END_OF_TEXT)
+        """The id that stands behind each document, and before it where no other does."""
+        return self.special_id(self._first_of(ENDS) or self._named("eos_token") or END_OF_TEXT)
+
+    @property
+    def begin_of_text_id(self) -> int:
+        """The id that stands before each document."""
+        begin = self._first_of(BEGINS)
+        return self.end_of_text_id if begin is None else self.special_id(begin)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end an answer: of a turn, and of a text."""
+        return frozenset({self.end_of_text_id, self.special_id(self.chat.end)})
+
+    @cached_property
+    def chat(self) -> ChatFormat:
+        """How conversations stand between this tokenizer's tokens.
+
+        Raises DataError where the checkpoint has a chat template of no known kind.
+        """
+        if not self.keeps_its_chat:
+            return OUR_CHAT
+        variables = {name: self._named(name) or "" for name in ("bos_token", "eos_token")}
+        added = self._inner.get_added_tokens_decoder().values()
+        specials = [token.content for token in added if token.special]
+        return learn_format(self._config["chat_template"], specials, variables)
+
+    @property
+    def keeps_its_chat(self) -> bool:
+        """Whether its checkpoint came with a chat template that is not ours."""
+        return bool(self._config.get("chat_template", CHAT_TEMPLATE) != CHAT_TEMPLATE)
+
+    def _first_of(self, tokens: Iterable[str]) -> str | None:
+        return next((each for each in tokens if self._inner.token_to_id(each) is not None), None)
+
+    def _named(self, name: str) -> str | None:
+        """A token that the config names: as a string, or as an object with its content."""
+        found = self._config.get(name)
+        content = found.get("content") if isinstance(found, dict) else found
+        return content if isinstance(content, str) else None
 
     def special_id(self, token: str) -> int:
         """The id of a special token. Raises DataError where this tokenizer has no such token."""
@@ -80,23 +134,50 @@ class Tokenizer:
         """The ids of a text, without special tokens."""
         return list(self._inner.encode(text, add_special_tokens=False).ids)
 
+    def encode_markup(self, text: str) -> list[int]:
+        """The ids of a text in which special tokens written out are meant (text/chat.py)."""
+        return list(self._parsing.encode(text, add_special_tokens=False).ids)
+
+    @cached_property
+    def _parsing(self) -> tokenizers.Tokenizer:
+        # A copy: whether special tokens are read is a switch of the whole tokenizer.
+        copy = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        copy.encode_special_tokens = False
+        return copy
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, on all cores."""
         encoded = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
         return [each.ids for each in encoded]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of some ids; special tokens are left out."""
-        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+        """The text of some ids; special tokens are left out.
+
+        The texts of two stretches of ids make that of both, but for a character that they share.
+        """
+        if self._spells_bytes:
+            return str(self._inner.decode(list(ids), skip_special_tokens=True))
+        # Its own decoder would drop the space before the first word of every stretch.
+        added = self._inner.get_added_tokens_decoder()
+        plain = (each for each in ids if not (each in added and added[each].special))
+        return b"".join(map(self.bytes_of, plain)).decode("utf-8", "replace")
 
     def bytes_of(self, token: int) -> bytes:
         """The UTF-8 bytes that a token stands for, half characters included; a special token's
         name."""
         spelt = str(self._inner.id_to_token(token) or "")
-        try:
-            return bytes(BYTE_OF_CHARACTER[each] for each in spelt)
-        except KeyError:  # a special token, or a tokenizer that does not spell bytes
-            return spelt.encode()
+        if self._spells_bytes:
+            try:
+                return bytes(BYTE_OF_CHARACTER[each] for each in spelt)
+            except KeyError:  # a special token
+                return spelt.encode()
+        byte = FALLBACK_BYTE.fullmatch(spelt)
+        return bytes([int(byte[1], 16)]) if byte else spelt.replace(SPACE, " ").encode()
+
+    @cached_property
+    def _spells_bytes(self) -> bool:
+        """Whether tokens are spelt a character per byte, as in GPT-2, and not as in Llama 2."""
+        return "ByteLevel" in repr(self._inner.decoder)
 
     def add_special_tokens(self) -> int:
         """Give ids to the special tokens that a foreign tokenizer lacks; how many were added."""
@@ -106,10 +187,13 @@ class Tokenizer:
         """Write the files that transformers and the servers read, the chat template included."""
         with atomic_path(folder / TOKENIZER_FILE) as unfinished:
             unfinished.write_text(self._inner.to_str(pretty=True), "utf-8")
+        if self.keeps_its_chat:
+            write_json(folder / CONFIG_FILE, self._config)
+            return
         roles = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
         write_json(folder / "special_tokens_map.json", roles)
         write_json(
-            folder / "tokenizer_config.json",
+            folder / CONFIG_FILE,
             {
                 **roles,
                 "tokenizer_class": "PreTrainedTokenizerFast",
@@ -134,12 +218,12 @@ class Tokenizer:
         try:
             json.loads(text)
             # The library raises plain Exception on a file that is JSON and no tokenizer.
-            return cls(tokenizers.Tokenizer.from_str(text))
+            inner = tokenizers.Tokenizer.from_str(text)
         except Exception as failure:
             problem = str(failure).splitlines()[0]
-        raise DataError(
-            f"not a tokenizer ({problem})", str(path), "Delete its folder to build it anew."
-        )
+            remedy = "Delete its folder to build it anew."
+            raise DataError(f"not a tokenizer ({problem})", str(path), remedy) from None
+        return cls(inner, _read_config(folder))
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
@@ -182,6 +266,23 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
     if not seen:
         raise DataError("no text to learn from", "tokenizer", "Check what curation has kept.")
     return Tokenizer(inner)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json, with the chat template in it wherever transformers has put it."""
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        if not isinstance(config, dict):
+            raise ValueError("not an object")
+        if (folder / TEMPLATE_FILE).is_file():
+            config["chat_template"] = (folder / TEMPLATE_FILE).read_text("utf-8")
+    except ValueError as failure:
+        raise DataError(f"damaged ({failure})", str(path), "Copy the checkpoint again.") from None
+    template = config.pop("chat_template", None)
+    if isinstance(template, list):  # several, by name
+        template = {each.get("name"): each.get("template") for each in template}.get("default")
+    return config if template is None else config | {"chat_template": template}
 
 
 def _special(token: str) -> AddedToken:
