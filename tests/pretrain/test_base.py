@@ -43,9 +43,20 @@ def foreign(tmp_path):
     return folder
 
 
-def run(path, out):
+CHATML = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '<other1>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+
+
+def given_a_chat(folder, template):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({"chat_template": template, "eos_token": "<other0>"}))
+
+
+def run(path, out, chat="kept"):
     out.mkdir()
-    section = ImportSection.of(f"hf:{path}")
+    section = ImportSection.of(f"hf:{path}", chat)
     context = Context(out, out / "scratch", seed=0, silent=True, listing=IMPORT.scan(section))
     IMPORT.run(section, {}, context)
     return context
@@ -71,6 +82,28 @@ def test_added_tokens_begin_at_the_mean_of_all_embeddings(foreign, tmp_path):
     torch.testing.assert_close(weight[-1], old.mean(0))
 
 
+def test_a_checkpoint_keeps_the_chat_it_came_with_unless_ours_is_asked_for(foreign, tmp_path):
+    given_a_chat(foreign, CHATML)
+    kept = run(foreign, tmp_path / "kept")
+    tokenizer = Tokenizer.load(tmp_path / "kept")
+    assert kept.bill["added_tokens"] == 0
+    assert tokenizer.decode(encode_prompt(tokenizer, [Message("user", "abc")])) == (
+        "user: abcassistant: "
+    )
+    stops = json.loads((tmp_path / "kept" / "generation_config.json").read_text())["eos_token_id"]
+    assert stops == sorted(tokenizer.stop_ids)
+    assert len(stops) == 2
+    ours = run(foreign, tmp_path / "ours", chat="ours")
+    assert ours.bill["added_tokens"] == len(SPECIAL_TOKENS)
+    assert not Tokenizer.load(tmp_path / "ours").keeps_its_chat
+
+
+def test_a_chat_of_no_known_kind_is_refused(foreign, tmp_path):
+    given_a_chat(foreign, "{{ messages | length }}")
+    with pytest.raises(DataError, match="the chat template is of no known kind"):
+        run(foreign, tmp_path / "base")
+
+
 def test_tokenizer_without_chat_tokens_is_refused_until_imported(foreign):
     with pytest.raises(DataError, match="the tokenizer has no token"):
         _ = Tokenizer.load(foreign).end_of_text_id
@@ -89,7 +122,7 @@ def test_folder_without_a_checkpoint_is_refused(tmp_path):
         IMPORT.scan(ImportSection.of(f"hf:{tmp_path}"))
 
 
-@pytest.mark.parametrize("base", ["gguf:x", "path", "hf:"])
+@pytest.mark.parametrize("base", ["ggml:x", "path", "hf:", "gguf:"])
 def test_other_forms_of_base_are_refused(base):
-    with pytest.raises(RecipeError, match=r"Write it as hf:PATH\."):
+    with pytest.raises(RecipeError, match=r"Write it as hf:PATH, a folder, or as gguf:PATH"):
         ImportSection.of(base)

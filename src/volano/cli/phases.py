@@ -15,13 +15,16 @@ NameOption = Annotated[str, typer.Option("--name", help="Label of what is made."
 Data = Annotated[
     list[str], typer.Argument(help="Files, folders, patterns in quotes, or one artifact.")
 ]
-Checkpoint = Annotated[str, typer.Argument(help="A checkpoint: artifact, folder, or hf:FOLDER.")]
+Checkpoint = Annotated[
+    str, typer.Argument(help="A checkpoint: artifact, folder, hf:FOLDER or gguf:FILE.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     for verb in VERBS:
         app.command()(verb)
+    app.command("import")(import_checkpoint)
 
 
 def collect(
@@ -111,6 +114,21 @@ def evaluate(
 ) -> None:
     """Evaluate one checkpoint on held-out functions; its figures stand in the column `base`."""
     _phase("evaluate", name, store, json, out, setting, data=data, checkpoint=checkpoint)
+
+
+def import_checkpoint(
+    checkpoint: Annotated[str, typer.Argument(help="hf:FOLDER or gguf:FILE.")],
+    chat: Annotated[
+        str, typer.Option("--chat", help="kept: that of its own template, or ours.")
+    ] = "kept",
+    out: Out = None,
+    name: NameOption = "mine",
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Take a finished model into the store: a checkpoint to fine-tune, evaluate or serve."""
+    setting = [f"base_chat={chat}"]
+    _phase("import", name, store, json, out, setting, data=[], checkpoint=checkpoint)
 
 
 VERBS = (collect, curate, tokenizer, pretrain, finetune, align, evaluate)

@@ -1,4 +1,4 @@
-"""A finished checkpoint as the base: its weights as they are, its tokenizer made able to chat."""
+"""A finished checkpoint as the base: its weights as they are, its tokenizer able to chat."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +10,28 @@ from torch import Tensor
 from volano.core.corpus import write_shard
 from volano.model.decoder import Decoder
 from volano.model.huggingface import load_checkpoint, save_checkpoint
+from volano.pretrain.section import Chat
 from volano.text.tokenizer import Tokenizer
 
 
-def import_checkpoint(source: Path, folder: Path) -> int:
+def import_checkpoint(source: Path, folder: Path, *, chat: Chat = "kept") -> int:
     """Write the checkpoint in `source` as a base of ours; how many special tokens were added.
 
-    A token that the tokenizer lacks (see text/chat.py) is given the mean of all embeddings: it is
-    then about as likely as any other until fine-tuning teaches it. What the checkpoint was trained
-    on is not known to us, so `seen` is empty.
+    One that has a chat template keeps it and gets no tokens, unless `chat` is "ours"; raises
+    DataError where that template is of no known kind. Otherwise a token that the tokenizer lacks
+    (see text/chat.py) is given the mean of all embeddings: it is then about as likely as any other
+    until fine-tuning teaches it. What the checkpoint was trained on is not known to us, so `seen`
+    is empty.
     """
     model = load_checkpoint(source)
     tokenizer = Tokenizer.load(source)
-    added = tokenizer.add_special_tokens()
+    if tokenizer.keeps_its_chat and chat == "ours":
+        tokenizer = tokenizer.with_our_chat()
+    added = 0
+    if tokenizer.keeps_its_chat:
+        _ = tokenizer.stop_ids  # raises where its chat cannot be learnt
+    else:
+        added = tokenizer.add_special_tokens()
     if tokenizer.vocabulary > model.config.vocabulary:
         model = with_vocabulary(model, tokenizer.vocabulary)
     save_checkpoint(folder, model, tokenizer)

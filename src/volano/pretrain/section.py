@@ -12,6 +12,9 @@ from volano.model.config import DecoderConfig
 from volano.model.shape import DEEPEST, shape_for, shape_of_depth
 from volano.train.section import TrainSection
 
+FORMS = ("hf", "gguf")  # of a base: FORM:PATH
+Chat = Literal["kept", "ours"]
+
 
 class TokenizerSection(Section):
     """How text becomes tokens."""
@@ -144,13 +147,23 @@ class ImportSection(Section):
     """A finished checkpoint in place of pre-training; its files, not their path, bear identity."""
 
     path: Annotated[str, Runtime] = Field(
-        description="Folder of a Hugging Face checkpoint: config.json, safetensors, tokenizer.json."
+        description="Folder of a Hugging Face checkpoint (config.json, safetensors, "
+        "tokenizer.json), or a GGUF file."
+    )
+    form: Literal["hf", "gguf"] = Field(default="hf", description="What lies at the path.")
+    chat: Chat = Field(
+        default="kept",
+        description="Chat format: that of the checkpoint's own template where it has one, or ours.",
     )
 
     @classmethod
-    def of(cls, base: str) -> Self:
-        """The section of a recipe's `base: hf:PATH`. Raises RecipeError for any other form."""
-        scheme, _, path = base.partition(":")
-        if scheme != "hf" or not path:
-            raise RecipeError(f"cannot read '{base}'", "base", "Write it as hf:PATH.")
-        return cls(path=path)
+    def of(cls, base: str, chat: Chat = "kept") -> Self:
+        """The section of a recipe's `base: hf:PATH` or `gguf:PATH`.
+
+        Raises RecipeError for any other form.
+        """
+        form, _, path = base.partition(":")
+        if form not in FORMS or not path:
+            remedy = "Write it as hf:PATH, a folder, or as gguf:PATH, a file."
+            raise RecipeError(f"cannot read '{base}'", "base", remedy)
+        return cls(path=path, form="gguf" if form == "gguf" else "hf", chat=chat)

@@ -21,7 +21,14 @@ from volano.pretrain.training_texts import TrainingTexts, bill_of
 from volano.text.pack import pack_documents
 from volano.text.tokenizer import Tokenizer, train_tokenizer
 
-CHECKPOINT_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json")
+CHECKPOINT_FILES = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
 
 
 def run_tokenizer(section: TokenizerSection, inputs: Inputs, context: Context) -> None:
@@ -92,6 +99,12 @@ def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> 
 def scan_import(section: ImportSection) -> Listing:
     """The files that decide what is imported. Raises DataError where the folder holds none."""
     folder = Path(section.path).expanduser()
+    if section.form == "gguf":
+        if not folder.is_file():
+            problem = "not a file" if folder.exists() else "no such file"
+            raise DataError(problem, str(folder), "Name a GGUF file.")
+        size = folder.stat().st_size
+        return Listing((Entry(folder.name, folder, size, file_digest(folder)),))
     files = sorted({path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)})
     if not files:
         raise DataError("no checkpoint here", str(folder), "Name a Hugging Face checkpoint.")
@@ -104,7 +117,14 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
     """Take over a finished checkpoint and its tokenizer."""
     from volano.pretrain.base import import_checkpoint
 
-    added = import_checkpoint(Path(section.path).expanduser(), context.folder)
+    source = Path(section.path).expanduser()
+    if section.form == "gguf":
+        from volano.pretrain.gguf import unpack_gguf
+
+        unpacked = context.scratch / "unpacked"
+        unpack_gguf(source, unpacked)
+        source = unpacked
+    added = import_checkpoint(source, context.folder, chat=section.chat)
     context.bill["added_tokens"] = added
 
 
@@ -123,7 +143,7 @@ PRETRAIN = Step(
 IMPORT = Step(
     name="import",
     kind="checkpoint",
-    version=1,
+    version=2,  # 2: a checkpoint keeps the chat it came with
     section=ImportSection,
     run=run_import,
     scan=scan_import,

@@ -16,7 +16,7 @@ from volano.diagnose.section import DiagnoseSection
 from volano.evaluate.section import EvaluateSection, GateSection
 from volano.feedback.section import FeedbackSection
 from volano.finetune.section import FinetuneSection
-from volano.pretrain.section import PretrainSection, TokenizerSection
+from volano.pretrain.section import Chat, PretrainSection, TokenizerSection
 from volano.study.section import TurnSection, UsersSection
 
 
@@ -60,8 +60,12 @@ class Recipe(Section):
     )
     base: str | None = Field(
         default=None,
-        description="`hf:PATH` enters with a finished checkpoint (Llama, Mistral, Qwen2, Qwen3, "
-        "SmolLM: docs/checkpoints.md) instead of pre-training.",
+        description="`hf:PATH` or `gguf:PATH` enters with a finished checkpoint (Llama, Mistral, "
+        "Qwen2, Qwen3, SmolLM: docs/checkpoints.md) instead of pre-training.",
+    )
+    base_chat: Chat = Field(
+        default="kept",
+        description="Chat format of `base`: its own where it has a chat template, or ours.",
     )
     collect: CollectSection = Field(default=CollectSection(), description="Where text comes from.")
     curate: CurateSection = Field(default=CurateSection(), description="What text is kept.")

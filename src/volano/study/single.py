@@ -29,6 +29,7 @@ TARGETS = {
     "finetune": ("sft", ("collected", "curated")),
     "align": ("aligned", ("collected", "curated")),
     "evaluate": ("report", ("collected",)),
+    "import": ("base", ()),
 }
 
 
@@ -47,8 +48,8 @@ def run_phase(
     """Make the artifact of one phase, and what it rests on.
 
     `data` holds files, folders and globs, or the name of one corpus artifact; `checkpoint` names
-    an artifact, a checkpoint folder or `hf:FOLDER`. `settings` are keys of the phase's section,
-    as `key=value` or as a mapping.
+    an artifact, a checkpoint folder, `hf:FOLDER` or `gguf:FILE`. `settings` are keys of the
+    phase's section, as `key=value` or as a mapping.
     """
     target, places = TARGETS[phase]
     if out is not None:
@@ -63,6 +64,8 @@ def run_phase(
         values[phase] = {"data": list(data)}
     elif data:
         values["collect"] = {"source": "files", "paths": list(data)}
+    if phase == "import":
+        values["base"], checkpoint = checkpoint, None
     if phase == "evaluate":  # of one finished model: nothing is trained, nothing curated
         values |= {"finetune": False, "align": False}
     recipe = _recipe(phase, values, settings)
@@ -144,6 +147,8 @@ def _recipe(
         own = {key: _plain(value) for key, value in settings.items()}
         values[phase] = {**values.get(phase, {}), **own}
         return read_recipe(values, {}, (), where=f"volano.{phase}")
+    if phase == "import":  # no section of its own
+        return read_recipe(values, {}, tuple(settings), where="volano import")
     sections = set(Recipe.model_fields)
     assignments = [
         each
@@ -205,13 +210,13 @@ def _checkpoint(phase: str, store: Store, reference: str, recipe: Recipe) -> dic
 
 
 def imported(store: Store, reference: str, recipe: Recipe, problem: VolanoError) -> Artifact:
-    """A folder with a Hugging Face checkpoint, taken into the store."""
-    folder = Path(reference.removeprefix("hf:"))
-    if not folder.is_dir():
-        raise problem
-    from volano.pretrain.section import ImportSection
+    """A folder with a Hugging Face checkpoint, or a GGUF file, taken into the store."""
+    from volano.pretrain.section import FORMS, ImportSection
     from volano.pretrain.step import IMPORT
 
-    section = ImportSection(path=str(folder))
+    named = reference.partition(":")[0] in FORMS
+    if not named and not Path(reference).is_dir():
+        raise problem
+    section = ImportSection.of(reference if named else f"hf:{reference}", recipe.base_chat)
     order = store.order(IMPORT, section, {}, name=f"{recipe.name}/imported")
     return store.make(order).artifact

@@ -56,7 +56,9 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     else:
         asked = "pretrain" in recipe.model_fields_set and recipe.pretrain is not None
         _require(not asked, "pretrain", "no base: a finished one is not trained again")
-        stages.append(Stage("base", "pretrain", IMPORT, ImportSection.of(recipe.base), {}))
+        stages.append(
+            Stage("base", "pretrain", IMPORT, ImportSection.of(recipe.base, recipe.base_chat), {})
+        )
     has_base = recipe.base is not None or recipe.pretrain is not None
     _require(has_base or recipe.finetune is None, "finetune", "a base model: set pretrain or base")
     if recipe.finetune is not None:

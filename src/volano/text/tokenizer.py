@@ -126,7 +126,7 @@ class Tokenizer:
             raise DataError(
                 f"the tokenizer has no token {token}",
                 "tokenizer",
-                "Import the checkpoint with `base: hf:PATH`, which adds what is missing.",
+                "Take it in by `volano import hf:PATH`, which adds what is missing.",
             )
         return int(found)
 
@@ -178,6 +178,10 @@ class Tokenizer:
     def _spells_bytes(self) -> bool:
         """Whether tokens are spelt a character per byte, as in GPT-2, and not as in Llama 2."""
         return "ByteLevel" in repr(self._inner.decoder)
+
+    def with_our_chat(self) -> "Tokenizer":
+        """The same tokenizer without the chat that it came with."""
+        return Tokenizer(tokenizers.Tokenizer.from_str(self._inner.to_str()))
 
     def add_special_tokens(self) -> int:
         """Give ids to the special tokens that a foreign tokenizer lacks; how many were added."""

@@ -1,0 +1,198 @@
+"""A GGUF file, written by its own package, becomes a checkpoint of the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from volano.core.errors import DataError
+from volano.core.records import Message
+from volano.core.step import Context
+from volano.model.decoder import Decoder, DecoderConfig, initialise
+from volano.model.huggingface import load_checkpoint
+from volano.pretrain.section import ImportSection
+from volano.pretrain.step import IMPORT
+from volano.text.chat import encode_prompt
+from volano.text.tokenizer import Tokenizer
+
+gguf = pytest.importorskip("gguf")
+
+CHATML = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content']"
+    " + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def vocabulary():
+    """Every byte, and one merge: digits that stand side by side."""
+    from volano.text.tokenizer import BYTE_OF_CHARACTER
+
+    return [*SPECIALS, *BYTE_OF_CHARACTER, "42", "on"]
+
+
+def model(**shape):
+    config = {"width": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "feed_forward": 64}
+    made = Decoder(DecoderConfig(vocabulary=len(vocabulary()), context=64, **config | shape))
+    initialise(made, seed=0)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(0.5, 1.5)
+    return made
+
+
+def paired(weight, heads):
+    """As llama.cpp's converter turns a Llama's queries and keys: halves side by side."""
+    rows = weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
+    return rows.swapaxes(1, 2).reshape(weight.shape)
+
+
+def write(path, made, *, architecture="llama", quantised=False, without=(), **changed):
+    writer = gguf.GGUFWriter(path, architecture)
+    config = made.config
+    values = {
+        "context_length": config.context,
+        "embedding_length": config.width,
+        "block_count": config.layers,
+        "feed_forward_length": config.feed_forward,
+        "head_count": config.heads,
+        "head_count_kv": config.key_value_heads,
+        "layer_norm_rms_eps": config.norm_epsilon,
+        "rope_freq_base": config.rope_theta,
+        "tokenizer_model": "gpt2",
+        "tokenizer_pre": "smollm",
+        "token_list": vocabulary(),
+        "token_types": [3] * len(SPECIALS) + [1] * (len(vocabulary()) - len(SPECIALS)),
+        "token_merges": ["4 2", "o n"],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "chat_template": CHATML,
+    }
+    for name, value in (values | changed).items():
+        if name not in without:
+            getattr(writer, f"add_{name}")(value)
+    for name, value in made.state_dict().items():
+        stem, _, kind = name.rpartition(".")
+        block = ""
+        if stem.startswith("model.layers."):
+            block, stem = f"blk.{stem.split('.')[2]}.", stem.split(".", 3)[3]
+        array = value.numpy()
+        heads = {"self_attn.q_proj": config.heads, "self_attn.k_proj": config.key_value_heads}
+        if stem in heads and architecture == "llama":
+            array = paired(array, heads[stem])
+        array = np.ascontiguousarray(array)
+        theirs = f"{block}{NAMES[stem]}.{kind}"
+        if quantised and array.ndim == 2:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(theirs, gguf.quants.quantize(array, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(theirs, array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def imported(path, out):
+    out.mkdir()
+    section = ImportSection.of(f"gguf:{path}")
+    context = Context(out, out / "scratch", seed=0, silent=True, listing=IMPORT.scan(section))
+    IMPORT.run(section, {}, context)
+    return context
+
+
+@pytest.mark.parametrize("shape", [{}, {"tied": False, "rope_theta": 500_000.0}])
+def test_the_logits_are_those_of_the_model_that_was_written(tmp_path, shape):
+    made = model(**shape)
+    context = imported(write(tmp_path / "m.gguf", made), tmp_path / "out")
+    tokens = torch.randint(0, len(vocabulary()), (2, 40))
+    with torch.no_grad():
+        torch.testing.assert_close(load_checkpoint(tmp_path / "out")(tokens), made(tokens))
+    assert context.bill["added_tokens"] == 0
+
+
+def test_weights_of_eight_bits_are_those_that_were_kept(tmp_path):
+    made = model()
+    imported(write(tmp_path / "m.gguf", made, quantised=True), tmp_path / "out")
+    loaded = load_checkpoint(tmp_path / "out")
+    for name, value in made.state_dict().items():
+        rounded = loaded.state_dict()[name]
+        assert (rounded - value).abs().max() <= value.abs().max() / 127
+    assert not torch.equal(loaded.head_weight, made.head_weight)
+
+
+def test_transformers_reads_the_same_logits(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    imported(write(tmp_path / "m.gguf", model(), quantised=True), tmp_path / "out")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="m.gguf", dtype=torch.float32
+    )
+    tokens = torch.randint(0, len(vocabulary()), (2, 40))
+    with torch.no_grad():
+        mine = load_checkpoint(tmp_path / "out")(tokens)
+        torch.testing.assert_close(mine, theirs(tokens).logits, rtol=0, atol=1e-4)
+
+
+def test_the_tokenizer_splits_as_the_file_says_and_keeps_the_chat(tmp_path):
+    made = model()
+    imported(write(tmp_path / "digits.gguf", made), tmp_path / "digits")
+    imported(write(tmp_path / "whole.gguf", made, tokenizer_pre="gpt-2"), tmp_path / "whole")
+    digits, whole = (Tokenizer.load(tmp_path / name) for name in ("digits", "whole"))
+    assert [len(each.encode("on 42")) for each in (digits, whole)] == [4, 3]
+    assert [len(each.encode("on42")) for each in (digits, whole)] == [3, 2]
+    assert digits.decode(digits.encode("on 42 é")) == "on 42 é"
+    prompt = encode_prompt(digits, [Message("user", "on")])
+    assert prompt[0] == digits.special_id("<|im_start|>")
+    assert digits.stop_ids == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"architecture": "gemma"}, "general.architecture 'gemma' is not supported"),
+        ({"tokenizer_model": "llama"}, "tokenizer.ggml.model 'llama' is not supported"),
+        ({"tokenizer_pre": "viking"}, "tokenizer.ggml.pre 'viking' is not supported"),
+        ({"rope_dimension_count": 4}, "4 of 8 numbers of a head turn"),
+        ({"without": ["block_count"]}, "llama.block_count is missing"),
+        ({"rope_scaling_type": "linear"}, "scaled rotary positions"),
+    ],
+)
+def test_what_would_compute_something_else_is_refused(tmp_path, changes, problem):
+    if "rope_scaling_type" in changes:
+        changes = {"rope_scaling_type": gguf.RopeScalingType.LINEAR}
+    path = write(tmp_path / "m.gguf", model(), **changes)
+    with pytest.raises(DataError, match=problem) as raised:
+        imported(path, tmp_path / "out")
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 300, 20_000])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, kept):
+    whole = write(tmp_path / "m.gguf", model()).read_bytes()
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole[:kept])
+    with pytest.raises(DataError, match=r"cut\.gguf: damaged, or no GGUF file"):
+        imported(cut, tmp_path / "out")
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path):
+    for path, problem in ((tmp_path, "not a file"), (tmp_path / "none.gguf", "no such file")):
+        with pytest.raises(DataError, match=problem):
+            IMPORT.scan(ImportSection.of(f"gguf:{path}"))
