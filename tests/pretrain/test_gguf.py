@@ -32,6 +32,8 @@ NAMES = {
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
@@ -73,6 +75,7 @@ def write(path, made, *, architecture="llama", quantised=False, without=(), **ch
         "head_count": config.heads,
         "head_count_kv": config.key_value_heads,
         "layer_norm_rms_eps": config.norm_epsilon,
+        "key_length": config.head_width,
         "rope_freq_base": config.rope_theta,
         "tokenizer_model": "gpt2",
         "tokenizer_pre": "smollm",
@@ -117,10 +120,21 @@ def imported(path, out):
     return context
 
 
-@pytest.mark.parametrize("shape", [{}, {"tied": False, "rope_theta": 500_000.0}])
-def test_the_logits_are_those_of_the_model_that_was_written(tmp_path, shape):
+SHAPES = [
+    ("llama", {}),
+    ("llama", {"tied": False, "rope_theta": 500_000.0}),
+    ("qwen2", {"attention_bias": "inputs"}),
+    ("qwen3", {"qk_norm": True, "head_width": 16}),
+]
+
+
+@pytest.mark.parametrize(("architecture", "shape"), SHAPES)
+def test_the_logits_are_those_of_the_model_that_was_written(tmp_path, architecture, shape):
     made = model(**shape)
-    context = imported(write(tmp_path / "m.gguf", made), tmp_path / "out")
+    context = imported(
+        write(tmp_path / "m.gguf", made, architecture=architecture), tmp_path / "out"
+    )
+    assert load_checkpoint(tmp_path / "out").config.family == architecture
     tokens = torch.randint(0, len(vocabulary()), (2, 40))
     with torch.no_grad():
         torch.testing.assert_close(load_checkpoint(tmp_path / "out")(tokens), made(tokens))
