@@ -1,5 +1,32 @@
-"""`python -m volano` is the command line."""
+"""The door: what the command `volano` and `python -m volano` run.
 
-from volano.cli.main import main
+The verbs take a moment to import, longer from a cold disk. Ctrl-C in that moment has nothing to
+clean up, and within an import it would leave as whatever the import makes of it; so it ends here.
+"""
 
-main()
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.default_int_handler:  # not where whoever started us has it ignored
+        signal.signal(signal.SIGINT, _stop)
+    from volano.cli.main import main as run_command_line
+
+    signal.signal(signal.SIGINT, usual)
+    run_command_line()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    os.write(sys.stderr.fileno(), b"volano: stopped.\n")
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -39,4 +39,4 @@ def test_the_wheel_carries_licence_types_and_command(wheel):
     assert "volano/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     points = next(name for name in names if name.endswith("entry_points.txt"))
-    assert b"volano = volano.cli.main:main" in wheel.read(points)
+    assert b"volano = volano.__main__:main" in wheel.read(points)

@@ -130,6 +130,9 @@ def _interrupted(arguments: list[str]) -> int:
     again = " Run the same command again: it goes on where it stopped."
     verbs = [each for each in arguments if not each.startswith("-")][:2]
     _say(f"stopped.{again if RESUMING.intersection(verbs) else ''}")
+    # CPython remembers that Ctrl-C once left code run by exec() (a dataclass is made so), caught or
+    # not, and would end by signal where we give an exit code. It forgets when exec() runs again.
+    exec("")
     return INTERRUPTED
 
 
