@@ -3,6 +3,7 @@
 import errno
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,37 @@ def test_a_file_with_nothing_readable_is_refused(in_folder, capsys, name, conten
     assert code == 2
     assert message in said
     assert not (in_folder / "clean").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("collect", "pipe.jsonl"),
+        ("curate", "pipe.jsonl", "--out", "clean"),
+        ("ngrams", "train", "pipe.jsonl", "--out", "model"),
+        ("run", "pipe.yaml"),
+    ],
+)
+def test_a_pipe_is_refused_and_not_waited_for(in_folder, capsys, monkeypatch, arguments):
+    for name in ("pipe.jsonl", "pipe.yaml"):
+        os.mkfifo(name)
+    # The test must fail, not hang, where the pipe is opened.
+    monkeypatch.setattr("volano.collect.listing.file_digest", None)
+    code, said = fails(capsys, *arguments)
+    assert code == 2
+    assert "this is a pipe, not a file" in said
+    assert "Write what it gives to a file" in said
+
+
+def test_a_device_is_refused_and_a_pipe_in_a_folder_is_passed_over(in_folder, capsys):
+    assert "/dev/null: this is a device" in fails(capsys, "collect", "/dev/null")[1]
+    (in_folder / "texts").mkdir()
+    (in_folder / "texts" / "a.txt").write_text("Some text.")
+    os.mkfifo("texts/b.txt")
+    for place, named in enumerate(("texts", "texts/*.txt")):
+        assert run_command(["collect", named, "--out", f"read{place}"]) == 0
+        manifest = json.loads((in_folder / f"read{place}" / "manifest.json").read_text())
+        assert manifest["notes"] == ["1 files that are a pipe passed over"]
 
 
 def test_bad_records_among_good_ones_are_quarantined_and_counted(in_folder, capsys):

@@ -14,6 +14,7 @@ from volano.collect.readers.text import plain_suffix
 from volano.collect.section import Format
 from volano.collect.suffixes import KNOWN, is_known
 from volano.core.errors import DataError, did_you_mean
+from volano.core.files import not_read, special_kind
 
 MAX_NEAR_NAMES = 200
 
@@ -30,7 +31,7 @@ def find_files(patterns: Sequence[str], form: Format = "auto") -> tuple[dict[str
         found += _meant_by(os.path.expanduser(pattern), form, skipped)
     unique = sorted({Path(os.path.abspath(path)) for path in found})
     common = unique[0].parent if len(unique) == 1 else Path(os.path.commonpath(unique))
-    notes = [f"{count} files {suffix} passed over" for suffix, count in sorted(skipped.items())]
+    notes = [f"{count} {kind} passed over" for kind, count in sorted(skipped.items())]
     return {path.relative_to(common).as_posix(): path for path in unique}, notes
 
 
@@ -40,6 +41,9 @@ def _meant_by(pattern: str, form: Format, skipped: Counter[str]) -> list[Path]:
         return _below(path, form, skipped)
     if path.is_file():
         return [_of_known_kind(path, form)]
+    special = special_kind(path)
+    if special is not None:
+        raise not_read(special, path)
     matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
     if not matches:
         raise DataError("no such file or folder", pattern, _remedy(path))
@@ -47,10 +51,13 @@ def _meant_by(pattern: str, form: Format, skipped: Counter[str]) -> list[Path]:
     for match in matches:
         if match.is_dir():
             continue
-        if is_known(match.name, form):
+        special = special_kind(match)
+        if special is not None:
+            skipped[f"files that are {special}"] += 1
+        elif is_known(match.name, form):
             files.append(match)
         else:
-            skipped[match.suffix or "without suffix"] += 1
+            skipped[f"files {match.suffix or 'without suffix'}"] += 1
     if not files and not skipped:
         files = [each for match in matches for each in _below(match, form, skipped)]
     if not files:
@@ -67,10 +74,13 @@ def _below(folder: Path, form: Format, skipped: Counter[str]) -> list[Path]:
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            if is_known(name, form):
+            special = special_kind(Path(place, name)) if is_known(name, form) else None
+            if special is not None:
+                skipped[f"files that are {special}"] += 1
+            elif is_known(name, form):
                 files.append(Path(place, name))
             else:
-                skipped[Path(name).suffix or "without suffix"] += 1
+                skipped[f"files {Path(name).suffix or 'without suffix'}"] += 1
     if not files:
         raise DataError("no file in this folder can be read", str(folder), f"Known: {KNOWN}.")
     return files

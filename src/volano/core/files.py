@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from volano.core.errors import RunFailed, StoreError, VolanoError
+from volano.core.errors import DataError, RunFailed, StoreError, VolanoError
 
 # What may pass when tried again: a network folder that hangs, a device that stutters.
 TRANSIENT = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT}
@@ -76,6 +77,24 @@ def json_digest(value: Any) -> str:
     """SHA-256 of a value in canonical JSON, so that equal values have equal digests."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(_utf8(canonical)).hexdigest()
+
+
+def special_kind(path: Path) -> str | None:
+    """What stands at the path if it can be opened but is no file: reading a pipe waits for whoever
+    writes to it, a device may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing, or nothing that may be looked at
+        return None
+    kinds = {"pipe": stat.S_ISFIFO, "socket": stat.S_ISSOCK}
+    kinds |= {"device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode)}
+    return next((f"a {name}" for name, is_kind in kinds.items() if is_kind(mode)), None)
+
+
+def not_read(kind: str, path: Path | str) -> DataError:
+    """The refusal of what `special_kind` has found."""
+    remedy = "Write what it gives to a file, and name that."
+    return DataError(f"this is {kind}, not a file", str(path), remedy)
 
 
 def _utf8(json_text: str) -> bytes:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from pydantic_core import PydanticCustomError
 
 from volano.core.errors import DataError, RecipeError, did_you_mean, unknown_key
+from volano.core.files import not_read, special_kind
 
 COMMAND_LINE = "command line"
 Path_ = tuple[str | int, ...]  # keys from the root of the recipe to one value
@@ -303,6 +304,9 @@ def require_file(path: Path) -> Path:
         return path
     if path.is_dir():
         raise DataError("this is a folder", str(path), "Name a file in it.")
+    special = special_kind(path)
+    if special is not None:
+        raise not_read(special, path)
     near = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
     remedy = did_you_mean(path.name, near) if 0 < len(near) < 50 else "Check the path."
     raise DataError("no such file", str(path), remedy)

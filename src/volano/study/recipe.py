@@ -10,6 +10,7 @@ from pydantic import Field
 from volano.align.section import AlignSection
 from volano.collect.section import CollectSection
 from volano.core.errors import RecipeError, did_you_mean
+from volano.core.files import not_read, special_kind
 from volano.core.recipe import Path_, Runtime, Section, load_yaml, override
 from volano.curate.section import CurateSection
 from volano.diagnose.section import DiagnoseSection
@@ -126,6 +127,9 @@ def recipe_path(reference: str) -> Path:
     path = Path(reference)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         if not path.is_file():
+            special = special_kind(path)
+            if special is not None:
+                raise not_read(special, path)
             near = (
                 [str(each) for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
             )
