@@ -4,7 +4,6 @@ Nothing here may import torch or even pydantic: `volano --help` answers in a bli
 """
 
 import errno
-import os
 import sys
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from volano.cli import (
     turn,
     upkeep,
 )
+from volano.cli.streams import keep_open
 
 INTERRUPTED = 130
 # What a path of the user's may be: in a folder that may not be entered, or no name at all.
@@ -88,12 +88,26 @@ for group in (
 
 def main() -> None:
     """Run the command line and turn errors into one line and an exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+    streams = keep_open()
+    code = run_command(sys.argv[1:])
+    sys.stdout.flush()
+    for stream in streams:
+        if stream.failure is None:
+            continue
+        code = code or 1
+        if not isinstance(stream.failure, BrokenPipeError):  # head has read what it wanted
+            from pathlib import Path
+
+            from volano.core.files import explained
+
+            reason = explained(stream.failure, Path(stream.stream)).what
+            _say(f"{stream.stream}: {reason}. The command is done, its output is not all there.")
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; the exit code: 0 ok, 2 the user's mistake, 3 a gate refused, 130 Ctrl-C,
-    1 anything else."""
+    1 anything else, such as output that found no reader to its end (which main tells)."""
     from typer.exceptions import TyperException
 
     from volano.core.errors import VolanoError
@@ -115,10 +129,6 @@ def run_command(arguments: list[str]) -> int:
             ending = "" if message[-1] in ".?!" else "."
             _say(f"{message}{ending} See `{_command(problem)} --help`.")
         return 2
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python would complain again when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as problem:
         if problem.errno not in NO_WAY or problem.filename is None:
             raise
