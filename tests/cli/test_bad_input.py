@@ -52,6 +52,11 @@ def recipe(text, name="mine.yaml"):
             "name: a\ncurate: {quality: {rules: [gofer_quality]}}\n",
             "Did you mean 'gopher_quality'?",
         ),
+        (
+            "name: a\ncurate:\n  quality:\n    rules: [c4]\n    fineweb: on\n",
+            "mine.yaml:5: curate.quality.fineweb: has no effect, as fineweb is not among "
+            "quality.rules. Add it there (c4, fineweb), or leave this out.",
+        ),
         ("name: a\nfinetune: off\nalign: {}\n", "align: needs finetune"),
         ("name: a\nbase: gguf:model.gguf\n", "base: cannot read 'gguf:model.gguf'"),
         ("name: a\nbase: hf:model\npretrain: {tokens: 7}\n", "pretrain: needs no base"),

@@ -103,10 +103,11 @@ GOLDEN = {
     "got inf. How many documents.",
     "curate: off": "toy.yaml:2: curate: this section cannot be off. What text is kept.",
     "curate:": "toy.yaml:2: curate: this section cannot be off. What text is kept.",
-    "curate: 3": "toy.yaml:2: curate: Input should be a valid dictionary or instance of Curate. "
-    "What text is kept.",
-    "curate:\n  minhash: 1": "toy.yaml:3: curate.minhash: Input should be a valid dictionary or "
-    "instance of MinHash. Near duplicates; or off.",
+    "curate: 3": "toy.yaml:2: curate: expected its settings, got 3. What text is kept.",
+    "curate:\n  minhash: 1": "toy.yaml:3: curate.minhash: expected its settings, on or off, "
+    "got 1. Near duplicates; or off.",
+    "curate:\n  minhash: of": "toy.yaml:3: curate.minhash: expected its settings, on or off, "
+    "got 'of'. Did you mean 'off'?",
     "curate: {exact: off, minhash: off}": "toy.yaml:2: curate: one of exact and minhash must be "
     "on. What text is kept.",
     "seed: 1\nseed: 2": 'toy.yaml:3: found duplicate key "seed" with value "2" '
@@ -215,6 +216,20 @@ def test_a_wrong_override_is_told_to_be_from_the_command_line(tmp_path, assignme
     with pytest.raises(RecipeError) as refused:
         read(tmp_path, "name: toy\nseed: 1\ncurate:\n  min_score: 0.3\n", assignment)
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("off", ["off", "false", ""])
+def test_to_turn_a_section_off_and_to_set_something_of_it_is_refused(tmp_path, off):
+    pair = [f"curate.minhash={off}", "curate.minhash.bands=3"]
+    for assignments in (pair, pair[::-1]):
+        with pytest.raises(RecipeError) as refused:
+            read(tmp_path, "name: toy\n", *assignments)
+        assert str(refused.value) == (
+            "override 'curate.minhash.bands=3': sets something of a section that "
+            f"'curate.minhash={off}' turns off. Leave one of the two out."
+        )
+    recipe = read(tmp_path, "name: toy\n", pair[0], "curate.minhash=on", pair[1])
+    assert recipe.curate.minhash.bands == 3
 
 
 def test_without_lines_the_given_place_is_named():

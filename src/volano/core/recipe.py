@@ -21,7 +21,8 @@ from volano.core.files import not_read, special_kind
 COMMAND_LINE = "command line"
 Path_ = tuple[str | int, ...]  # keys from the root of the recipe to one value
 SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-OFF = "section_off"  # our own kind of pydantic error
+AT_KEY = "at_key"  # our own kind of pydantic error; it is of one key of the section
+ON_AND_OFF = {"yes": "on", "true": "on", "of": "off", "no": "off", "none": "off", "false": "off"}
 SHOWN_CHARACTERS = 80  # of a wrong value
 
 
@@ -69,7 +70,7 @@ class Section(BaseModel):
             elif value == "off" or value is False:
                 read[name] = None
             if read[name] is None and not _may_be_off(field.annotation):
-                raise PydanticCustomError(OFF, "this section cannot be off", {"key": name})
+                raise problem_at((name,), "this section cannot be off")
         return read
 
     @classmethod
@@ -92,6 +93,13 @@ class Section(BaseModel):
             if Runtime not in field.metadata:
                 plain[name] = _identity_of(getattr(self, name))
         return plain
+
+
+def problem_at(keys: Path_, what: str, remedy: str = "") -> PydanticCustomError:
+    """What a validator of a section raises where the value at these keys below it is wrong: `read`
+    then says in which line that stands. Without a remedy the description of the key is one."""
+    context = {"keys": keys, "what": what, "remedy": remedy}
+    return PydanticCustomError(AT_KEY, "{what}", context)
 
 
 def _identity_of(value: Any) -> Any:
@@ -160,10 +168,13 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Path_, str]]:
 
 
 def override(values: dict[str, Any], lines: dict[Path_, str], assignments: Iterable[str]) -> None:
-    """Set `a.b=c` in the values of a recipe, in place; c is read as YAML. Raises RecipeError."""
+    """Set `a.b=c` in the values of a recipe, in place; c is read as YAML. Of one key the last
+    counts. Raises RecipeError, also where one turns off a section of which another sets something.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    given: dict[tuple[str, ...], tuple[str, bool]] = {}  # by its key: as written, and if it is off
     for assignment in assignments:
         key, equals, literal = assignment.partition("=")
         where = f"override '{assignment}'"
@@ -174,6 +185,7 @@ def override(values: dict[str, Any], lines: dict[Path_, str], assignments: Itera
         except YAMLError:
             raise RecipeError("the value is not YAML", where, "Quote it for the shell.") from None
         parts = tuple(key.strip().split("."))
+        _refuse_both(given, parts, assignment, value)
         place = values
         for depth, part in enumerate(parts[:-1], 1):
             if not isinstance(place.get(part), dict):
@@ -184,6 +196,26 @@ def override(values: dict[str, Any], lines: dict[Path_, str], assignments: Itera
         for path in [each for each in lines if each[: len(parts)] == parts]:
             del lines[path]  # what stood there in the file is replaced
         lines[parts] = COMMAND_LINE
+
+
+def _refuse_both(
+    given: dict[tuple[str, ...], tuple[str, bool]],
+    parts: tuple[str, ...],
+    assignment: str,
+    value: Any,
+) -> None:
+    is_off = value is None or value is False or value == "off"
+    for other, (written, other_is_off) in given.items():
+        inside = len(other) < len(parts) and parts[: len(other)] == other and other_is_off
+        around = len(parts) < len(other) and other[: len(parts)] == parts and is_off
+        if inside or around:
+            off, of_it = (written, assignment) if inside else (assignment, written)
+            raise RecipeError(
+                f"sets something of a section that '{off}' turns off",
+                f"override '{of_it}'",
+                "Leave one of the two out.",
+            )
+    given[parts] = (assignment, is_off)
 
 
 def _plain(tree: Any, file: str, path: Path_, lines: dict[Path_, str]) -> Any:
@@ -223,14 +255,30 @@ def _explained(
     if problem["type"] == "extra_forbidden" and parent is not None:
         return unknown_key(key, f"{prefix}{_dotted(path[:-1])}", parent.model_fields)
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    remedy = _description(section, path) or "See the reference."
+    given = problem["input"]
     if problem["type"] == "missing":
         message = "value missing"
-    elif problem["type"] != OFF and not (path and _section_at(section, path)):
-        shown = repr(problem["input"])
-        cut = shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}…"
-        message = f"{message}, got {cut}"
-    remedy = _description(section, path) or "See the reference."
+    elif problem["type"] == AT_KEY:
+        remedy = problem["ctx"]["remedy"] or remedy
+    elif problem["type"] == "model_type":  # a single value where there should be a section
+        switches = ", on or off" if parent and _has_switch(parent, key) else ""
+        message = f"expected its settings{switches}, got {_shown(given)}"
+        meant = ON_AND_OFF.get(given.lower()) if switches and isinstance(given, str) else None
+        remedy = f"Did you mean '{meant}'?" if meant else remedy
+    elif not (path and _section_at(section, path)):
+        message = f"{message}, got {_shown(given)}"
     return RecipeError(message, f"{prefix}{_dotted(path)}", remedy)
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}…"
+
+
+def _has_switch(section: type[Section], key: str) -> bool:
+    field = section.model_fields.get(key)
+    return field is not None and _may_be_off(field.annotation)
 
 
 def _description(section: type[Section], path: Path_) -> str | None:
@@ -253,7 +301,7 @@ def _path_in(values: Any, problem: Any) -> Path_:
         elif problem["type"] != "missing" or part != problem["loc"][-1]:
             continue
         path.append(part)
-    return (*path, problem["ctx"]["key"]) if problem["type"] == OFF else tuple(path)
+    return (*path, *problem["ctx"]["keys"]) if problem["type"] == AT_KEY else tuple(path)
 
 
 def _dotted(path: Path_) -> str:

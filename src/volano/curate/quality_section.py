@@ -207,6 +207,15 @@ class QualitySection(Section):
         default=GibberishSection(), description="Bounds of the rules gibberish."
     )
 
+    def without_effect(self) -> list[str]:
+        """Rules whose bounds somebody has set, and which do not judge. An identity names the bounds
+        of all rules, so a recipe asks this, and no section refuses it."""
+        return [
+            rule
+            for rule in QUALITY_RULES
+            if rule in self.model_fields_set and rule not in self.rules
+        ]
+
     @field_validator("rules")
     @classmethod
     def _rules_areknown_names(cls, rules: list[str]) -> list[str]:

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from volano.align.section import AlignSection
 from volano.collect.section import CollectSection
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.files import not_read, special_kind
-from volano.core.recipe import Path_, Runtime, Section, load_yaml, override
+from volano.core.recipe import Path_, Runtime, Section, load_yaml, override, problem_at
 from volano.curate.section import CurateSection
 from volano.diagnose.section import DiagnoseSection
 from volano.evaluate.section import EvaluateSection, GateSection
@@ -102,6 +102,18 @@ class Recipe(Section):
     gate: GateSection = Field(
         default=GateSection(), description="When a new version takes the place of the old."
     )
+
+    @model_validator(mode="after")
+    def _bounds_are_of_rules_that_judge(self) -> Self:
+        quality = self.curate.quality
+        unused = quality.without_effect() if quality else []
+        if quality and unused:
+            raise problem_at(
+                ("curate", "quality", unused[0]),
+                f"has no effect, as {unused[0]} is not among quality.rules",
+                f"Add it there ({', '.join([*quality.rules, unused[0]])}), or leave this out.",
+            )
+        return self
 
 
 def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
