@@ -10,6 +10,7 @@ import pytest
 
 import volano
 from volano.cli.main import run_command
+from volano.serve.server import listen
 
 # A fixed time stamp: bytes that change by the second would name a different test in each worker.
 CUT_GZIP = gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:20]
@@ -241,6 +242,27 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(in_folder, 
     code, said = fails(capsys, "collect", "a.txt", "--out", "/proc/nope")
     assert (code, "--out /proc/nope: cannot be written" in said) == (2, True)
     assert not (in_folder / "runs" / "corpus").exists()
+
+
+def test_a_full_disk_is_named_where_a_copy_has_no_room(in_folder, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "clean/a")
+
+    (in_folder / "a.txt").write_text("Some text.")
+    monkeypatch.setattr("shutil.copyfile", full)
+    code, said = fails(capsys, "collect", "a.txt", "--out", "clean")
+    assert code == 1
+    assert "clean: disk full: the copy takes 0.0 MB. Free some space" in said
+    assert not (in_folder / "clean").exists()
+
+
+def test_what_listens_at_a_port_names_only_options_that_there_are(in_folder, capsys):
+    assert curated("a.txt", "read") == 0
+    assert run_command(["curate", "a.txt", "-s", "quality=off", "--out", "clean"]) == 0
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = fails(capsys, "inspect", "mine/curated", "--port", port)
+    assert (code, said.endswith("Name another with --port.")) == (2, True)
 
 
 def test_records_that_could_not_be_read_are_told_at_once(in_folder, capsys):

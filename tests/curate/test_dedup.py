@@ -136,6 +136,9 @@ def test_copies_of_an_earlier_corpus_fall_and_name_it(dedup, tmp_path):
     again = {earlier_input("plain"): Source(plain)}
     corpus = dedup([f"{OTHER}\n", "new"], run="again", earlier=again, against=["plain"])
     assert ids(corpus) == ["d1"]
+    told = "2 of them by 'exact', 2 as copies of what is in 'plain'. Leave plain out"
+    with pytest.raises(DataError, match=told):
+        dedup([TEXT, OTHER], run="nothing left", earlier=again, against=["plain"])
 
 
 class Source:

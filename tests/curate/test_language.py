@@ -5,6 +5,8 @@ import pytest
 
 from volano.curate import language
 from volano.curate.decision import Decisions
+from volano.curate.language import _model
+from volano.curate.language_codes import LANGUAGES, nearest_language
 from volano.curate.scripts import _LANGUAGES, fractions_in_script, scripts_of
 from volano.curate.section import LanguageSection
 from volano.text.kernels.scripts import letters_by_script
@@ -191,3 +193,17 @@ def test_paragraphs_of_exempt_kinds_are_whole():
     found, _ = in_paragraphs([f"{GERMAN} {GERMAN}"], ["code"])
     assert found.texts.to_pylist() == [f"{GERMAN} {GERMAN}"]
     assert found.columns["script"].to_pylist() == [None]
+
+
+def test_the_languages_of_a_recipe_are_those_of_the_model():
+    assert len(set(LANGUAGES)) == len(LANGUAGES) == 176
+    # It names those that a text has some probability of; a few texts have some of nearly all.
+    found = {
+        label.removeprefix("__label__")
+        for text in [ENGLISH, GERMAN, "Привет, мир", "你好", "مرحبا", "शब्द", "kila mtu"]
+        for label in _model().predict(text.replace("\n", " "), k=500)[0]
+    }
+    assert found <= set(LANGUAGES)
+    assert len(found) > 160
+    for code in ("de", "german", "DE", "deu", "ger", "de-CH", "de_AT"):
+        assert nearest_language(code) == "de"

@@ -93,7 +93,11 @@ def inspect(
     ] = 8100,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Look into a curated corpus in a browser: the funnel, every number, every document."""
+    """Look into a curated corpus in a browser: the funnel, every number, every document.
+
+    It shows texts as they were collected and asks for no key, so it listens on this machine alone;
+    from another one: ssh -L 8100:localhost:8100 THIS-MACHINE.
+    """
     from volano.cli.output import print_line
     from volano.core.store import Store
     from volano.curate.inspected import Inspected
@@ -102,7 +106,7 @@ def inspect(
 
     inspected = Inspected(Store(store).find(corpus))
     application = inspector(inspected)
-    socket = listen("127.0.0.1", port)
+    socket = listen("127.0.0.1", port, "Name another with --port.")
     try:
         address = f"http://127.0.0.1:{socket.getsockname()[1]}"
         print_line(f"{inspected.name}, {len(inspected.corpus):,} documents kept: {address}")

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from volano.core.recipe import Count, Section, Switch
+from volano.core.recipe import Count, Section, Switch, problem_at
 from volano.curate.quality_section import EXEMPT, FINEWEB
 from volano.curate.semantic_section import SemanticSection
 
@@ -42,9 +42,18 @@ class MinHashSection(Section):
 
     @model_validator(mode="after")
     def _bands_divide_permutations(self) -> Self:
-        if self.permutations % self.bands:
-            raise ValueError(
-                f"{self.permutations} permutations do not divide into {self.bands} bands"
+        places, bands = self.permutations, self.bands
+        if places % bands:
+            divisors = [each for each in range(1, places + 1) if places % each == 0]
+            fewer = max((each for each in divisors if each < bands), default=1)
+            near = [fewer, *(each for each in divisors if each > bands)][:2]
+            rows = max(1, round(places / bands))
+            counts = " or ".join(f"{each} bands of {places // each}" for each in near)
+            raise problem_at(
+                ("bands",),
+                f"{places} permutations do not divide into {bands} bands "
+                f"({places} / {bands} = {places / bands:.4g})",
+                f"Take {counts}, or permutations: {rows * bands} for {bands} bands of {rows}.",
             )
         return self
 

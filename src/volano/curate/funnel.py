@@ -107,6 +107,20 @@ def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
     return bounds.most_common(1)[0] if bounds else ("", 0)
 
 
+def main_earlier(corpus: Corpus, filter_name: str) -> tuple[str, int]:
+    """The earlier corpus whose documents most of a filter's dropped ones are copies of, and how
+    many are; "" and 0 where none is."""
+    if filter_name not in ("exact", "near"):
+        return "", 0
+    corpora: Counter[str] = Counter()
+    pairs = zip(corpus.attribute_tables("decision"), corpus.attribute_tables("dedup"), strict=True)
+    for decisions, copies in pairs:
+        if "copy_in" in copies.column_names:
+            gone = copies["copy_in"].filter(pc.equal(decisions["dropped_by"], filter_name))
+            corpora.update(gone.drop_null().to_pylist())
+    return corpora.most_common(1)[0] if corpora else ("", 0)
+
+
 def _bound_of(decision: dict[str, Any]) -> str:
     name = str(decision["evidence"])
     if name in C4_SWITCHES:

@@ -8,6 +8,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Count, Runtime, Section
 from volano.curate.boilerplate_section import BoilerplateSection
 from volano.curate.dedup_section import DedupSection
+from volano.curate.language_codes import LANGUAGES, nearest_language
 from volano.curate.learned_section import ClassifierSection, PerplexitySection
 from volano.curate.mix_section import NEEDS, MixSection
 from volano.curate.quality_section import (
@@ -94,6 +95,16 @@ class LanguageSection(Section):
     exempt_kinds: list[str] = Field(
         default=["code"], description=EXEMPT + "which the model was not trained on."
     )
+
+    @field_validator("keep")
+    @classmethod
+    def _languages_are_told_apart(cls, codes: list[str]) -> list[str]:
+        for code in codes:
+            if code not in LANGUAGES:
+                meant = nearest_language(code)
+                hint = f"Did you mean '{meant}'?" if meant else f"Known: {' '.join(LANGUAGES)}."
+                raise ValueError(f"unknown language '{code}'. {hint}")
+        return codes
 
 
 class ToxicitySection(Section):

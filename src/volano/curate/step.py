@@ -52,7 +52,7 @@ from volano.curate.decision import BOILERPLATE, SEMANTIC, Decisions, filters_in_
 from volano.curate.decontaminate import HeldOut, held_out_of
 from volano.curate.earlier import earlier_measures, take_over
 from volano.curate.embeddings import model_files
-from volano.curate.funnel import CUT_BYTES, funnel, main_bound
+from volano.curate.funnel import CUT_BYTES, funnel, main_bound, main_earlier
 from volano.curate.learned import Learned, file_of, judge_learned, learned_bounds
 from volano.curate.measure import EDITED, measure
 from volano.curate.mix import check_mix, mix
@@ -348,11 +348,16 @@ def _finish(documents: Corpus, section: CurateSection, context: Context) -> None
         bound, beyond = main_bound(corpus, worst.filter)
         setting = f"curate.quality.{worst.filter}.{bound}" if bound else SETTING_OF[worst.filter]
         why = f", {beyond:,} for {bound}" if bound else ""
+        remedy = f"Loosen {setting}, or give more documents."
+        earlier, copies = main_earlier(corpus, worst.filter)
+        if copies:
+            why = f", {copies:,} as copies of what is in '{earlier}'"
+            remedy = f"Leave {earlier} out of curate.dedup.against, or give what it does not hold."
         raise DataError(
             f"all {rows[0].documents:,} documents were dropped, "
             f"{worst.documents_dropped:,} of them by '{worst.filter}'{why}",
             str(documents.folder),
-            f"Loosen {setting}, or give more documents.",
+            remedy,
         )
     passed = [row._asdict() for row in rows]
     bounds = section.toxicity.min_probability if section.toxicity else {}

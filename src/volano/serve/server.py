@@ -18,7 +18,9 @@ class PortTaken(VolanoError):
     """Something else listens there, or the address is not ours."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(
+    host: str, port: int, remedy: str = "Name another with --port or --host."
+) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises PortTaken where that is not possible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms.
@@ -30,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as problem:
         opened.close()
         what = getattr(problem, "strerror", None) or str(problem)
-        raise PortTaken(what, f"{host}:{port}", "Name another with --port or --host.") from None
+        raise PortTaken(what, f"{host}:{port}", remedy) from None
     return opened
 
 

@@ -5,6 +5,7 @@ beyond curation left undone. What it makes lies in the store like anything else,
 reuses it; `out` gets a plain copy.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -131,10 +132,20 @@ def copy_out(artifact: Artifact, out: Path) -> None:
         if out.exists():
             shutil.rmtree(out)
         unfinished.rename(out)
-    except shutil.Error as problem:  # one line per file; the first tells the cause
-        what = str(problem.args[0][0][2])
-        raise RunFailed(what, f"--out {out}", "Mend the cause and run again.") from None
     except OSError as problem:
+        # shutil's own error is one, too: a line per file, whose texts alone say what went wrong.
+        several = isinstance(problem, shutil.Error)
+        texts = [str(each[2]) for each in problem.args[0]] if several else []
+        full = os.strerror(errno.ENOSPC)
+        if problem.errno == errno.ENOSPC or any(full in each for each in texts):
+            needed = sum(each["bytes"] for each in artifact.meta["files"].values())
+            raise RunFailed(
+                f"disk full: the copy takes {needed / 1e6:,.1f} MB",
+                f"--out {out}",
+                "Free some space, or name another disk, and run again: all is kept in the store.",
+            ) from None
+        if texts:
+            raise RunFailed(texts[0], f"--out {out}", "Mend the cause and run again.") from None
         raise explained(problem, out) from problem
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
