@@ -14,7 +14,8 @@ from toy_steps import (
 )
 
 from volano.core.errors import DataError
-from volano.core.lineage import ancestors, descendants, evidence, sources
+from volano.core.evidence import evidence
+from volano.core.lineage import ancestors, descendants, sources
 from volano.core.store import Store
 
 

@@ -9,20 +9,17 @@ judgements it rests on, and a report or gate in `items.parquet` what it was meas
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from volano.core.artifact import Artifact
 from volano.core.deletion import Deletion, digest_of, read_deletions
 from volano.core.errors import DataError, did_you_mean
+from volano.core.evidence import ANY, SHARDS, cut_out, dropped_by, query_shards, shards_of
 from volano.core.feedback import FEEDBACK
 from volano.core.finding import CASES_FILE
 from volano.core.mixture import MIXTURE_FILE, origins_read
 from volano.core.store import Store
 
-# A folder called "id=7" above the store must not replace the ids.
-SHARDS = "read_parquet(?, hive_partitioning = false)"
-ANY = "list_contains(?, id) or list_has_any(source_ids, ?)"
 Role = Literal[
     "holds",
     "dropped",
@@ -132,9 +129,11 @@ def trace_any(store: Store, documents: Sequence[str]) -> list[Sighting]:
             saw[artifact.digest] = bool(records)
             if records:
                 records_of[artifact.digest] = _sources_of(artifact, documents)
-                sighting("holds", f"{records} record{'s' if records > 1 else ''}")
+                gone = cut_out(artifact, documents)
+                without = f", without what was cut out: {gone}" if gone else ""
+                sighting("holds", f"{records} record{'s' if records > 1 else ''}{without}")
             else:
-                rule = _dropped_by(artifact, documents)
+                rule = dropped_by(artifact, documents)
                 if rule:
                     sighting("dropped", rule)
         elif artifact.kind == "tokenizer":
@@ -187,9 +186,9 @@ def collected_text(store: Store, document: str) -> str | None:
     """The text of a document as a collection has taken it; None where none has."""
     for artifact in store.artifacts():
         if artifact.kind == "corpus" and artifact.meta["identity"]["step"] == "collect":
-            found = _query(
+            found = query_shards(
                 f"select text from {SHARDS} where id = ? limit 1",
-                [_shards(artifact, "data"), document],
+                [shards_of(artifact, "data"), document],
             )
             if found:
                 return str(found[0][0])
@@ -292,48 +291,15 @@ def _oldest_first(store: Store) -> list[Artifact]:
     return ordered
 
 
-def _shards(artifact: Artifact, group: str) -> list[str]:
-    return [str(path) for path in sorted((artifact.folder / group).glob("*.parquet"))]
-
-
-def _query(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        try:
-            return list(connection.execute(sql, values).fetchall())
-        except duckdb.Error as problem:
-            what = f"not readable ({str(problem).splitlines()[0]})"
-            raise DataError(what, str(values[0]), "Delete its artifact and make it anew.") from None
-
-
 def _count(artifact: Artifact, group: str, documents: Sequence[str]) -> int:
-    shards = _shards(artifact, group)
+    shards = shards_of(artifact, group)
     if not shards:
         return 0
-    found = _query(
+    found = query_shards(
         f"select count(*) from {SHARDS} where {ANY}",
         [shards, list(documents), list(documents)],
     )
     return int(found[0][0])
-
-
-def _dropped_by(artifact: Artifact, documents: Sequence[str]) -> str | None:
-    shards = _shards(artifact, "dropped")
-    if not shards:
-        return None
-    found = _query(
-        f"select id, dropped_by from {SHARDS} where {ANY}",
-        [shards, list(documents), list(documents)],
-    )
-    if not found:
-        return None
-    identifier, rule = found[0]
-    decision = evidence(artifact, identifier).get("decision", {})
-    why = decision.get("evidence") or ""
-    if decision.get("value") is not None and decision.get("threshold") is not None:
-        why += f" {decision['value']:.4g} against {decision['threshold']:.4g}"
-    return f"by {rule}: {why.strip()}" if why else f"by {rule}"
 
 
 # file of an artifact → the column with the document's id, the column with its tokens
@@ -345,7 +311,7 @@ def _tokens(artifact: Artifact, file: str, documents: Sequence[str]) -> int:
     if not path.is_file():
         return 0
     name, tokens = TOKEN_COLUMNS[file]
-    found = _query(
+    found = query_shards(
         f"select coalesce(sum({tokens}), 0) from {SHARDS} where list_contains(?, {name})",
         [str(path), list(documents)],
     )
@@ -356,7 +322,7 @@ def _passes(artifact: Artifact, documents: Sequence[str]) -> int:
     """How often packed tokens hold the one of these documents that they hold most often."""
     if not (artifact.folder / MIXTURE_FILE).is_file():
         return 1
-    found = _query(
+    found = query_shards(
         f'select count(*) as times from {SHARDS} where list_contains(?, document) and "offset" = 0 '
         "group by document order by times desc limit 1",
         [str(artifact.folder / "spans.parquet"), list(documents)],
@@ -366,9 +332,9 @@ def _passes(artifact: Artifact, documents: Sequence[str]) -> int:
 
 def _sources_of(artifact: Artifact, records: Sequence[str]) -> list[list[str]]:
     """The source ids of the corpus's records that have one of these ids themselves."""
-    found = _query(
+    found = query_shards(
         f"select source_ids from {SHARDS} where list_contains(?, id)",
-        [_shards(artifact, "data"), list(records)],
+        [shards_of(artifact, "data"), list(records)],
     )
     return [list(row[0]) for row in found if row[0]]
 
@@ -379,7 +345,7 @@ def _has_reached(artifact: Artifact, records: Sequence[Sequence[str]]) -> bool:
     if not records or not path.is_file():
         return False
     sources = sorted({name for record in records for name in record})
-    found = _query(
+    found = query_shards(
         f"select distinct id from {SHARDS} where list_contains(?, id)", [str(path), sources]
     )
     seen = {str(row[0]) for row in found}
@@ -392,7 +358,7 @@ def _cases(artifact: Artifact, documents: Sequence[str]) -> dict[str, str]:
     if not path.is_file():
         return {}
     wanted = list(documents)
-    found = _query(
+    found = query_shards(
         f"select id, half from {SHARDS} where list_contains(?, id) "
         "or list_has_any(events, ?) or list_has_any(documents, ?)",
         [str(path), wanted, wanted, wanted],
@@ -404,7 +370,7 @@ def _measured_on(artifact: Artifact, documents: Sequence[str]) -> bool:
     path = artifact.folder / "items.parquet"
     if not path.is_file():
         return False
-    found = _query(
+    found = query_shards(
         f"select count(*) from {SHARDS} where list_contains(?, id)",
         [str(path), list(documents)],
     )
@@ -422,31 +388,10 @@ def _some_ids(store: Store, document: str) -> Iterator[str]:
     # Ids that share the last part of the name: enough for a did-you-mean, without reading all.
     tail = document.replace(":", ".").rsplit(".", 1)[-1]
     for artifact in store.artifacts():
-        shards = _shards(artifact, "data") if artifact.kind == "corpus" else []
+        shards = shards_of(artifact, "data") if artifact.kind == "corpus" else []
         if shards and not artifact.parents:
-            rows = _query(
+            rows = query_shards(
                 f"select id from {SHARDS} where contains(id, ?) limit 50",
                 [shards, tail],
             )
             yield from (str(row[0]) for row in rows)
-
-
-def evidence(artifact: Artifact, document: str) -> dict[str, Any]:
-    """All attributes that a corpus recorded of one document, group by group."""
-    found: dict[str, Any] = {}
-    for folder in sorted((artifact.folder / "attributes").glob("*/")):
-        shards = [str(Path(each)) for each in sorted(folder.glob("*.parquet"))]
-        if not shards:
-            continue
-        import duckdb
-
-        with duckdb.connect() as connection:
-            cursor = connection.execute(
-                f"select * from {SHARDS} where id = ?",
-                [shards, document],
-            )
-            names = [column[0] for column in cursor.description or ()]
-            row = cursor.fetchone()
-        if row is not None:
-            found[folder.name] = dict(zip(names, row, strict=True))
-    return found
