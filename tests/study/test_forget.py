@@ -7,9 +7,10 @@ from typer.testing import CliRunner
 from volano.cli.main import app
 from volano.core.corpus import read_shard
 from volano.core.deletion import Deletion, add_deletions, digest_of, forget_document
-from volano.core.errors import DataError
+from volano.core.errors import DataError, StoreError
 from volano.core.lineage import trace_document
 from volano.core.store import Store
+from volano.study.recut import recut
 from volano.study.single import run_phase
 
 RULES = ["quality=off", "language=off", "dedup=off"]
@@ -136,3 +137,69 @@ def test_a_person_of_the_same_name_is_another_matter(store, tmp_path):
     table = curated(store, tmp_path / "in.jsonl").artifact.corpus().to_arrow(columns=["id"])
     assert table["id"].to_pylist() == ["a", "a#2"]
     assert trace_document(store, "b")[0].role == "erased"
+
+
+def forget(store, *arguments):
+    command = ["forget", *arguments, "--store", str(store.folder)]
+    return CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_what_was_forgotten_is_listed_taken_back_and_collected_again(store, tmp_path):
+    before = store.find("mine/curated").digest
+    assert "nothing is forgotten" in forget(store, "--list").output
+    forget(store, "b")
+    curated(store, tmp_path / "in.jsonl")
+    (line,) = json.loads(forget(store, "--list", "--json").stdout)
+    assert (line["document"], line["taken_back"]) == ("b", None)
+    assert line["id"] in forget(store, "--list").output
+    with pytest.raises(StoreError, match="this is not forgotten"):
+        forget(store, "--undo", "bb")
+    assert "Taken back" in forget(store, "--undo", line["id"]).output
+    assert json.loads(forget(store, "--list", "--json").stdout)[0]["taken_back"]
+    with pytest.raises(StoreError, match="taken back already"):
+        forget(store, "--undo", "b")
+    outcome = curated(store, tmp_path / "in.jsonl")
+    assert (outcome.reused, outcome.artifact.digest) == (True, before)
+    first, *others = trace_document(store, "b")
+    assert (first.role, "forgotten 20" in first.detail) == ("taken back", True)
+    assert {each.role for each in others} == {"holds"}
+    assert "made again" not in str(others)
+    forget(store, "b")  # and once more
+    (line,) = json.loads(forget(store, "--list", "--json").stdout)
+    assert line["taken_back"] is None
+    assert curated(store, tmp_path / "in.jsonl").artifact.digest != before
+
+
+@pytest.mark.parametrize("arguments", [[], ["b", "--list"], ["b", "--plan", "--undo"], ["--undo"]])
+def test_forget_is_of_one_document_or_lists(store, arguments):
+    with pytest.raises(DataError, match="needs one document, or --list alone"):
+        forget(store, *arguments)
+
+
+def test_what_is_made_of_a_corpus_from_before_is_refused_while_it_holds_the_document(
+    store, tmp_path
+):
+    former = store.find("mine/curated")
+    forget(store, "a#2")  # known by its text alone: the id says where it stood
+    forget(store, "c")
+    told = "holds 1 document forgotten since it was made"
+    with pytest.raises(StoreError, match=told):
+        recut(store, former, ["language.characters=50"], silent=True)
+    with pytest.raises(StoreError, match=told):
+        run_phase("curate", store, data=["mine/collected"], settings=RULES, silent=True)
+    with pytest.raises(StoreError, match=told):
+        run_phase("tokenizer", store, data=["mine/curated"], silent=True)
+    made = curated(store, tmp_path / "in.jsonl")
+    again = recut(store, made.artifact, ["language.characters=50"], silent=True)
+    assert again.artifact.corpus().to_arrow()["text"].to_pylist() == ["first", "third"]
+
+
+def test_a_document_whose_text_curation_has_changed_is_known_by_its_id(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "write to ann.lee@mail.uni.de"}\n')
+    opened = Store(tmp_path / "store")
+    former = curated(opened, path)
+    forget(opened, "in.jsonl#2")
+    assert "<EMAIL>" in str(former.artifact.corpus().to_arrow()["text"])
+    with pytest.raises(StoreError, match="holds 1 document forgotten"):
+        run_phase("tokenizer", opened, data=["mine/curated"], silent=True)

@@ -1,4 +1,4 @@
-"""`volano recut`, `inspect` and `forget`: what a curated corpus is, and what else it could be."""
+"""`volano recut` and `inspect`: what a curated corpus is, and what else it could be."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    for verb in (recut, inspect, forget):
+    for verb in (recut, inspect):
         app.command()(verb)
 
 
@@ -114,63 +114,3 @@ def inspect(
         run(application, socket)
     finally:
         socket.close()
-
-
-def forget(
-    document: Annotated[str, typer.Argument(help="A document's id, as volano trace takes it.")],
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what holds it; forget nothing.")
-    ] = False,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Leave a document out of every collection to come, and say what was made of it so far.
-
-    Its file is not touched. What is run again is made without it; what never held it is reused.
-    """
-    from dataclasses import asdict
-
-    from volano.cli.output import print_json, print_line, print_table
-    from volano.core.deletion import forget_document
-    from volano.core.errors import StoreError
-    from volano.core.lineage import collected_text, trace_document
-    from volano.core.release import aliases, current
-    from volano.core.store import Store
-
-    opened = Store(store)
-    sightings = trace_document(opened, document)  # a name that nobody knows is told here
-    text = collected_text(opened, document)
-    if text is None:
-        raise StoreError(
-            "no collection of this store has taken it",
-            document,
-            "Feedback is erased by `volano feedback delete`; of a record, forget its documents.",
-        )
-    line = None if plan else forget_document(opened.folder, document, text)
-    saw = {each.artifact for each in sightings if each.kind == "checkpoint"}
-    released = {alias: current(opened, alias) for alias in aliases(opened)}
-    serving = [f"@{alias}" for alias, its in released.items() if its and its.checkpoint in saw]
-    if json:
-        print_json(
-            {
-                "document": document,
-                "forgotten": None if line is None else line.time,
-                "artifacts": [asdict(each) for each in sightings],
-                "releases": serving,
-            }
-        )
-        return
-    print_table(
-        ["artifact", "kind", "", "detail"],
-        [(each.artifact, each.kind, each.role, each.detail) for each in sightings],
-        title=document,
-    )
-    if serving:
-        print_line(f"{', '.join(serving)} saw it.")
-    if line is None:
-        print_line("It would be left out of every collection to come; run without --plan.")
-        return
-    print_line(f"Forgotten since {line.time}: no collection of this store takes it any more.")
-    print_line(
-        "Run again what made the artifacts above, and then `volano clean`: they hold it until then."
-    )

@@ -4,7 +4,8 @@
 
 The feedback database erases; it leaves these lines in the store so that lineage can still say which
 artifacts and checkpoints hold what was made of an erased event. A document that was forgotten has a
-line as well: no collection takes it from then on, whatever file it stands in.
+line as well: no collection takes it from then on, whatever file it stands in, until that is taken
+back; the line stays and says so.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from volano.core.errors import StoreError
 from volano.core.files import read_json, write_json
 from volano.core.lease import lease
 
-FORMAT = 3  # 1 had no follow_ups, 2 no documents
+FORMAT = 4  # 1 had no follow_ups, 2 no documents, 3 no undone
 DELETIONS = "deletions.json"
 PLACE = "place-"  # how the line of a document begins whose id says where it stood
 
@@ -38,6 +39,7 @@ class Deletion:
     events: tuple[str, ...]  # their ids
     follow_ups: int = 0  # of the exchanges: those that went because they quote another
     text_sha256: str = ""  # of a document: it is known again under another id
+    undone: str = ""  # of a document: when it was taken back, and collected again from then on
 
 
 def add_deletions(store_folder: Path, deletions: Sequence[Deletion]) -> None:
@@ -98,14 +100,10 @@ def forget_document(store_folder: Path, document: str, text: str) -> Deletion:
     """Leave the line that keeps a document out of every collection to come: by its text, under
     whatever id, and by its id, unless that only says where it stood."""
     digest = digest_of(document)
-    known = [
-        each
-        for each in read_deletions(store_folder)
-        if each.by == "document" and each.subject_sha256 == digest
-    ]
-    if known:
-        return known[0]
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    known = forgotten_line(store_folder, document)
+    if known is not None and not known.undone:
+        return known
+    now = _now()
     found = Deletion(
         (PLACE if is_place(document) else "document-") + digest[:12],
         now,
@@ -119,10 +117,36 @@ def forget_document(store_folder: Path, document: str, text: str) -> Deletion:
     return found
 
 
+def forgotten_line(store_folder: Path, document: str) -> Deletion | None:
+    """The line of a document that is or was forgotten, by its id or by that of the line."""
+    digest = digest_of(document)
+    for each in read_deletions(store_folder):
+        if each.by == "document" and (each.subject_sha256 == digest or each.id == document):
+            return each
+    return None
+
+
+def take_back(store_folder: Path, document: str) -> Deletion:
+    """Let collections take a forgotten document again, named by its id or by that of its line.
+    Raises StoreError where it is not forgotten."""
+    line = forgotten_line(store_folder, document)
+    if line is None or line.undone:
+        what = "this is not forgotten" if line is None else f"taken back already, {line.undone}"
+        raise StoreError(what, document, "What is: volano forget --list.")
+    undone = replace(line, undone=_now())
+    add_deletions(store_folder, [undone])
+    return undone
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def forgotten(store_folder: Path) -> tuple[str, ...]:
     """Digests of the ids and of the texts of all forgotten documents, sorted; of a document whose
     id says where it stood, of its text alone."""
-    found = [each for each in read_deletions(store_folder) if each.by == "document"]
+    everything = read_deletions(store_folder)
+    found = [each for each in everything if each.by == "document" and not each.undone]
     digests = {each.text_sha256 for each in found if each.text_sha256}
     digests |= {each.subject_sha256 for each in found if not each.id.startswith(PLACE)}
     return tuple(sorted(digests))

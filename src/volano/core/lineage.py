@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from volano.core.artifact import Artifact
-from volano.core.deletion import Deletion, digest_of, read_deletions
+from volano.core.deletion import Deletion, forgotten_line, read_deletions
 from volano.core.errors import DataError, did_you_mean
 from volano.core.evidence import ANY, SHARDS, cut_out, dropped_by, query_shards, shards_of
 from volano.core.feedback import FEEDBACK
@@ -29,6 +29,7 @@ Role = Literal[
     "measured on",
     "judges",  # a checkpoint that saw it
     "erased",
+    "taken back",  # forgotten for a time
 ]
 
 
@@ -61,15 +62,17 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
     In the order of making, after the line of its deletion where it was erased. Raises DataError
     where no artifact of the store has met it.
     """
-    deleted_all = read_deletions(store.folder)
     deleted = [
         Sighting("(erased)", "feedback", each.id, "erased", f"by {each.by}, {each.time}")
-        for each in deleted_all
+        for each in read_deletions(store.folder)
         if document.removeprefix(FEEDBACK) in each.events and document.startswith(FEEDBACK)
     ]
-    gone = digest_of(document)
-    if any(each.by == "document" and each.subject_sha256 == gone for each in deleted_all):
-        return _after_forgetting(store, document, deleted_all)
+    forgotten = forgotten_line(store.folder, document)
+    if forgotten is not None and not forgotten.undone:
+        return _after_forgetting(store, document, forgotten)
+    if forgotten is not None:
+        when = f"forgotten {forgotten.time}, taken back {forgotten.undone}"
+        deleted.append(Sighting("(forgotten)", "document", document, "taken back", when))
     sightings = deleted + trace_any(store, [document])
     if not sightings:
         raise DataError(
@@ -80,13 +83,8 @@ def trace_document(store: Store, document: str) -> list[Sighting]:
     return sightings
 
 
-def _after_forgetting(store: Store, document: str, deletions: Sequence[Deletion]) -> list[Sighting]:
+def _after_forgetting(store: Store, document: str, line: Deletion) -> list[Sighting]:
     # What met it, and whether that has been made again without it since.
-    line = next(
-        each
-        for each in deletions
-        if each.by == "document" and each.subject_sha256 == digest_of(document)
-    )
     sightings = trace_any(store, [document])
     met = {each.artifact for each in sightings}
     labels = store.labels()

@@ -11,6 +11,7 @@ from typing import Any
 
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
+from volano.core.forgotten import refuse_forgotten
 from volano.core.recipe import override
 from volano.core.store import Made, Store
 from volano.curate.compare import earlier_input
@@ -134,6 +135,8 @@ def _inputs(
                 "Make that again first, by the same command or recipe.",
             )
         found[name] = by_digest[parent["digest"]]
+        if name == "documents":
+            refuse_forgotten(store, found[name])
     if named - found.keys():
         found = earlier_corpora(section, store, label) | found
     return found

@@ -17,6 +17,7 @@ from volano.collect.sources import is_elsewhere
 from volano.core.artifact import COMMIT, Artifact, describe_files
 from volano.core.errors import RunFailed, StoreError, VolanoError, did_you_mean
 from volano.core.files import explained
+from volano.core.forgotten import refuse_forgotten
 from volano.core.store import Store
 from volano.study.recipe import Recipe, read_recipe
 from volano.study.run import Outcome, run
@@ -60,6 +61,7 @@ def run_phase(
     given: dict[str, Artifact] = {}
     corpus = _corpus(store, data)
     if corpus is not None:
+        refuse_forgotten(store, corpus)
         given.update(dict.fromkeys(places, corpus))
     elif data and phase in {"finetune", "align"}:
         values[phase] = {"data": list(data)}
