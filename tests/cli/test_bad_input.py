@@ -273,6 +273,22 @@ def test_records_that_could_not_be_read_are_told_at_once(in_folder, capsys):
     assert "volano show mine/collected" in told
 
 
+def test_files_passed_over_and_ids_changed_are_told_at_once(in_folder, capsys):
+    (in_folder / "texts").mkdir()
+    (in_folder / "texts" / "picture.png").write_bytes(b"")
+    rows = '{"id": "a", "text": "One."}\n' * 3
+    (in_folder / "texts" / "a.jsonl").write_text(rows)
+    settings = [f"{each}=off" for each in ("quality", "language", "dedup")]
+    arguments = ["curate", "texts", *(word for each in settings for word in ("-s", each))]
+    assert run_command(arguments) == 0
+    told = capsys.readouterr().out
+    assert "1 files .png passed over" in told
+    assert "2 documents bear an id that was taken, and got #2, #3 … behind it" in told
+    assert run_command([*arguments, "--json"]) == 0
+    collected, _ = json.loads(capsys.readouterr().out)
+    assert len(collected["notes"]) == 2
+
+
 def test_a_decontamination_with_nothing_to_compare_with_is_told(in_folder, capsys):
     (in_folder / "a.txt").write_text("One sentence that nobody holds out. " * 12)
     against = "decontaminate.against=[held_out_functions]"

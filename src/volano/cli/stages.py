@@ -30,8 +30,8 @@ def content(artifact: Any) -> str:
 
 
 def notes(artifact: Any) -> list[str]:
-    """What a user should know of an artifact without asking: records that could not be read, a
-    filter that had nothing to compare with, where a mixture is not as it was wanted, and text that
+    """What a user should know of an artifact without asking: records that could not be read, files
+    that were passed over, ids that were changed, a filter that had nothing to compare with, where a mixture is not as it was wanted, and text that
     a run has read more often than its mixture allows."""
     if artifact.kind == "checkpoint":
         return _over_limit(artifact.bill())
@@ -51,6 +51,11 @@ def notes(artifact: Any) -> list[str]:
         first = ", ".join(f"{count:,} {what}" for what, count in list(passed_over.items())[:3])
         rest = sum(list(passed_over.values())[3:])
         found.append(f"passed over: {first}" + (f", {rest:,} others" if rest else ""))
+    found += corpus.manifest.get("notes", [])  # what kinds of file were not read
+    renamed = corpus.manifest.get("repeated_ids", 0)
+    if renamed:
+        what = "document bears" if renamed == 1 else "documents bear"
+        found.append(f"{renamed:,} {what} an id that was taken, and got #2, #3 … behind it")
     if not corpus.manifest["records"] and artifact.name.endswith("/held_out"):
         found.append("nothing is held out: no test split, so nothing is decontaminated against")
     return found + mixture_notes(artifact)
