@@ -220,6 +220,15 @@ def test_a_last_member_that_is_cut_off_is_told(tmp_path):
         assert [row["reason"] for row in quarantine] == expected
 
 
+@pytest.mark.parametrize("length", [9, 40, 150])  # in the version, before and behind the type
+def test_a_last_header_that_is_cut_off_is_told(tmp_path, length):
+    content = wet_record(0, "A text.") + wet_record(1, "A text.")[:length]
+    documents, manifest, quarantine = collect(tmp_path, {"a.warc.wet": content})
+    assert len(documents) == 1
+    assert [row["reason"] for row in quarantine] == ["the file ends in the middle of a record"]
+    assert manifest["passed_over"] == {}
+
+
 def wet_record(number, text):
     head = (
         f"WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Target-URI: https://a.example.org/{number}\r\n"

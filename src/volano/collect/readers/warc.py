@@ -27,6 +27,8 @@ MAX_TAIL_BYTES = 1 << 26  # of a last member that is unpacked once more
 CHUNK_BYTES = 1 << 20
 LONGER, EARLY = "longer than", "the file ends"
 WRONG_LENGTH = (LONGER, EARLY)
+CUT_OFF = "the file ends in the middle of a record"
+MAX_HEADER_BYTES = 1 << 16
 # Many crawlers undo chunks and compression but keep the headers that announce them.
 Decoding = Literal["all", "content", "none"]
 DECODINGS: tuple[Decoding, ...] = ("all", "content", "none")
@@ -93,9 +95,13 @@ def _until_broken(stream: BinaryIO, path: Path, at: _Place, name: str, text_fiel
                 continue
             place = record.stream_pos
             at.advance(place, os.pread(stream.fileno(), len(mark), place) == mark)
+            where = f"{name}:{at.start}" if at.count == 1 else f"{name}:{at.start}.{at.count}"
+            maybe_cut = not record.content_length and path.suffix not in _BEGINNINGS
+            if maybe_cut and _ends_within_header(stream, place):
+                yield Problem(where, CUT_OFF, "")
+                continue
             if not _is_wanted(record):
                 continue
-            where = f"{name}:{at.start}" if at.count == 1 else f"{name}:{at.start}.{at.count}"
             try:
                 read = _read(record, where, name, text_field, DECODINGS[0])
             except OSError:
@@ -111,13 +117,20 @@ def _until_broken(stream: BinaryIO, path: Path, at: _Place, name: str, text_fiel
         if not at.anything and path.stat().st_size:
             yield Problem(name, "no record of a web archive in it", "")
         elif path.suffix == ".gz" and _ends_within_member(stream, at.start):
-            yield Problem(name, "the file ends in the middle of a record", "")
+            yield Problem(name, CUT_OFF, "")
     except OSError as failure:
         start, is_news = at.start, not at.damaged  # a stretch of damage is one problem
         at.jump(_next_beginning(stream, start + 1, path.suffix))
         at.damaged = at.anything = True
         if is_news:
             yield Problem(f"{name}:{start}", f"damaged from here on ({failure})", "")
+
+
+def _ends_within_header(stream: BinaryIO, start: int) -> bool:
+    # Where the file ends within the header of a record, the parser takes what there is for all.
+    header = os.pread(stream.fileno(), MAX_HEADER_BYTES, start)
+    whole = b"\r\n\r\n" in header or b"\n\n" in header
+    return not whole and len(header) < MAX_HEADER_BYTES
 
 
 def _ends_within_member(stream: BinaryIO, start: int) -> bool:
