@@ -32,7 +32,7 @@ def content(artifact: Any) -> str:
 def notes(artifact: Any) -> list[str]:
     """What a user should know of an artifact without asking: records that could not be read, files
     that were passed over, ids that were changed, a filter that had nothing to compare with, where a
-    mixture is not as it was wanted, and text that a run has read more often than its mixture allows.
+    mixture is not as it was wanted, and text that a run has read more often than that allows.
     """
     if artifact.kind == "checkpoint":
         return _over_limit(artifact.bill())
