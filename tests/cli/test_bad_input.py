@@ -273,6 +273,16 @@ def test_records_that_could_not_be_read_are_told_at_once(in_folder, capsys):
     assert "volano show mine/collected" in told
 
 
+def test_progress_over_packed_files_says_that_it_counts_them_as_they_are(in_folder, capsys):
+    (in_folder / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "One."}\n' * 9, mtime=0))
+    arguments = ["curate", "a.jsonl.gz", "-s", "quality=off", "-s", "dedup=off"]
+    assert run_command(arguments) == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = [line.partition(": ")[2] for line in lines if " MB" in line]
+    assert len(told) >= 3
+    assert all("0 MB on disk in " in line for line in told)
+
+
 def test_files_passed_over_and_ids_changed_are_told_at_once(in_folder, capsys):
     (in_folder / "texts").mkdir()
     (in_folder / "texts" / "picture.png").write_bytes(b"")

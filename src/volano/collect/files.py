@@ -69,7 +69,7 @@ def collect_files(settings: CollectSection, context: Context) -> None:
         plain_suffix(entry.key) in WEB_SUFFIXES for entry in listing.entries
     ):
         kernels.warm_up(groups=["pages"])
-    with context.progress("collect", total, "MB") as bar:
+    with context.progress("collect", total, "MB on disk") as bar:
         context.engine.map(
             read_batch,
             batches,

@@ -102,7 +102,7 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
             boilerplate = find_boilerplate(shards, section.boilerplate, context)
     with (
         part_of(context.bill, "measure", elsewhere=elsewhere),
-        context.progress("curate: measure", size / 1e6, "MB") as bar,
+        context.progress("curate: measure", size / 1e6, "MB on disk") as bar,
     ):
         context.engine.map(
             partial(
@@ -135,7 +135,7 @@ def _filter(documents: Corpus, section: CurateSection, inputs: Inputs, context: 
             cuts = find_cuts(to_write, partial(_part, judged=judged), section.dedup, context)
     with (
         part_of(context.bill, "write", elsewhere=elsewhere),
-        context.progress("curate: write", size / 1e6, "MB") as bar,
+        context.progress("curate: write", size / 1e6, "MB on disk") as bar,
     ):
         context.engine.map(
             partial(_write, folder=context.folder, judged=judged, cuts=cuts),
