@@ -59,7 +59,8 @@ def recipe(text, name="mine.yaml"):
             "quality.rules. Add it there (c4, fineweb), or leave this out.",
         ),
         ("name: a\nfinetune: off\nalign: {}\n", "align: needs finetune"),
-        ("name: a\nbase: gguf:model.gguf\n", "base: cannot read 'gguf:model.gguf'"),
+        ("name: a\nbase: ggml:model.bin\n", "base: cannot read 'ggml:model.bin'"),
+        ("name: a\nbase: gguf:model.gguf\n", "model.gguf: no such file. Name a GGUF file."),
         ("name: a\nbase: hf:model\npretrain: {tokens: 7}\n", "pretrain: needs no base"),
         (
             "name: a\ncurate: {decontaminate: {against: [held_out_function]}}\n",

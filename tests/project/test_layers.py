@@ -23,6 +23,8 @@ def test_every_room_imports_only_from_below(root):
         "import volano",
         "from volano.cli.main import run_command; run_command(['--help'])",
         "from volano.cli.main import run_command; run_command(['recipes'])",
+        "from volano.cli.main import run_command; run_command('plan training --model gpt-3 "
+        "--tokens 1B --device A100 --devices 1024'.split())",
     ],
 )
 def test_no_torch_and_no_matplotlib_is_imported_by_a_door(root, statement):

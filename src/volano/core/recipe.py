@@ -30,14 +30,22 @@ class Runtime:
     """Marks a field that bears no identity: `workers: Annotated[int, Runtime] = 0`."""
 
 
+def read_count(text: str) -> float | None:
+    """The number in 500, 4k, 1.4M, 2B or 3T, whole where it is; None where there is none."""
+    found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*([kMBGT]?)", text)
+    if found is None:
+        return None
+    # Decimal, because 2.01 * 10**6 is no whole number in floating point.
+    count = Decimal(found[1].replace("_", "")) * SUFFIXES[found[2]]
+    return int(count) if count == int(count) else float(count)
+
+
 def _read_count(value: object) -> object:
     if isinstance(value, str):
-        found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*([kMBGT]?)", value)
-        if found is None:
+        count = read_count(value)
+        if count is None:
             raise ValueError("expected a count such as 500, 4k, 1.4M or 2B")
-        # Decimal, because 2.01 * 10**6 is no whole number in floating point.
-        count = Decimal(found[1].replace("_", "")) * SUFFIXES[found[2]]
-        return int(count) if count == int(count) else float(count)
+        return count
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

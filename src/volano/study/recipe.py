@@ -11,7 +11,7 @@ from volano.align.section import AlignSection
 from volano.collect.section import CollectSection
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.files import not_read, special_kind
-from volano.core.recipe import Path_, Runtime, Section, load_yaml, override, problem_at
+from volano.core.recipe import Count, Path_, Runtime, Section, load_yaml, override, problem_at
 from volano.curate.section import CurateSection
 from volano.diagnose.section import DiagnoseSection
 from volano.evaluate.section import EvaluateSection, GateSection
@@ -27,6 +27,11 @@ class About(Section):
     minutes: float = Field(default=0, ge=0, description="Expected minutes on `machine`.")
     machine: str = Field(default="2 cores", description="What the minutes were measured on.")
     shows: str = Field(default="", description="What the recipe demonstrates, in one line.")
+    epoch_tokens: dict[str, Count] = Field(
+        default={},
+        description="Stage → tokens of one epoch, padding included, as counted on `machine`: what "
+        "`volano plan` expects of data that are not made yet.",
+    )
 
 
 class EngineSection(Section):

@@ -1,0 +1,331 @@
+"""What a recipe's models would take on this machine, and what they took where they were made.
+
+FLOPs follow from shapes and tokens, minutes from tokens and a rate: either measured now, in a few
+steps of each stage on random tokens, or that of the bills of a former run. How many tokens
+fine-tuning and alignment read is known only once their data are made: until then it is what the
+recipe says (`about.epoch_tokens`, counted when the recipe was measured), or unknown.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from volano.align.section import AlignSection
+from volano.core.artifact import Artifact
+from volano.core.engine import available_cores
+from volano.core.errors import StoreError
+from volano.core.store import Store
+from volano.evaluate.section import EvaluateSection
+from volano.model.config import DecoderConfig
+from volano.pretrain.section import ImportSection, PretrainSection
+from volano.study.recipe import Recipe
+from volano.study.training_cost import (
+    ModelSize,
+    flops_per_token,
+    forward_flops_per_token,
+    size_of,
+)
+from volano.study.training_memory import Layout, bytes_held, memory_of
+from volano.study.wheel import Stage
+from volano.study.whole import whole_stages
+from volano.train.section import TrainSection
+
+BUSY = 0.5  # of the cores
+HELD_OUT = {"held_out_functions", "safety"}  # what an evaluation reads besides models
+if TYPE_CHECKING:
+    from volano.study.measured_rate import Measured
+
+PAIR_WIDTH = 0.6  # of the context: a mean side of a pair, in both shipped recipes
+
+Rates = Literal["measured", "bills"]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage. What is None is not known; `seconds` are of training alone, as bills have them."""
+
+    stage: str
+    phase: str
+    parameters: int
+    tokens: float | None
+    tokens_from: str
+    flops: float | None
+    memory_bytes: float | None
+    tokens_per_second: float | None
+    rate_from: str
+    seconds: float | None
+    processor_seconds: float | None = None
+    bill: Mapping[str, float] = field(default_factory=dict)
+    bill_settings: bool = True  # whether the bill is of the same settings
+    trained: bool = True  # evaluation only reads and generates
+
+    @property
+    def bill_seconds(self) -> float | None:
+        """What training took where the stage was made, or all of an evaluation."""
+        return self.bill.get("training_seconds" if self.trained else "seconds")
+
+    @property
+    def bill_processor_seconds(self) -> float | None:
+        """The step's processor time, by the share of training in its seconds."""
+        if not self.bill_seconds or not self.trained:
+            return None
+        return self.bill["processor_seconds"] * self.bill_seconds / self.bill["seconds"]
+
+    @property
+    def ratio(self) -> float | None:
+        """Plan over bill, where both are known and of the same settings."""
+        return self._over(self.seconds, self.bill_seconds)
+
+    @property
+    def processor_ratio(self) -> float | None:
+        """The same of processor time, which a busy machine stretches less."""
+        return self._over(self.processor_seconds, self.bill_processor_seconds)
+
+    def _over(self, planned: float | None, billed: float | None) -> float | None:
+        return planned / billed if planned and billed and self.bill_settings else None
+
+
+@dataclass(frozen=True)
+class RecipePlan:
+    """All training stages, and what every other stage took the last time, in seconds."""
+
+    name: str
+    stages: list[StagePlan]
+    others: dict[str, float]
+    busy: float = 0.0  # processes that wanted a core before rates were measured, if many did
+
+    @property
+    def unknown(self) -> list[str]:
+        """Training stages whose time cannot be told."""
+        return [each.stage for each in self.stages if each.trained and each.seconds is None]
+
+    @property
+    def seconds(self) -> float:
+        """Of training, stages with unknown time left out."""
+        return sum(each.seconds or 0.0 for each in self.stages)
+
+
+def plan_recipe(recipe: Recipe, store: Store, rates: Rates = "measured") -> RecipePlan:
+    """The plan of every training stage of the recipe. Nothing is made.
+
+    Raises RecipeError for a recipe that no run would take, StoreError where bills are asked for and
+    no stage has one, or where a GGUF base is not yet imported.
+    """
+    stages, load = whole_stages(recipe, store), os.getloadavg()[0]
+    shape = _shape(recipe, store)
+    planned: list[StagePlan] = []
+    others: dict[str, float] = {}
+    known: dict[str, Measured] = {}
+    for stage in stages:
+        made = _made(store, f"{recipe.name}/{stage.name}")
+        if shape is not None and isinstance(stage.section, TrainSection):
+            planned.append(_stage(stage, stage.section, shape, recipe, made, rates, known))
+        elif shape is not None and isinstance(stage.section, EvaluateSection):
+            planned.append(_evaluation(stage, stage.section, size_of(shape), recipe, made))
+        elif made is not None:
+            others[stage.name] = float(made.bill().get("seconds", 0.0))
+    if rates == "bills" and all(each.seconds is None for each in planned):
+        raise StoreError(
+            "no bill of this recipe's training is in the store",
+            recipe.name,
+            "Run it first, or leave --by-bills out: rates are then measured.",
+        )
+    busy = load if load > BUSY * available_cores() else 0.0
+    return RecipePlan(recipe.name, planned, others, busy)
+
+
+def _shape(recipe: Recipe, store: Store) -> DecoderConfig | None:
+    if recipe.base is None:
+        if recipe.pretrain is None:
+            return None
+        return recipe.pretrain.model.shape(recipe.tokenizer.vocabulary)
+    from volano.model.huggingface import read_config
+
+    entered = ImportSection.of(recipe.base, recipe.base_chat)
+    if entered.form == "hf":
+        return read_config(Path(entered.path).expanduser())
+    imported = _made(store, f"{recipe.name}/base")
+    if imported is None:
+        raise StoreError(
+            "the shape of a GGUF file is known once it is imported",
+            recipe.name,
+            "Run it with --only pretrain first.",
+        )
+    return read_config(imported.folder)
+
+
+def _stage(
+    stage: Stage,
+    section: TrainSection,
+    shape: DecoderConfig,
+    recipe: Recipe,
+    made: Artifact | None,
+    rates: Rates,
+    known: dict[str, "Measured"],
+) -> StagePlan:
+    size = size_of(shape)
+    tokens, source = _tokens(stage, section, recipe, made)
+    rate, of_processor, rate_from = None, None, "no bill of this stage"
+    if rates == "bills" and made is not None:
+        rate, rate_from = _billed_rate(made, size)
+    elif rates == "measured":
+        measured = _measured(shape, section, recipe, known)
+        rate, of_processor = measured.tokens_per_second, measured.tokens_per_processor_second
+        rate_from = f"{measured.steps} steps, now"
+    return StagePlan(
+        stage=stage.name,
+        phase=stage.phase,
+        parameters=size.parameters,
+        tokens=tokens,
+        tokens_from=source,
+        flops=None if tokens is None else tokens * _flops_per_token(section, size),
+        memory_bytes=memory_of_section(section, size),
+        tokens_per_second=rate,
+        rate_from=rate_from,
+        seconds=None if tokens is None or rate is None else tokens / rate,
+        processor_seconds=None if tokens is None or not of_processor else tokens / of_processor,
+        bill={} if made is None else dict(made.bill()),
+        bill_settings=made is not None and _same_settings(made, stage, recipe),
+    )
+
+
+def _measured(
+    shape: DecoderConfig, section: TrainSection, recipe: Recipe, known: dict[str, "Measured"]
+) -> "Measured":
+    """The section's rate; stages that differ in their epochs alone share one."""
+    from volano.study.measured_rate import measure_rate
+
+    alike = section.model_copy(update={"epochs": 1.0} if hasattr(section, "epochs") else {})
+    key = f"{type(section).__name__} {alike.model_dump_json()}"
+    if key not in known:
+        row_tokens = _row_tokens(section, shape)
+        known[key] = measure_rate(shape, section, row_tokens=row_tokens, workers=recipe.workers)
+    return known[key]
+
+
+def _evaluation(
+    stage: Stage,
+    section: EvaluateSection,
+    size: ModelSize,
+    recipe: Recipe,
+    made: Artifact | None,
+) -> StagePlan:
+    """An upper bound of the arithmetic: every item there may be, each as long as the context.
+
+    No time: batches that end early and the single answers of `efficiency` do not follow it.
+    """
+    models = len(stage.inputs.keys() - HELD_OUT)
+    items = 0
+    if "bits_per_byte" in section.tasks:
+        items += section.bits_documents
+    if "held_out_functions" in section.tasks:
+        items += section.choice_items + section.answers * (1 + section.seeds)
+    if "safety" in section.tasks:
+        items += section.safety_prompts
+    tokens = float(models * items * size.context)
+    return StagePlan(
+        stage=stage.name,
+        phase=stage.phase,
+        parameters=size.parameters,
+        tokens=tokens,
+        tokens_from=f"at most: {models} models × {items:,} items × {size.context}",
+        flops=tokens * forward_flops_per_token(size),
+        memory_bytes=None,
+        tokens_per_second=None,
+        rate_from="",
+        seconds=None,
+        bill={} if made is None else dict(made.bill()),
+        bill_settings=made is not None and _same_settings(made, stage, recipe),
+        trained=False,
+    )
+
+
+def _tokens(
+    stage: Stage, section: TrainSection, recipe: Recipe, made: Artifact | None
+) -> tuple[float | None, str]:
+    if isinstance(section, PretrainSection):
+        tokens = section.steps * section.batch_rows * section.model.context
+        return float(tokens), "steps × rows × context"
+    epochs = float(getattr(section, "epochs", 1.0))
+    if made is not None:
+        settings = made.meta["identity"]["settings"]
+        read = pc.sum(pq.read_table(made.folder / "metrics.parquet")["tokens"]).as_py()
+        return read * epochs / float(settings["epochs"]), "last run's data"
+    expected = recipe.about.epoch_tokens.get(stage.name)
+    if expected is not None:
+        return expected * epochs, "about.epoch_tokens of the recipe"
+    return None, "unknown before its data are made"
+
+
+def _flops_per_token(section: TrainSection, size: ModelSize) -> float:
+    # The reference reads each pair once: in the first epoch a forward pass more than others.
+    if isinstance(section, AlignSection):
+        return flops_per_token(size) + forward_flops_per_token(size) / max(section.epochs, 1.0)
+    return flops_per_token(size)
+
+
+def _row_tokens(section: TrainSection, shape: DecoderConfig) -> int:
+    if isinstance(section, AlignSection):
+        return max(2, round(PAIR_WIDTH * shape.context))
+    return shape.context
+
+
+def memory_of_section(section: TrainSection, size: ModelSize) -> float:
+    """Bytes that training takes of one process of ours; interpreter and libraries are not in it.
+
+    Weights are float32. What is joined or cast for a matmul (model/decoder.py) is a copy, kept for
+    the way back; the head's gradient is there before the others, and where it is tied once more as
+    the embedding's.
+    """
+    import torch
+
+    from volano.train.loop import compute_dtype
+
+    reduced = compute_dtype(section.precision) is not torch.float32
+    held = replace(bytes_held("float32", section.optimiser), computing=2 if reduced else 4)
+    rows = section.batch_rows * (2 if isinstance(section, AlignSection) else 1)
+    layout = Layout(micro_batch=max(1, rows // section.accumulate))
+    planned = memory_of(size, layout, held, scores_kept=True)
+    copied = size.per_layer if reduced else _joined(size)
+    copies = size.layers * copied * held.computing
+    head = size.embedding * held.gradients * (2 if size.tied else 1)
+    return planned.total + copies + head
+
+
+def _joined(size: ModelSize) -> int:
+    """Parameters of a layer's queries, keys and values, and of gate and up."""
+    heads = size.heads + 2 * size.key_value_heads
+    return size.width * (heads * size.head_width + 2 * size.feed_forward)
+
+
+def _made(store: Store, name: str) -> Artifact | None:
+    try:
+        return store.find(name)
+    except StoreError:
+        return None
+
+
+def _same_settings(made: Artifact, stage: Stage, recipe: Recipe) -> bool:
+    identity = made.meta["identity"]
+    return bool(
+        identity["settings"] == stage.section.identity()
+        and identity["version"] == stage.step.version
+        and identity["seed"] in {None, recipe.seed}
+    )
+
+
+def _billed_rate(made: Artifact, size: ModelSize) -> tuple[float | None, str]:
+    """Tokens a second of a former run, by the FLOPs of its own shape."""
+    from volano.model.huggingface import read_config
+
+    bill = made.bill()
+    if "tokens_per_second" not in bill:
+        return None, "its bill has no rate"
+    former = flops_per_token(size_of(read_config(made.folder)))
+    rate = float(bill["tokens_per_second"]) * former / flops_per_token(size)
+    return rate, f"bill of {str(bill['finished'])[:10]}"

@@ -1,0 +1,172 @@
+"""The plan of a recipe: tokens, FLOPs and minutes of each stage, and a run's bill beside it."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from volano.core.corpus import write_shard
+from volano.core.errors import StoreError
+from volano.core.step import Step
+from volano.core.store import Store
+from volano.finetune.section import FinetuneSection
+from volano.model.decoder import Decoder
+from volano.model.huggingface import save_checkpoint
+from volano.model.shape import shape_for
+from volano.pretrain.section import PretrainSection
+from volano.study import measured_rate
+from volano.study.measured_rate import LEAST, Measured, measure_rate
+from volano.study.recipe import load_recipe
+from volano.study.recipe_plan import plan_recipe
+from volano.study.training_cost import flops_per_token, forward_flops_per_token, size_of
+
+SEED = 7
+BILL = {"training_seconds": 4.0, "tokens_per_second": 500.0}
+
+
+@pytest.fixture
+def recipe():
+    return load_recipe("tiny/python-docs", [f"seed={SEED}", "turn=off", "users=off"])
+
+
+@pytest.fixture(autouse=True)
+def rate(monkeypatch):
+    """1,000 tokens a second, 400 a processor second; the stages that were measured."""
+    asked = []
+
+    def fixed(shape, section, *, row_tokens, workers=0):
+        asked.append((type(section).__name__, row_tokens))
+        return Measured(1000.0, 400.0, 6)
+
+    monkeypatch.setattr(measured_rate, "measure_rate", fixed)
+    return asked
+
+
+def made(store, recipe, stage, section, tokens):
+    """The stage's checkpoint as training leaves it, `tokens` read; its bill as given above."""
+    model = Decoder(recipe.pretrain.model.shape(recipe.tokenizer.vocabulary))
+
+    def run(settings, inputs, context):
+        save_checkpoint(context.folder, model)
+        write_shard(context.folder / "metrics.parquet", pa.table({"tokens": [tokens]}))
+        context.bill |= BILL
+
+    name = {"base": "pretrain", "sft": "finetune"}[stage]
+    step = Step(name, "checkpoint", 1, type(section), run, seeded=True)
+    order = store.order(step, section, {}, name=f"{recipe.name}/{stage}", seed=recipe.seed)
+    return store.make(order, silent=True).artifact
+
+
+def by_stage(plan):
+    return {each.stage: each for each in plan.stages}
+
+
+def test_before_any_run_each_stage_has_its_tokens_flops_and_seconds(recipe, tmp_path, rate):
+    plan = plan_recipe(recipe, Store(tmp_path / "runs"))
+    found = by_stage(plan)
+    assert list(found) == ["base", "sft", "aligned", "report"]
+    size = size_of(recipe.pretrain.model.shape(1024))
+    base = found["base"]
+    assert base.parameters == size.parameters
+    assert base.tokens == 24 * 32 * 128  # 100k rounded to whole steps
+    assert base.flops == base.tokens * flops_per_token(size)
+    assert base.seconds == base.tokens / 1000
+    assert base.processor_seconds == base.tokens / 400
+    assert found["sft"].tokens == recipe.about.epoch_tokens["sft"] * 0.5
+    aligned = found["aligned"]
+    each = flops_per_token(size) + forward_flops_per_token(size)
+    assert aligned.flops == aligned.tokens * each
+    # An evaluation has a bound of its arithmetic, and no time that would follow from it.
+    items = 300 + 1500 + 300 * 2 + 1000
+    assert found["report"].tokens == 3 * items * 128
+    assert found["report"].seconds is None
+    assert plan.seconds == sum(found[name].seconds for name in ("base", "sft", "aligned"))
+    assert plan.unknown == []
+    assert rate == [("PretrainSection", 128), ("FinetuneSection", 128), ("AlignSection", 77)]
+
+
+def test_stages_that_differ_in_their_epochs_alone_are_measured_once(tmp_path, rate):
+    pytest.importorskip("fastapi")
+    plan_recipe(load_recipe("tiny/python-docs"), Store(tmp_path / "runs"))
+    assert [name for name, _ in rate] == ["PretrainSection", "FinetuneSection", "AlignSection"]
+
+
+def test_what_nobody_has_counted_is_unknown_and_not_zero(recipe, tmp_path):
+    about = recipe.about.model_copy(update={"epoch_tokens": {}})
+    plan = plan_recipe(recipe.model_copy(update={"about": about}), Store(tmp_path / "runs"))
+    assert plan.unknown == ["sft", "aligned"]
+    assert by_stage(plan)["sft"].flops is None
+
+
+def test_a_finished_base_is_planned_by_its_own_shape(tmp_path):
+    shape = shape_for(20_000, 300, 16)
+    save_checkpoint(tmp_path / "base", Decoder(shape))
+    entering = ["pretrain=off", "turn=off", "users=off"]
+    store = Store(tmp_path / "runs")
+    recipe = load_recipe("tiny/python-docs", [*entering, f"base=hf:{tmp_path / 'base'}"])
+    found = by_stage(plan_recipe(recipe, store))
+    assert list(found) == ["sft", "aligned", "report"]
+    assert found["sft"].parameters == shape.parameters
+    unknown = load_recipe("tiny/python-docs", [*entering, "base=gguf:model.gguf"])
+    with pytest.raises(StoreError, match="known once it is imported"):
+        plan_recipe(unknown, store)
+
+
+def test_the_bill_stands_beside_the_plan(recipe, tmp_path):
+    store = Store(tmp_path / "runs")
+    made(store, recipe, "base", recipe.pretrain, tokens=98_304)
+    made(store, recipe, "sft", recipe.finetune, tokens=50_000)
+    found = by_stage(plan_recipe(recipe, store))
+    assert found["base"].bill_seconds == 4.0
+    assert found["base"].ratio == pytest.approx(98.304 / 4)
+    assert found["sft"].tokens == 50_000  # what the last run's data were
+    bill = found["base"].bill
+    share = bill["processor_seconds"] * 4.0 / bill["seconds"]
+    assert found["base"].processor_ratio == pytest.approx(98_304 / 400 / share)
+    longer = recipe.model_copy(
+        update={"finetune": recipe.finetune.model_copy(update={"epochs": 2.0})}
+    )
+    other = by_stage(plan_recipe(longer, store))["sft"]
+    assert other.tokens == 200_000
+    assert other.bill_seconds == 4.0
+    assert other.ratio is None  # the bill is of other settings
+
+
+def test_rates_of_bills_are_scaled_by_the_flops_of_the_shape(recipe, tmp_path, rate):
+    store = Store(tmp_path / "runs")
+    with pytest.raises(StoreError, match="no bill of this recipe's training"):
+        plan_recipe(recipe, store, "bills")
+    made(store, recipe, "base", recipe.pretrain, tokens=98_304)
+    assert by_stage(plan_recipe(recipe, store, "bills"))["base"].tokens_per_second == 500
+    larger = load_recipe(
+        "tiny/python-docs",
+        [f"seed={SEED}", "turn=off", "users=off", "pretrain.model.parameters=1M"],
+    )
+    found = by_stage(plan_recipe(larger, store, "bills"))
+    old, new = (
+        flops_per_token(size_of(each.pretrain.model.shape(1024))) for each in (recipe, larger)
+    )
+    assert found["base"].tokens_per_second == pytest.approx(500 * old / new)
+    assert found["base"].ratio is None
+    assert found["sft"].seconds is None
+    assert rate == []
+
+
+def test_a_rate_is_measured_by_training(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(measured_rate, "SECONDS", 0.01)
+    shape = shape_for(20_000, 300, 16)
+    for section in (PretrainSection(batch_rows=2), FinetuneSection(batch_rows=2)):
+        found = measure_rate(shape, section, row_tokens=16, workers=1)
+        assert found.steps >= LEAST
+        assert 0 < found.tokens_per_second < 1e9
+        assert found.tokens_per_processor_second > 0
+
+
+def test_pairs_count_both_of_their_sides(recipe, monkeypatch):
+    monkeypatch.undo()
+    section = recipe.align.model_copy(update={"batch_rows": 3})
+    assert measured_rate._tokens(section, 10) == 60
+    shape = replace(shape_for(20_000, 300, 16))
+    called = measured_rate.train_on_random_tokens(shape, section, 8, steps=2, workers=1)
+    assert len(called) == 2
