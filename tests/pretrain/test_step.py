@@ -151,6 +151,16 @@ def test_golden_loss_curve(tokenizer, packed, tmp_path):
 GOLDEN = [5.6491, 4.5993, 3.0877, 2.1431]
 
 
+def test_z_loss_is_part_of_the_loss_and_told_apart_from_the_likelihood(tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    made, _ = run(PRETRAIN, small(z_loss=0.01, precision="float32"), inputs, tmp_path)
+    metrics = pq.read_table(made.folder / "metrics.parquet")
+    loss, nll, squared = (metrics[name].to_numpy() for name in ("loss", "nll", "squared_log_z"))
+    np.testing.assert_allclose(loss, nll + 0.01 * squared, rtol=1e-5)
+    assert nll[0] == pytest.approx(GOLDEN[0], rel=1e-3)  # before the first update
+    assert squared[-1] < squared[0]
+
+
 def test_section_counts_steps_in_whole_batches():
     section = PretrainSection.read({"tokens": "2.5M", "batch_rows": 32}, "test")
     assert section.steps == round(2_500_000 / (32 * 128))

@@ -43,7 +43,7 @@ def pretrain(
     with context.progress("pretrain", stream.steps * stream.tokens_per_step, "tokens") as bar:
         result = train(
             model,
-            LanguageModelling(),
+            LanguageModelling(section.z_loss),
             stream,
             section,
             seed=context.seed,

@@ -117,6 +117,13 @@ class PretrainSection(TrainSection):
         description="Share of tokens by kind of document, such as {function: 0.9, topic: 0.1}; "
         "kinds left out are not read. Empty: each kind by its size.",
     )
+    z_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight in the loss of the squared logarithm of what the softmax divides by, "
+        "which holds logits near 0 in long runs; 0: none. Source: Chowdhery et al. 2022 (PaLM) "
+        "take 0.0001.",
+    )
     evaluate_documents: int = Field(
         default=100,
         ge=0,
