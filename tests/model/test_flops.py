@@ -2,8 +2,8 @@ import torch
 from tiny_decoder import tiny_decoder
 from torch.utils.flop_counter import FlopCounterMode
 
+from volano.model.config import DecoderConfig
 from volano.model.flops import training_flops_per_token
-from volano.model.shape import DecoderConfig
 
 
 def test_operations_of_a_shape_counted_by_hand():

@@ -3,7 +3,7 @@
 Free of torch, so that a plan can be drawn without it.
 """
 
-from volano.model.shape import DecoderConfig
+from volano.model.config import DecoderConfig
 
 
 def training_flops_per_token(config: DecoderConfig, tokens_per_row: int) -> float:
@@ -11,8 +11,9 @@ def training_flops_per_token(config: DecoderConfig, tokens_per_row: int) -> floa
     head width · tokens of a row for the scores and sums of attention.
 
     A product and its sum are two operations; the way back takes twice the way there. The lookup in
-    the embedding, norms and softmax are not counted, nor what is computed twice. Attention counts
-    whole rows, as the field does, though a token looks at those before it alone.
+    the embedding, norms, biases and softmax are not counted, nor what is computed twice. Attention
+    counts whole rows, as the field does, though a token looks at those before it alone, and in a
+    sliding window at few of them.
     Source: Chowdhery et al. 2022 (PaLM), appendix B.
     """
     attention = 2 * config.width * config.head_width * (config.heads + config.key_value_heads)

@@ -35,7 +35,8 @@ def mean_nll(hidden: Tensor, head_weight: Tensor, labels: Tensor) -> Tensor:
     `hidden` is (…, D) and already in the compute type, `head_weight` (V, D) in its own type,
     `labels` (…) already shifted: `hidden[i]` predicts `labels[i]`.
     """
-    return penalised_nll(hidden, head_weight, labels, z_weight=0.0).loss
+    loss: Tensor = penalised_nll(hidden, head_weight, labels, z_weight=0.0).loss
+    return loss
 
 
 # Inductor would hold all logits, which is slower than the chunks.

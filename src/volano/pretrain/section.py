@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Count, Runtime, Section, Switch
@@ -129,6 +129,24 @@ class PretrainSection(TrainSection):
         ge=0,
         description="Held-out documents whose bits per byte are measured while training; 0: none.",
     )
+    evaluate_by: Literal["kind", "source"] = Field(
+        default="kind",
+        description="Bits per byte are told for each kind of held-out document, or each source.",
+    )
+    milestones: list[float] = Field(
+        default=[0, 0.01, 0.1, 0.5, 1],
+        description="Fractions of the steps at which the model goes on with the prompts, to be "
+        "read in `volano show`; empty: never.",
+    )
+    milestone_prompts: list[str] = Field(
+        default=[],
+        description="What it goes on with; empty: the beginnings of three held-out documents.",
+    )
+    milestone_tokens: int = Field(
+        default=32,
+        ge=1,
+        description="Tokens that it goes on for, drawn with the same random numbers each time.",
+    )
 
     @model_validator(mode="after")
     def _bigrams_need_two_matrices(self) -> Self:
@@ -138,6 +156,16 @@ class PretrainSection(TrainSection):
                 "Set model.tied: off, or start: random"
             )
         return self
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_are_fractions(cls, values: list[float]) -> list[float]:
+        for value in values:
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"a milestone is a fraction of the steps, from 0 to 1, not {value}"
+                )
+        return values
 
     def packing(self) -> PackSection:
         """The settings of the packing step that this section needs."""
