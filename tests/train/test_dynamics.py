@@ -159,6 +159,33 @@ def test_where_a_return_has_not_helped_the_next_goes_further_back(tmp_path):
     assert actions(result)[2::3] == [(20, "went back", 16), (29, "went back", 24)]
 
 
+def test_what_was_learnt_between_two_returns_to_one_state_leaves_no_trace(tmp_path):
+    marked = {26, 27, 28, 30, 31, 32, 34, 35, 36}
+
+    class Otherwise(MarkedStream):
+        def batch(self, step):
+            return super().batch(1000 + step if step + 1 in (29, 33) else step)
+
+    settings = {"on_spike": "rewind", "rewind_steps": 12}
+    model, result = run(tmp_path / "one", MarkedStream(marked), **settings)
+    other, _ = run(tmp_path / "other", Otherwise(marked), **settings)
+    assert [each["back_to"] for each in result.spikes[2::3]] == [24, 12, 12]
+    assert weights_of(other) == weights_of(model)
+
+
+@pytest.mark.parametrize("at", [26, 28, 31, 34])
+def test_a_killed_run_goes_back_to_states_from_before_the_kill(tmp_path, at):
+    marked = {27, 28, 29, 30, 31, 32}  # back to 24, which is older than what is kept at 25
+    settings = {"on_spike": "rewind", "rewind_steps": 8}
+    model, whole = run(tmp_path / "whole", MarkedStream(marked), **settings)
+    assert [each["back_to"] for each in whole.spikes[2::3]] == [24, 16]
+    with pytest.raises(ConnectionAbortedError):
+        run(tmp_path / "killed", MarkedStream(marked, dies_at=at), **settings)
+    again, rest = run(tmp_path / "killed", MarkedStream(marked), **settings)
+    assert weights_of(again) == weights_of(model)
+    assert rest.spikes == whole.spikes
+
+
 @pytest.mark.parametrize(
     ("factor", "on_spike"), [(20.0, "record"), (20.0, "rewind"), (float("nan"), "rewind")]
 )
