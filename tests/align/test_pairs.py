@@ -56,6 +56,12 @@ def test_epoch_reads_each_pair_once():
     assert set(pairs.documents(pairs.steps)) == {name for two in SOURCES for name in two}
 
 
+def test_documents_of_steps_left_out_are_not_counted():
+    pairs = stream(batch_pairs=5)
+    whole, first = pairs.documents(pairs.steps), pairs.documents(1)
+    assert pairs.documents(pairs.steps, without={0}) == whole - first
+
+
 def test_batches_are_a_pure_function_of_the_step():
     first, again = stream(), stream()
     again.batch(3)

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from volano.core import progress as module
-from volano.core.progress import LogBar, progress
+from volano.core.progress import LogBar, progress, sparkline
 
 
 def test_a_log_gets_one_line_when_a_task_ends(capsys):
@@ -59,3 +59,25 @@ def test_a_terminal_gets_a_drawing_on_stderr(capsys, monkeypatch):
     assert "curate: goes on at 50%" in err
     assert "100%" in err
     assert "kept 7" in err
+
+
+def test_a_line_that_is_told_stays_and_a_curve_is_for_terminals(capsys, monkeypatch):
+    with progress("train", 2, "steps") as bar:
+        bar.curve(1.0)
+        bar.tell("a spike [at] step 1")
+    assert capsys.readouterr().err.splitlines()[0] == "train: a spike [at] step 1"
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)
+    with progress("train", 2, "steps") as bar:
+        for loss in (8.0, float("nan"), 1.0):
+            bar.curve(loss)
+        bar.tell("a spike [at] step 1")
+    drawn = capsys.readouterr().err
+    assert "train: a spike [at] step 1" in drawn
+    assert "█▁" in drawn
+
+
+def test_a_sparkline_goes_from_the_least_to_the_greatest_mean():
+    assert sparkline([]) == ""
+    assert sparkline([2.0, 2.0]) == "▁▁"
+    assert sparkline([7, 6, 5, 4, 3, 2, 1, 0]) == "█▇▆▅▄▃▂▁"
+    assert sparkline([7, 7, 0, 0, 3, 4], cells=3) == "█▁▅"  # 3.5 of 7 is half-way: cell 4 of 0–7

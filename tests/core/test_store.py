@@ -19,7 +19,7 @@ from toy_steps import (
     unreferenced,
 )
 
-from volano.core.artifact import Artifact
+from volano.core.artifact import Artifact, describe_files
 from volano.core.errors import DataError, RunFailed, StoreError
 from volano.core.files import read_json, write_json
 from volano.core.store import Store
@@ -420,6 +420,15 @@ def test_a_store_may_lie_anywhere(tmp_path, name):
     assert store["toy 'quoted' ü/numbers"].digest == made.digest
     assert {each.role for each in store.trace("d1")} == {"holds", "dropped"}
     assert kept.duckdb().execute("select count(*) from data").fetchone() == (5,)
+
+
+def test_what_was_measured_is_published_and_not_digested(tmp_path):
+    (tmp_path / "measurements").mkdir()
+    (tmp_path / "content").write_text("x")
+    before = describe_files(tmp_path)
+    (tmp_path / "measurements" / "steps.parquet").write_text("0.1 s")
+    assert describe_files(tmp_path) == before
+    assert list(before) == ["content"]
 
 
 def test_equal_content_has_equal_digests_in_other_stores(tmp_path):

@@ -69,6 +69,12 @@ def test_one_epoch_reads_every_example_once_and_knows_its_sources():
     assert set(answers.documents_at(0)) == set(answers.documents(1))
 
 
+def test_documents_of_steps_left_out_are_not_counted():
+    answers = stream()
+    whole, first = answers.documents(answers.steps), answers.documents(1)
+    assert answers.documents(answers.steps, without={0}) == whole - first
+
+
 def test_batches_are_a_pure_function_of_the_step_and_the_seed():
     first, again = stream(), stream()
     again.batch(2)

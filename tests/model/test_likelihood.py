@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from volano.model import likelihood
-from volano.model.likelihood import IGNORED_LABEL, mean_nll, token_log_probs
+from volano.model.likelihood import IGNORED_LABEL, mean_nll, penalised_nll, token_log_probs
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,53 @@ def test_mean_and_its_gradients_equal_cross_entropy_over_several_chunks():
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("z_weight", [0.0, 0.3])
+def test_penalised_loss_its_parts_and_gradients_equal_the_formula(z_weight):
+    hidden, weight, labels = problem()
+    ours = penalised_nll(hidden, weight, labels, z_weight=z_weight)
+    nll = plain_nll(hidden, weight, labels, "mean")
+    log_z = torch.logsumexp(hidden @ weight.T, -1)[labels != IGNORED_LABEL]
+    plain = nll + z_weight * log_z.square().mean()
+    torch.testing.assert_close(ours.loss, plain, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours.nll, nll.detach(), rtol=0, atol=1e-12)
+    if z_weight:  # without, nobody asks for it
+        squared = log_z.detach().square().mean()
+        torch.testing.assert_close(ours.squared_log_z, squared, rtol=0, atol=1e-12)
+    for mine, theirs in zip(
+        torch.autograd.grad(3 * ours.loss, (hidden, weight)),
+        torch.autograd.grad(3 * plain, (hidden, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+def test_gradient_of_the_penalised_loss_passes_gradcheck():
+    hidden, weight, labels = problem()
+
+    def loss(hidden, weight):
+        return penalised_nll(hidden, weight, labels[:1], z_weight=0.3).loss
+
+    rows = hidden[:1].detach().requires_grad_()
+    assert torch.autograd.gradcheck(loss, (rows, weight))
+
+
+def test_a_penalty_pulls_the_normaliser_towards_one():
+    torch.manual_seed(0)
+    hidden = torch.ones(64, 1, dtype=torch.float64)
+    labels = torch.randint(0, 5, (64,))
+    normalisers = []
+    for z_weight in (0.0, 0.1):
+        weight = torch.full((5, 1), 3.0, dtype=torch.float64, requires_grad=True)
+        for _ in range(300):
+            loss = penalised_nll(hidden, weight, labels, z_weight=z_weight).loss
+            (gradient,) = torch.autograd.grad(loss, weight)
+            with torch.no_grad():
+                weight -= gradient
+        normalisers.append(torch.logsumexp(weight[:, 0], 0).item())
+    assert normalisers[0] > 4  # log 5 + 3, and no loss that moves it
+    assert abs(normalisers[1]) < 1e-3
 
 
 def test_token_values_and_their_gradients_equal_cross_entropy_over_several_chunks():

@@ -1,19 +1,21 @@
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from volano.core.artifact import Artifact
+from volano.core.artifact import Artifact, describe_files
 from volano.core.corpus import finish_corpus, shard_path, write_shard
-from volano.core.errors import DataError
+from volano.core.errors import DataError, RecipeError, RunFailed
 from volano.core.records import Document, table_of
 from volano.core.step import Context
 from volano.pretrain.section import PackSection, PretrainSection, TokenizerSection
 from volano.pretrain.step import PACK, PRETRAIN, TOKENIZER
-from volano.text.stream import TokenShards
+from volano.text.stream import TokenShards, TokenStream
 from volano.text.tokenizer import Tokenizer
 
 SECRET = "xylophone"  # stands in held-out documents only
@@ -128,16 +130,81 @@ def test_pretraining_leaves_a_checkpoint_with_metrics_and_what_it_saw(
         assert (made.folder / name).is_file()
 
 
+def test_held_out_bits_are_told_by_group_and_add_up(tokenizer, packed, tmp_path):
+    corpus = tmp_path / "held_out"
+    texts = documents("function", 6, "test", SECRET), documents("topic", 3, "test", "Another one.")
+    held_out = write_corpus(corpus, [replace(d, source=d.kind + "s") for two in texts for d in two])
+    sizes = {name: sum(len(d.text) for d in two) for name, two in zip("ft", texts, strict=True)}
+    inputs = {"tokens": packed, "tokenizer": tokenizer, "held_out": held_out}
+    for by, names in (("kind", ("function", "topic")), ("source", ("functions", "topics"))):
+        made, _ = run(PRETRAIN, small(evaluate_by=by), inputs, tmp_path / by)
+        last = pq.read_table(made.folder / "metrics.parquet").to_pylist()[-1]
+        function, topic = (last[f"held_out_bits_per_byte.{name}"] for name in names)
+        whole = (function * sizes["f"] + topic * sizes["t"]) / sum(sizes.values())
+        assert last["held_out_bits_per_byte"] == pytest.approx(whole)
+        assert function > topic + 0.1  # its letters are held out from training
+
+
+def test_bits_per_byte_are_those_of_the_text_of_the_labels(tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    made, context = run(PRETRAIN, small(mixture={}), inputs, tmp_path)
+    first = pq.read_table(made.folder / "metrics.parquet").to_pylist()[0]
+    stream = TokenStream(TokenShards(packed.folder), steps=20, batch_rows=4, seed=context.seed)
+    labels = stream.batch(0).labels_BT
+    learnt = labels[labels >= 0]
+    text = Tokenizer.load(tokenizer.folder).decode(learnt.tolist())
+    bits = first["loss"] * len(learnt) / np.log(2)
+    assert first["bits_per_byte"] == pytest.approx(bits / len(text.encode()))
+
+
+def test_the_model_speaks_at_its_milestones(curated, tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer, "held_out": curated}
+    made, _ = run(PRETRAIN, small(), inputs, tmp_path)
+    samples = pq.read_table(made.folder / "samples.parquet").to_pylist()
+    assert [each["step"] for each in samples[::3]] == [0, 1, 2, 10, 20]
+    assert len({each["prompt"] for each in samples}) == 3
+    assert samples[3]["tokens"] == 4 * 16
+    assert samples[0]["continuation"] != samples[-3]["continuation"]
+    chosen = {"milestones": [1], "milestone_prompts": ["def f"], "milestone_tokens": 9}
+    made, _ = run(PRETRAIN, small(tokens=16 * 4 * 150, **chosen), inputs, tmp_path / "chosen")
+    (said,) = pq.read_table(made.folder / "samples.parquet").to_pylist()
+    assert (said["step"], said["prompt"]) == (150, "def f")
+    # Every document goes on like this; the number is any.
+    assert re.match(r"\d+\(x\):\n", said["continuation"])
+
+
+def test_no_milestones_or_nothing_to_begin_with_leave_no_samples(tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    off = run(PRETRAIN, small(milestones=[], milestone_prompts=["a"]), inputs, tmp_path / "off")
+    bare = run(PRETRAIN, small(), inputs, tmp_path / "bare")
+    for made, _ in (off, bare):
+        assert not (made.folder / "samples.parquet").exists()
+
+
+def test_rates_that_make_it_worse_than_guessing_stop_the_run(tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    wild = {"learning_rate": 3.0, "matrix_learning_rate": 9.0, "schedule": "constant"}
+    with pytest.raises(
+        RunFailed, match=r"and guessing has 5\.\d+\. It left its course at step"
+    ) as failed:
+        run(PRETRAIN, small(tokens=16 * 4 * 80, **wild), inputs, tmp_path)
+    assert "whose batch holds " in str(failed.value)
+    assert failed.value.exit_code == 1
+
+
+def test_a_milestone_beyond_the_end_is_refused():
+    with pytest.raises(RecipeError, match="a fraction of the steps, from 0 to 1, not 2"):
+        small(milestones=[0, 2])
+
+
 def test_equal_seed_gives_equal_weights_and_another_seed_others(tokenizer, packed, tmp_path):
     inputs = {"tokens": packed, "tokenizer": tokenizer}
-    weights = [
-        (
-            run(PRETRAIN, small(), inputs, tmp_path / name, seed)[0].folder / "model.safetensors"
-        ).read_bytes()
+    files = [
+        describe_files(run(PRETRAIN, small(), inputs, tmp_path / name, seed)[0].folder)
         for name, seed in (("first", 1), ("again", 1), ("other", 2))
     ]
-    assert weights[0] == weights[1]
-    assert weights[0] != weights[2]
+    assert files[0] == files[1]
+    assert files[0]["model.safetensors"] != files[2]["model.safetensors"]
 
 
 def test_golden_loss_curve(tokenizer, packed, tmp_path):
@@ -145,10 +212,21 @@ def test_golden_loss_curve(tokenizer, packed, tmp_path):
     inputs = {"tokens": packed, "tokenizer": tokenizer}
     made, _ = run(PRETRAIN, small(precision="float32"), inputs, tmp_path)
     losses = pq.read_table(made.folder / "metrics.parquet")["loss"].to_numpy()
+    assert PRETRAIN.version == 2
     np.testing.assert_allclose(losses[[0, 4, 9, 19]], GOLDEN, rtol=2e-3)
 
 
 GOLDEN = [5.6491, 4.5993, 3.0877, 2.1431]
+
+
+def test_z_loss_is_part_of_the_loss_and_told_apart_from_the_likelihood(tokenizer, packed, tmp_path):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    made, _ = run(PRETRAIN, small(z_loss=0.01, precision="float32"), inputs, tmp_path)
+    metrics = pq.read_table(made.folder / "metrics.parquet")
+    loss, nll, squared = (metrics[name].to_numpy() for name in ("loss", "nll", "squared_log_z"))
+    np.testing.assert_allclose(loss, nll + 0.01 * squared, rtol=1e-5)
+    assert nll[0] == pytest.approx(GOLDEN[0], rel=1e-3)  # before the first update
+    assert squared[-1] < squared[0]
 
 
 def test_section_counts_steps_in_whole_batches():

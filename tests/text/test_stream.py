@@ -86,6 +86,12 @@ def test_documents_read_are_counted_by_their_tokens(shards):
     assert sum(counted.values()) == trained
 
 
+def test_documents_of_steps_left_out_are_not_counted(shards):
+    made = stream(shards)
+    whole, one = Counter(made.documents(4)), Counter(made.documents(2)) - Counter(made.documents(1))
+    assert made.documents(4, without={1}) == dict(whole - one)
+
+
 def test_documents_of_one_step_are_named(shards):
     made = stream(shards)
     before, after = Counter(made.documents(4)), Counter(made.documents(5))

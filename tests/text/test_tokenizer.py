@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,27 @@ def tokenizer():
 @given(st.text())
 def test_decoding_gives_back_any_text(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(st.text())
+def test_byte_lengths_of_its_tokens_add_up_to_the_text(tokenizer, text):
+    lengths = tokenizer.byte_lengths()
+    assert sum(lengths[each] for each in tokenizer.encode(text)) == len(text.encode())
+    assert all(lengths[tokenizer.special_id(each)] == 0 for each in SPECIAL_TOKENS)
+
+
+def test_a_token_that_is_added_and_not_special_has_the_bytes_of_its_text():
+    inner = train_tokenizer(TEXTS, vocabulary=300)._inner
+    inner.add_tokens(["café|"])
+    made = Tokenizer(inner)
+    assert made.byte_lengths()[made.encode("café|")[0]] == 6
+
+
+def test_a_tokenizer_that_does_not_spell_bytes_has_no_byte_lengths():
+    pieces = tokenizers.models.WordPiece({"[UNK]": 0, "run": 1, "##ning": 2}, unk_token="[UNK]")
+    inner = tokenizers.Tokenizer(pieces)
+    inner.decoder = tokenizers.decoders.WordPiece()
+    assert Tokenizer(inner).byte_lengths() is None
 
 
 @pytest.mark.parametrize("name", ["read_csv", "readCsv", "HTTPServer", "a1", "café_au_lait"])

@@ -12,7 +12,7 @@ import torch
 from toy_run import ToyObjective, ToyStream, toy_model, toy_train, weights_of
 
 from volano.core.errors import MissingExtra, RunFailed
-from volano.train import loop
+from volano.train import compute
 from volano.train.checkpoint import load_state
 
 PROGRAM = Path(__file__).with_name("toy_run.py")
@@ -178,7 +178,7 @@ def test_threads_and_type_are_as_before_after_the_run(tmp_path):
     model, result = toy_train(tmp_path, threads=1, precision="bfloat16")
     assert torch.get_num_threads() == before
     assert model.compute_dtype == torch.float32
-    assert result.threads == 1
+    assert result.measured["threads"] == 1
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_auto_multiplies_in_bfloat16_only_where_that_is_faster(
 ):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-    monkeypatch.setattr(loop, "get_host_cpu_name", lambda: processor)
-    assert loop.compute_dtype("auto") == dtype
-    assert loop.compute_dtype("bfloat16") == torch.bfloat16
-    assert loop.compute_dtype("float32") == torch.float32
+    monkeypatch.setattr(compute, "get_host_cpu_name", lambda: processor)
+    assert compute.compute_dtype("auto") == dtype
+    assert compute.compute_dtype("bfloat16") == torch.bfloat16
+    assert compute.compute_dtype("float32") == torch.float32

@@ -41,8 +41,8 @@ class ToyStream:
         drawn[:, 1::2] = drawn[:, 0:-1:2]  # something to learn: every second token repeats
         return ToyBatch(drawn[:, :-1].copy(), drawn[:, 1:].copy())
 
-    def documents(self, until_step):
-        return {f"document-{step}": 72 for step in range(until_step)}
+    def documents(self, until_step, *, without=()):
+        return {f"document-{step}": 72 for step in range(until_step) if step not in without}
 
     def documents_at(self, step):
         return [f"document-{step}", *(f"other-{place}" for place in range(6))]

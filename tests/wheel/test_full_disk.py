@@ -19,7 +19,7 @@ def write(): save_checkpoint(disk, model)
     "resume state": """
 import torch
 from volano.train.checkpoint import save_state
-def write(): save_state(disk, {"weights": torch.zeros(1_000_000)})
+def write(): save_state(disk, {"weights": torch.zeros(1_000_000), "doubtful": False})
 """,
     "tokenizer": """
 from volano.text.tokenizer import train_tokenizer

@@ -6,7 +6,7 @@ Shapes: B pairs, S = 2 sides (chosen, rejected), T positions.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,10 +79,11 @@ class PairStream:
                 labels_BST[pair, side, span] = np.where(is_answer[1:], ids[1:], IGNORED_LABEL)
         return PairBatch(tokens_BST, labels_BST, self._reference[places])
 
-    def documents(self, until_step: int) -> Mapping[str, int]:
-        """The source documents of all batches before that step, and how many tokens were read of
-        pairs made from them."""
-        return self._documents(self._order[: until_step * self.batch_pairs])
+    def documents(self, until_step: int, *, without: Collection[int] = ()) -> Mapping[str, int]:
+        """The source documents of all batches before that step but those of some steps, and how
+        many tokens were read of pairs made from them."""
+        read = [self._places_of(step) for step in range(until_step) if step not in without]
+        return self._documents(place for places in read for place in places)
 
     def documents_at(self, step: int) -> list[str]:
         """The source documents of one batch."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from volano.cli.dynamics import print_training, training_of
 from volano.cli.output import duration, print_json, print_line, print_table, size, time_of_day
 
 EXCERPT_CHARACTERS = 160
@@ -114,6 +115,8 @@ def show_artifact(
         _add_mixture(plain, artifact)
     elif artifact.kind == "report":
         plain["report"] = asdict(artifact.report())
+    elif artifact.kind == "checkpoint":
+        plain["training"] = training_of(artifact.folder)
     if as_json:
         print_json(plain)
         return
@@ -125,6 +128,8 @@ def show_artifact(
     print_table(["file", "size"], rows, right=["size"])
     if "mixture" in plain:
         _print_packed_mixture(plain["mixture"])
+    if "training" in plain:
+        print_training(plain["training"], plain["bill"])
 
 
 def _add_corpus(

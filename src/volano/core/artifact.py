@@ -1,7 +1,8 @@
 """An artifact: an immutable folder that says what it is, what made it and from what.
 
 `artifact.json` is written last and is the commit; a folder without it is unfinished. What differs
-from run to run (seconds, memory, host, time of day) lies in `bill.json`, outside the digest.
+from run to run (seconds, memory, host, time of day) lies in `bill.json`, and what was measured over
+its course in `measurements/`, both outside the digest.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from volano.core.report import Report
 FORMAT = 1
 COMMIT = "artifact.json"
 BILL = "bill.json"
+MEASUREMENTS = "measurements"  # a folder
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in {COMMIT, BILL}:
+        measured = name in {COMMIT, BILL} or name.startswith(f"{MEASUREMENTS}/")
+        if path.is_file() and not measured:
             found[name] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
     return found
 

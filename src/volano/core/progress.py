@@ -1,17 +1,23 @@
 """The one progress bar: what is done, at what rate, how long still.
 
-On a terminal it is drawn; elsewhere (a log, CI) one line is written when a task ends, and one
-every half minute while it runs. It goes to stderr, so that stdout stays for results.
+On a terminal it is drawn, with the course of a figure such as the loss; elsewhere (a log, CI) one
+line is written when a task ends, and one every half minute while it runs. It goes to stderr, so
+that stdout stays for results.
 """
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from math import isfinite
 from types import TracebackType
 from typing import Any, Protocol
 
 LOG_SECONDS = 30.0
+CELLS = "▁▂▃▄▅▆▇█"
+CURVE_CELLS = 16
+MOST_VALUES = 4096  # of a curve that are kept
 
 
 class Bar(Protocol):
@@ -29,6 +35,14 @@ class Bar(Protocol):
         """Show a short figure behind the bar, such as the loss."""
         ...
 
+    def curve(self, value: float) -> None:
+        """Go on with the curve behind the bar; shown on a terminal alone."""
+        ...
+
+    def tell(self, text: str) -> None:
+        """Say a line that stays, beside the bar."""
+        ...
+
 
 class SilentBar:
     """Counts nothing; for `--json` and tests."""
@@ -38,6 +52,10 @@ class SilentBar:
     def resume(self, amount: float) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def curve(self, value: float) -> None: ...
+
+    def tell(self, text: str) -> None: ...
 
 
 class LogBar:
@@ -66,6 +84,11 @@ class LogBar:
     def note(self, text: str) -> None:
         self.text = text
 
+    def curve(self, value: float) -> None: ...
+
+    def tell(self, text: str) -> None:
+        print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
     def __enter__(self) -> "LogBar":
         return self
 
@@ -87,6 +110,19 @@ class LogBar:
 def spoken(rate: float) -> str:
     """A rate for people: 12,345 or 0.52, so that slow work never reads as standing still."""
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def sparkline(values: Sequence[float], cells: int = CURVE_CELLS) -> str:
+    """The course of finite values as one line of characters, each the mean of an equal share of
+    them, from their least to their greatest."""
+    if not values:
+        return ""
+    cells = min(cells, len(values))
+    bounds = [place * len(values) // cells for place in range(cells + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(bounds)]
+    low, high = min(means), max(means)
+    scale = (len(CELLS) - 1) / (high - low) if high > low else 0.0
+    return "".join(CELLS[round((mean - low) * scale)] for mean in means)
 
 
 def _goes_on(done: float, total: float) -> str:
@@ -117,12 +153,19 @@ def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
             speed = task.finished_speed or task.speed
             return Text(f"{spoken(speed)} {unit}/s" if speed else "")
 
+    values: list[float] = []
+
+    class CurveColumn(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(sparkline(values))
+
     drawn = Progress(
         TextColumn("{task.description:<14}"),
         BarColumn(bar_width=28),
         TextColumn("{task.percentage:>3.0f}%"),
         RateColumn(),
         TimeRemainingColumn(compact=True),
+        CurveColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
@@ -140,6 +183,15 @@ def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
 
         def note(self, text: str) -> None:
             drawn.update(task, note=text)
+
+        def curve(self, value: float) -> None:
+            if isfinite(value):
+                values.append(value)
+            if len(values) > MOST_VALUES:  # two become one: the line is as long as before
+                values[:] = [sum(pair) / 2 for pair in zip(values[::2], values[1::2], strict=False)]
+
+        def tell(self, text: str) -> None:
+            drawn.console.print(f"{title}: {text}", highlight=False, markup=False)
 
     with drawn:
         yield DrawnBar()

@@ -1,6 +1,7 @@
 """One run of supervised fine-tuning: conversations and a base model in, a checkpoint out."""
 
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 
 from volano.core.feedback import EDIT
@@ -12,6 +13,7 @@ from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.chat import encode_conversation
 from volano.text.examples import fitting
 from volano.text.tokenizer import Tokenizer
+from volano.train.dynamics import LabelBytes
 from volano.train.loop import train
 
 
@@ -43,6 +45,7 @@ def finetune(
         epochs=section.epochs,
         seed=context.seed,
     )
+    lengths = tokenizer.byte_lengths()
     total = stream.steps * stream.batch_rows * model.config.context
     with context.progress("finetune", total, "tokens") as bar:
         result = train(
@@ -54,6 +57,8 @@ def finetune(
             workers=context.workers,
             scratch=context.scratch,
             bar=bar,
+            label_bytes=LabelBytes(lengths) if lengths is not None else None,
+            guessing=log(model.config.vocabulary),
         )
     save_checkpoint(context.folder, model, tokenizer)
     result.save(context.folder)

@@ -5,7 +5,7 @@ answer and to stop, and not to ask. Examples are packed into rows and do not see
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -59,10 +59,11 @@ class AnswerStream:
         rows = self._rows_of(step)
         return Batch(*(part[rows] for part in self._packed))
 
-    def documents(self, until_step: int) -> Mapping[str, int]:
-        """The source documents of all batches before that step, and how many tokens were read of
-        examples made from them."""
-        return self._documents(self._order[: until_step * self.batch_rows])
+    def documents(self, until_step: int, *, without: Collection[int] = ()) -> Mapping[str, int]:
+        """The source documents of all batches before that step but those of some steps, and how
+        many tokens were read of examples made from them."""
+        read = [self._rows_of(step) for step in range(until_step) if step not in without]
+        return self._documents(row for rows in read for row in rows)
 
     def documents_at(self, step: int) -> list[str]:
         """The source documents of one batch."""

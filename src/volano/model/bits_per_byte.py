@@ -30,6 +30,10 @@ class BitsPerByte(NamedTuple):
         total = int(self.utf8_bytes.sum())
         return float(self.bits.sum() / total) if total else float("nan")
 
+    def of(self, chosen: Array) -> "BitsPerByte":
+        """Those of some texts, by a mask or by places."""
+        return BitsPerByte(self.bits[chosen], self.utf8_bytes[chosen])
+
 
 class _Window(NamedTuple):
     text: int

@@ -1,19 +1,27 @@
 """One pre-training run: packed tokens in, a checkpoint that transformers loads out."""
 
 from collections.abc import Mapping, Sequence
+from math import log
 from pathlib import Path
 
+import numpy as np
+
+from volano.core.records import Document
 from volano.core.step import Context
 from volano.model.bits_per_byte import bits_per_byte
 from volano.model.decoder import Decoder, initialise
 from volano.model.huggingface import save_checkpoint
 from volano.pretrain.bigrams import start_from_bigrams
+from volano.pretrain.milestones import Milestones, beginnings
 from volano.pretrain.objective import LanguageModelling
 from volano.pretrain.section import PretrainSection
 from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
 from volano.text.tokenizer import Tokenizer
+from volano.train.dynamics import LabelBytes
 from volano.train.loop import train
+
+HELD_OUT = "held_out_bits_per_byte"
 
 
 def pretrain(
@@ -21,7 +29,7 @@ def pretrain(
     *,
     tokens: Path,
     tokenizer: Tokenizer,
-    held_out: Sequence[str],
+    held_out: Sequence[Document],
     context: Context,
 ) -> None:
     """Train and write the checkpoint, its metrics and the documents it saw into the folder."""
@@ -37,13 +45,29 @@ def pretrain(
     if section.start == "bigrams":
         start_from_bigrams(model, stream.shards, stream.rows)
 
-    def validate() -> Mapping[str, float]:
-        return {"held_out_bits_per_byte": bits_per_byte(model, tokenizer, held_out).value}
+    groups = np.array([getattr(each, section.evaluate_by) for each in held_out])
+    texts = [each.text for each in held_out]
 
+    def validate() -> Mapping[str, float]:
+        found = bits_per_byte(model, tokenizer, texts)
+        by_group = {
+            f"{HELD_OUT}.{group}": found.of(groups == group).value for group in np.unique(groups)
+        }
+        return {HELD_OUT: found.value, **by_group}
+
+    lengths = tokenizer.byte_lengths()
+    milestones = Milestones(
+        model,
+        tokenizer,
+        section.milestone_prompts or beginnings(held_out),
+        fractions=section.milestones,
+        steps=stream.steps,
+        tokens=section.milestone_tokens,
+    )
     with context.progress("pretrain", stream.steps * stream.tokens_per_step, "tokens") as bar:
         result = train(
             model,
-            LanguageModelling(),
+            LanguageModelling(section.z_loss),
             stream,
             section,
             seed=context.seed,
@@ -51,6 +75,9 @@ def pretrain(
             scratch=context.scratch,
             bar=bar,
             validate=validate if held_out else None,
+            label_bytes=LabelBytes(lengths) if lengths is not None else None,
+            guessing=log(model.config.vocabulary),
+            sampler=milestones,
         )
     save_checkpoint(context.folder, model, tokenizer)
     result.save(context.folder)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Count, Runtime, Section, Switch
@@ -117,10 +117,35 @@ class PretrainSection(TrainSection):
         description="Share of tokens by kind of document, such as {function: 0.9, topic: 0.1}; "
         "kinds left out are not read. Empty: each kind by its size.",
     )
+    z_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight in the loss of the squared logarithm of what the softmax divides by, "
+        "which holds logits near 0 in long runs; 0: none. Source: Chowdhery et al. 2022 (PaLM) "
+        "take 0.0001.",
+    )
     evaluate_documents: int = Field(
         default=100,
         ge=0,
         description="Held-out documents whose bits per byte are measured while training; 0: none.",
+    )
+    evaluate_by: Literal["kind", "source"] = Field(
+        default="kind",
+        description="Bits per byte are told for each kind of held-out document, or each source.",
+    )
+    milestones: list[float] = Field(
+        default=[0, 0.01, 0.1, 0.5, 1],
+        description="Fractions of the steps at which the model goes on with the prompts, to be "
+        "read in `volano show`; empty: never.",
+    )
+    milestone_prompts: list[str] = Field(
+        default=[],
+        description="What it goes on with; empty: the beginnings of three held-out documents.",
+    )
+    milestone_tokens: int = Field(
+        default=32,
+        ge=1,
+        description="Tokens that it goes on for, drawn with the same random numbers each time.",
     )
 
     @model_validator(mode="after")
@@ -131,6 +156,16 @@ class PretrainSection(TrainSection):
                 "Set model.tied: off, or start: random"
             )
         return self
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_are_fractions(cls, values: list[float]) -> list[float]:
+        for value in values:
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"a milestone is a fraction of the steps, from 0 to 1, not {value}"
+                )
+        return values
 
     def packing(self) -> PackSection:
         """The settings of the packing step that this section needs."""

@@ -10,6 +10,7 @@ from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus
 from volano.core.errors import DataError, did_you_mean
 from volano.core.files import file_digest
+from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
 from volano.pretrain.section import (
     ImportSection,
@@ -135,7 +136,7 @@ PACK = Step(name="pack", kind="tokens", version=1, section=PackSection, run=run_
 PRETRAIN = Step(
     name="pretrain",
     kind="checkpoint",
-    version=1,
+    version=2,  # bits per byte, rates, samples
     section=PretrainSection,
     run=run_pretrain,
     seeded=True,
@@ -158,8 +159,8 @@ def _kinds(corpus: Corpus, wanted: Sequence[str], where: str) -> list[str]:
     return list(wanted) or known
 
 
-def _sample(held_out: Artifact, count: int) -> list[str]:
-    """Texts spread evenly over the corpus."""
-    texts: list[str] = held_out.corpus().to_arrow(["text"])["text"].to_pylist()
-    step = max(1, len(texts) // count) if count else len(texts) + 1
-    return texts[::step][:count]
+def _sample(held_out: Artifact, count: int) -> list[Document]:
+    """Documents spread evenly over the corpus."""
+    documents = list(held_out.corpus().records())
+    step = max(1, len(documents) // count) if count else len(documents) + 1
+    return documents[::step][:count]

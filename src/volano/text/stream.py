@@ -6,7 +6,7 @@ buffered, and order and mixture follow from the seed alone.
 Shapes: B rows, T positions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,10 +129,11 @@ class TokenStream:
         """The documents in one batch."""
         return list(self.shards.documents_in(self._rows_of(step)))
 
-    def documents(self, until_step: int) -> dict[str, int]:
-        """The documents in all batches before that step, and how many of their tokens were read;
-        a token read in two epochs counts twice."""
-        return self.shards.documents_in(self._rows[: until_step * self.batch_rows])
+    def documents(self, until_step: int, *, without: Collection[int] = ()) -> dict[str, int]:
+        """The documents in all batches before that step but those of some steps, and how many of
+        their tokens were read; a token read in two epochs counts twice."""
+        rows = self._rows[: until_step * self.batch_rows].reshape(until_step, self.batch_rows)
+        return self.shards.documents_in(np.delete(rows, list(without), axis=0).ravel())
 
     def epochs(self) -> dict[str, float]:
         """How often each kind is read over."""

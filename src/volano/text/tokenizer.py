@@ -183,6 +183,24 @@ class Tokenizer:
         """The same tokenizer without the chat that it came with."""
         return Tokenizer(tokenizers.Tokenizer.from_str(self._inner.to_str()))
 
+    def byte_lengths(self) -> list[int] | None:
+        """By id, how many UTF-8 bytes of text each token stands for, 0 for a special one; None
+        where a token's bytes depend on what stands beside it (it does not spell bytes)."""
+        if not isinstance(self._inner.decoder, decoders.ByteLevel):
+            return None
+        added = self._inner.get_added_tokens_decoder()
+        lengths = []
+        for token in range(self.vocabulary):
+            if token in added:
+                special = added[token].special
+                lengths.append(0 if special else len(added[token].content.encode()))
+                continue
+            spelt = str(self._inner.id_to_token(token) or "")
+            if not all(each in BYTE_OF_CHARACTER for each in spelt):
+                return None
+            lengths.append(len(spelt))
+        return lengths
+
     def add_special_tokens(self) -> int:
         """Give ids to the special tokens that a foreign tokenizer lacks; how many were added."""
         return int(self._inner.add_special_tokens([_special(token) for token in SPECIAL_TOKENS]))

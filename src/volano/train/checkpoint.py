@@ -2,6 +2,9 @@
 
 It lies in the step's scratch folder, which survives a kill and is never published. What is
 published are weights in safetensors (model/huggingface.py).
+
+Where the loss is rising when a state is kept, the last one from before stays beside it: a run that
+then diverges has a good state to name.
 """
 
 import io
@@ -15,6 +18,7 @@ from volano.core.errors import RunFailed
 from volano.core.files import atomic_path
 
 RESUME_FILE = "resume.pt"
+GOOD_FILE = "good.pt"  # the last state from before the loss began to rise
 
 
 class ResumeState(TypedDict):
@@ -25,21 +29,46 @@ class ResumeState(TypedDict):
     model: dict[str, Any]
     optimiser: dict[str, Any]
     metrics: dict[str, list[float | None]]  # by column, one value per step done
+    measured: dict[str, list[float | None]]  # likewise, what differs from run to run
+    spikes: list[dict[str, Any]]
+    samples: list[dict[str, Any]]
+    rewind: list[dict[str, Any]]  # states that a spike may take the run back to
+    doubtful: bool  # the loss was rising
     seconds: float  # that these steps took
 
 
 def save_state(scratch: Path, state: ResumeState) -> None:
     """Keep the state, in place of the one before."""
+    resume, good = scratch / RESUME_FILE, scratch / GOOD_FILE
+    if state["doubtful"] and resume.is_file() and not good.is_file():
+        resume.rename(good)
     with atomic_path(scratch / RESUME_FILE) as unfinished:
         # Through memory: on a full disk torch's own writer raises no OSError.
         content = io.BytesIO()
         torch.save(state, content)
         unfinished.write_bytes(content.getbuffer())
+    if not state["doubtful"]:
+        good.unlink(missing_ok=True)
+
+
+def fall_back(scratch: Path) -> int | None:
+    """Put the last good state in the place of one that diverged; the steps that it has done, or
+    None where there is none: then the run begins anew."""
+    resume, good = scratch / RESUME_FILE, scratch / GOOD_FILE
+    if good.is_file():
+        good.replace(resume)
+    state = load_state(scratch)
+    if state is not None and state["doubtful"]:
+        resume.unlink()
+        return None
+    return None if state is None else state["step"]
 
 
 def load_state(scratch: Path) -> ResumeState | None:
     """The state kept last, or None. Raises RunFailed where the file is damaged."""
     path = scratch / RESUME_FILE
+    if not path.is_file():
+        path = scratch / GOOD_FILE  # killed between the two
     if not path.is_file():
         return None
     try:

@@ -3,7 +3,7 @@
 A phase owns its objective (`align/dpo.py`); the loop knows this protocol only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from volano.model.decoder import Decoder
 class LossOutput(NamedTuple):
     """The loss of a batch, and figures worth logging beside it.
 
+    A metric `nll` is the likelihood's part of a loss that has others, in nats per label.
     weight: how many terms the mean runs over (tokens, pairs), so that micro-batches of unequal
     weight add up to the mean over the whole batch. All are scalars.
     """
@@ -43,10 +44,11 @@ class Stream(Protocol):
         """A named tuple of numpy arrays whose first axis is rows."""
         ...
 
-    def documents(self, until_step: int) -> Mapping[str, int]:
-        """The source documents of all batches before that step, and how many of their tokens."""
+    def documents(self, until_step: int, *, without: Collection[int] = ()) -> Mapping[str, int]:
+        """The source documents of all batches before that step but those of some steps, and how
+        many of their tokens."""
         ...
 
     def documents_at(self, step: int) -> list[str]:
-        """The source documents of one batch; named when its loss is not finite."""
+        """The source documents of one batch; named when its loss stands out."""
         ...

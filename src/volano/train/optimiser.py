@@ -48,6 +48,8 @@ class Optimiser:
             {"params": others, "lr": rate, "weight_decay": 0.0},
             {"params": head, "lr": section.head_learning_rate, "weight_decay": 0.0},
         ]
+        self._parameters = [*others, *head, *matrices]
+        self._has_head = bool(head)
         self._muon: Muon | None = None
         if section.optimiser == "muon":
             self._muon = Muon(
@@ -75,6 +77,20 @@ class Optimiser:
         self._adamw.zero_grad(set_to_none=True)
         if self._muon is not None:
             self._muon.step(factor * self.section.matrix_learning_rate)
+
+    def rates(self, factor: float) -> dict[str, float]:
+        """The rates of a step at `factor`, by the setting that holds their peak."""
+        rates = {"learning_rate": factor * self.section.learning_rate}
+        if self._has_head:
+            rates["head_learning_rate"] = factor * self.section.head_learning_rate
+        if self._muon is not None:
+            rates["matrix_learning_rate"] = factor * self.section.matrix_learning_rate
+        return rates
+
+    def clear(self) -> None:
+        """Forget the gradients of a step that is not taken."""
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to step on as if never stopped."""

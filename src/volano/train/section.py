@@ -80,8 +80,42 @@ class TrainSection(Section):
         default=False,
         description="Compile the training step: faster after 10–40 s, needs a C++ compiler.",
     )
+    spike_deviations: float = Field(
+        default=8.0,
+        ge=0,
+        description="A loss this many robust standard deviations above the median of those before "
+        "it is a spike (train/guard.py); 0: none is. Source: docs/training.md.",
+    )
+    spike_window: int = Field(
+        default=64, ge=2, description="Steps before it that a loss is compared with."
+    )
+    on_spike: Literal["record", "rewind"] = Field(
+        default="record",
+        description="`record` notes step and documents. `rewind` also leaves the batch out, and at "
+        "the third on end takes the weights back to those kept last, every `rewind_steps`; a "
+        "loss that is no finite number is then a spike too, and does not stop the run. Source: "
+        "Chowdhery et al. 2022 (PaLM), section 5.1.",
+    )
+    rewind_steps: int = Field(
+        default=50,
+        ge=1,
+        description="With `on_spike: rewind`: steps between weights kept in memory to go back to.",
+    )
+    diverged_factor: float = Field(
+        default=1.5,
+        ge=0,
+        description="The run stops where the median loss of `spike_window` steps is this many "
+        "times the best such median and more than 1 above it, or where it is worse than guessing; "
+        "0: it never does.",
+    )
     evaluate_steps: int = Field(
         default=0, ge=0, description="Steps between evaluations while training; 0: only at the end."
+    )
+    watts_per_core: Annotated[float, Runtime] = Field(
+        default=12.0,
+        ge=0,
+        description="Power of a busy core, for an estimate of energy where no counter can be read. "
+        "Source: Lannelongue et al. 2021 (Green Algorithms), a core of any model.",
     )
     checkpoint_steps: Annotated[int, Runtime] = Field(
         default=1000, ge=1, description="Steps between states kept for resuming."

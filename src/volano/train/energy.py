@@ -1,0 +1,76 @@
+"""The energy of a run: from a counter where the machine has one that we may read, else estimated.
+
+Whoever reads the figure must see which of the two it is, so its name says so: `joules` is what a
+counter counted, `joules_estimated` is processor time times a stated power.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+POWERCAP = Path("/sys/class/powercap")
+
+
+class EnergyCounter(Protocol):
+    """Joules from some moment on; only differences mean anything."""
+
+    name: str
+
+    def joules(self) -> float:
+        """The reading now."""
+        ...
+
+
+class PackageCounter:
+    """What whole processors used (RAPL, Intel's and AMD's), whoever ran on them."""
+
+    name = "joules"
+
+    def __init__(self, packages: Sequence[Path]) -> None:
+        self._packages = packages
+        self._ranges = [_read(each / "max_energy_range_uj") for each in packages]
+        self._last = [_read(each / "energy_uj") for each in packages]
+        self._total = 0.0
+
+    def joules(self) -> float:
+        """Raises OSError where the counter has gone."""
+        for place, package in enumerate(self._packages):
+            now = _read(package / "energy_uj")
+            # It runs over every hour or so, and then begins at 0.
+            passed = now - self._last[place]
+            self._total += passed if passed >= 0 else passed + self._ranges[place]
+            self._last[place] = now
+        return self._total / 1e6
+
+
+class Estimate:
+    """Processor seconds of this process times a power."""
+
+    name = "joules_estimated"
+
+    def __init__(self, watts_per_core: float) -> None:
+        self._watts = watts_per_core
+
+    def joules(self) -> float:
+        return time.process_time() * self._watts
+
+
+def energy_counter(*, watts_per_core: float, powercap: Path = POWERCAP) -> EnergyCounter:
+    """The best that this machine offers. Processors alone are counted: the loop runs on them."""
+    packages = [each for each in sorted(powercap.glob("intel-rapl:*")) if _is_package(each)]
+    return PackageCounter(packages) if packages else Estimate(watts_per_core)
+
+
+def _is_package(folder: Path) -> bool:
+    """Whether it is a whole processor, not a part of one, and we may read it."""
+    try:
+        _read(folder / "energy_uj")
+        _read(folder / "max_energy_range_uj")
+        return (folder / "name").read_text().startswith("package")
+    except (OSError, ValueError):
+        return False
+
+
+def _read(path: Path) -> int:
+    return int(path.read_text())

@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM wait for the end of a step, so that the state can be kept first."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from volano.core.errors import RunFailed
+
+
+@contextmanager
+def caught_signals() -> Iterator[list[int]]:
+    """A list that SIGTERM and the first Ctrl-C are put into; the second Ctrl-C interrupts."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught  # Python delivers signals to the main thread alone
+        return
+
+    def catch(number: int, _frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stopped(number: int, step: int) -> BaseException:
+    """What a run ends with that such a signal has stopped after a step."""
+    if number == signal.SIGINT:
+        return KeyboardInterrupt()
+    return RunFailed(
+        f"stopped by {signal.Signals(number).name} after step {step:,}",
+        "training",
+        "Run the same command again: it resumes.",
+    )
