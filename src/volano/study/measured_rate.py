@@ -8,7 +8,7 @@ Shapes: B rows or pairs, S = 2 sides, T tokens.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -78,7 +78,7 @@ def train_on_random_tokens(
     model = Decoder(shape)
     initialise(model, seed=1)
     stream = _RandomStream(section, shape.vocabulary, row_tokens, steps)
-    settings = section.model_copy(update={"evaluate_steps": 0})
+    settings = section.model_copy(update={"evaluate_steps": 0, "diverged_factor": 0.0})
     with TemporaryDirectory() as folder:
         scratch = Path(folder)
         objective = _objective(section)
@@ -112,7 +112,7 @@ class _RandomStream:
         is_base = not isinstance(self.section, FinetuneSection)
         return Batch(tokens_BT, tokens_BT if is_base else _labels(tokens_BT), document_BT)
 
-    def documents(self, until_step: int) -> Mapping[str, int]:
+    def documents(self, until_step: int, *, without: Collection[int] = ()) -> Mapping[str, int]:
         return {}
 
     def documents_at(self, step: int) -> list[str]:

@@ -284,7 +284,7 @@ def memory_of_section(section: TrainSection, size: ModelSize) -> float:
     """
     import torch
 
-    from volano.train.loop import compute_dtype
+    from volano.train.compute import compute_dtype
 
     reduced = compute_dtype(section.precision) is not torch.float32
     held = replace(bytes_held("float32", section.optimiser), computing=2 if reduced else 4)
