@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from volano.model.attention import HeadLayout, attention
 from volano.model.config import DecoderConfig
+from volano.model.low_rank import LowRank, add_low_rank
 from volano.model.operators import norm_heads, rms_norm, swiglu
 from volano.model.rotary import Rotation
 
@@ -85,18 +86,42 @@ class Joined(nn.Module):
 
     kept: Weights | None = None
 
-    def weights(self, dtype: torch.dtype) -> Weights:
+    def parts(self) -> tuple[list[LowRank], LowRank]:
+        """The layers that are joined on the way in, and the one on the way out."""
         raise NotImplementedError
 
+    def weights(self, dtype: torch.dtype) -> Weights:
+        into, out = self.parts()
+        biases = tuple(layer.bias for layer in into if layer.bias is not None)
+        return Weights(
+            torch.cat(tuple(layer.weight for layer in into)).to(dtype),
+            torch.cat(biases).to(dtype) if biases else None,
+            out.weight.to(dtype),
+            None if out.bias is None else out.bias.to(dtype),
+        )
 
-def _join(into: list[nn.Linear], out: nn.Linear, dtype: torch.dtype) -> Weights:
-    biases = tuple(layer.bias for layer in into if layer.bias is not None)
-    return Weights(
-        torch.cat(tuple(layer.weight for layer in into)).to(dtype),
-        torch.cat(biases).to(dtype) if biases else None,
-        out.weight.to(dtype),
-        None if out.bias is None else out.bias.to(dtype),
-    )
+    def project_in(self, hidden_BTD: Tensor, weights: Weights) -> Tensor:
+        joined = F.linear(hidden_BTD, weights.into, weights.into_bias)
+        return add_low_rank(joined, hidden_BTD, self.parts()[0], training=self.training)
+
+    def project_out(self, inner: Tensor, weights: Weights) -> Tensor:
+        out = F.linear(inner, weights.out, weights.out_bias)
+        return add_low_rank(out, inner, [self.parts()[1]], training=self.training)
+
+    @torch.no_grad()
+    def hold_once(self, dtype: torch.dtype) -> None:
+        """Keep the joined weights, and make the layers' own a view of them: for a frozen base."""
+        self.kept = self.weights(dtype)
+        into, out = self.parts()
+        row = 0
+        for layer in into:
+            rows = slice(row, row := row + layer.out_features)
+            layer.weight = nn.Parameter(self.kept.into[rows], requires_grad=False)
+            if layer.bias is not None and self.kept.into_bias is not None:
+                layer.bias = nn.Parameter(self.kept.into_bias[rows], requires_grad=False)
+        out.weight = nn.Parameter(self.kept.out, requires_grad=False)
+        if self.kept.out_bias is not None:
+            out.bias = nn.Parameter(self.kept.out_bias, requires_grad=False)
 
 
 class _Attention(Joined):
@@ -104,17 +129,17 @@ class _Attention(Joined):
         super().__init__()
         self.heads = HeadLayout(config.heads, config.key_value_heads, config.head_width)
         width, bias = config.width, config.attention_bias != "none"
-        self.q_proj = nn.Linear(width, self.heads.query_width, bias=bias)
-        self.k_proj = nn.Linear(width, self.heads.key_value_width, bias=bias)
-        self.v_proj = nn.Linear(width, self.heads.key_value_width, bias=bias)
-        self.o_proj = nn.Linear(self.heads.query_width, width, bias=config.attention_bias == "all")
+        self.q_proj = LowRank(width, self.heads.query_width, bias=bias)
+        self.k_proj = LowRank(width, self.heads.key_value_width, bias=bias)
+        self.v_proj = LowRank(width, self.heads.key_value_width, bias=bias)
+        self.o_proj = LowRank(self.heads.query_width, width, bias=config.attention_bias == "all")
         self.qk_norm = config.qk_norm
         if config.qk_norm:
             self.q_norm = Norm(config.head_width, config.norm_epsilon)
             self.k_norm = Norm(config.head_width, config.norm_epsilon)
 
-    def weights(self, dtype: torch.dtype) -> Weights:
-        return _join([self.q_proj, self.k_proj, self.v_proj], self.o_proj, dtype)
+    def parts(self) -> tuple[list[LowRank], LowRank]:
+        return [self.q_proj, self.k_proj, self.v_proj], self.o_proj
 
     def forward(
         self,
@@ -124,8 +149,8 @@ class _Attention(Joined):
         cache: Cache | None,
         place: int,
     ) -> Tensor:
-        into, into_bias, out, out_bias = self.kept or self.weights(hidden_BTD.dtype)
-        joined_BTP = F.linear(hidden_BTD, into, into_bias)
+        weights = self.kept or self.weights(hidden_BTD.dtype)
+        joined_BTP = self.project_in(hidden_BTD, weights)
         if self.qk_norm:
             query_W, key_W = self.q_norm.weight, self.k_norm.weight
             heads, key_value_heads, width = self.heads
@@ -138,20 +163,20 @@ class _Attention(Joined):
         else:
             assert mask_BTT is not None
             attended = attention(joined_BTP, rotation, mask_BTT, self.heads)
-        return F.linear(attended, out, out_bias)
+        return self.project_out(attended, weights)
 
 
 class _FeedForward(Joined):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         width, inner, bias = config.width, config.feed_forward, config.feed_forward_bias
-        self.gate_proj = nn.Linear(width, inner, bias=bias)
-        self.up_proj = nn.Linear(width, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, width, bias=bias)
+        self.gate_proj = LowRank(width, inner, bias=bias)
+        self.up_proj = LowRank(width, inner, bias=bias)
+        self.down_proj = LowRank(inner, width, bias=bias)
 
-    def weights(self, dtype: torch.dtype) -> Weights:
-        return _join([self.gate_proj, self.up_proj], self.down_proj, dtype)
+    def parts(self) -> tuple[list[LowRank], LowRank]:
+        return [self.gate_proj, self.up_proj], self.down_proj
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
-        into, into_bias, out, out_bias = self.kept or self.weights(hidden_BTD.dtype)
-        return F.linear(swiglu(F.linear(hidden_BTD, into, into_bias)), out, out_bias)
+        weights = self.kept or self.weights(hidden_BTD.dtype)
+        return self.project_out(swiglu(self.project_in(hidden_BTD, weights)), weights)
