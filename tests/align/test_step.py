@@ -1,9 +1,11 @@
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from volano.align.run import encode_pair
 from volano.align.step import ALIGN, PREFERENCES
@@ -13,6 +15,7 @@ from volano.core.errors import DataError
 from volano.core.finding import CASE_SCHEMA
 from volano.core.records import Conversation, Message, Preference, table_of
 from volano.core.step import Context
+from volano.model.adapter import load_adapter, merge
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.model.score import score
@@ -79,6 +82,25 @@ def margins(folder, pairs):
         chosen, rejected = score(model, parts)
         values.append(chosen - rejected)
     return np.array(values)
+
+
+def test_an_adapter_learns_to_prefer_and_is_published_merged_and_by_itself(root, tmp_path):
+    # A model whose states and head tell tokens apart: both are frozen.
+    model, tokenizer = load_checkpoint(root / "sft"), Tokenizer.load(root / "sft")
+    with torch.no_grad():
+        model.model.embed_tokens.weight *= 30
+    save_checkpoint(tmp_path / "sft", model, tokenizer)
+    shutil.copytree(root / "preferences", tmp_path / "preferences")
+    lora = {"rank": 4, "alpha": 8.0, "learning_rate": 0.02}
+    align(tmp_path, tmp_path / "aligned", lora=lora, epochs=4.0)
+    pairs = list(Corpus.open(root / "preferences").records())
+    before, after = margins(tmp_path / "sft", pairs), margins(tmp_path / "aligned", pairs)
+    assert np.mean(np.array(after) > np.array(before)) > 0.9
+    base = load_checkpoint(tmp_path / "sft")
+    load_adapter(base, tmp_path / "aligned" / "adapter")
+    merge(base)
+    merged = load_checkpoint(tmp_path / "aligned").state_dict()
+    assert all(torch.equal(value, merged[name]) for name, value in base.state_dict().items())
 
 
 def test_safety_set_becomes_pairs_of_its_training_half_with_its_licence(root):

@@ -1,19 +1,22 @@
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
-from volano.core.errors import DataError
+from volano.core.errors import DataError, RecipeError
 from volano.core.finding import CASE_SCHEMA
 from volano.core.records import Conversation, Document, Message, table_of
 from volano.core.step import Context
 from volano.finetune.section import FinetuneSection
-from volano.finetune.sft import AnswerStream
+from volano.finetune.sft import AnswerObjective, AnswerStream
 from volano.finetune.step import CONVERSATIONS, FINETUNE, MIXTURE
+from volano.model.adapter import TARGETS, load_adapter
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.tokenizer import Tokenizer, train_tokenizer
@@ -135,6 +138,71 @@ def test_what_is_learnt_again_keeps_clear_of_the_held_out_half(root, tmp_path):
     assert mixed.manifest["held_out"] == 2
     left = {each.id for each in mixed.records()}
     assert left == {"n", *(each.id for each in former)} - {former[1].id, former[2].id}
+
+
+LORA = {"rank": 4, "alpha": 8.0, "learning_rate": 0.05}
+
+
+@pytest.fixture
+def speaking(root, tmp_path):
+    """The same with a base whose states and head tell tokens apart: both are frozen below."""
+    shutil.copytree(root, tmp_path / "root")
+    model = load_checkpoint(root / "base")
+    with torch.no_grad():
+        model.model.embed_tokens.weight *= 30
+    save_checkpoint(tmp_path / "root" / "base", model, Tokenizer.load(root / "base"))
+    return tmp_path / "root"
+
+
+def test_an_adapter_learns_and_is_published_merged_and_by_itself(speaking, tmp_path):
+    made = finetune(speaking, tmp_path / "sft", lora=LORA, epochs=8.0, precision="float32")
+    losses = pq.read_table(tmp_path / "sft" / "metrics.parquet")["loss"].to_numpy()
+    assert losses[-3:].mean() < 0.6 * losses[:3].mean()
+    assert made.bill["trained_parameters"] < made.bill["parameters"] / 2
+    base, sft = load_checkpoint(speaking / "base"), load_checkpoint(tmp_path / "sft")
+    assert sft.state_dict().keys() == base.state_dict().keys()
+    for name, value in sft.state_dict().items():
+        adapted = name.rpartition(".")[0].rpartition(".")[2] in TARGETS
+        assert torch.equal(value, base.state_dict()[name]) != adapted, name
+    assert load_adapter(base, tmp_path / "sft" / "adapter").rank == 4
+    tokens = torch.arange(40)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(base(tokens), sft(tokens), rtol=0, atol=1e-4)
+    rates = pq.read_table(tmp_path / "sft" / "metrics.parquet")["learning_rate"].to_numpy()
+    assert rates.max() == LORA["learning_rate"]
+
+
+def test_an_adapter_that_was_stopped_gives_the_bytes_of_one_that_was_not(
+    root, tmp_path, monkeypatch
+):
+    settings = {"lora": LORA | {"dropout": 0.2}, "epochs": 3.0, "checkpoint_steps": 2}
+    finetune(root, tmp_path / "straight", **settings)
+    real, calls = AnswerObjective.loss, []
+
+    def stops(self, model, batch):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return real(self, model, batch)
+
+    monkeypatch.setattr(AnswerObjective, "loss", stops)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(root, tmp_path / "again", **settings)
+    kept = torch.load(tmp_path / "again-scratch" / "resume.pt", weights_only=True)
+    assert kept["step"] == 4
+    assert all(".lora_" in name for name in kept["model"])
+    finetune(root, tmp_path / "again", **settings)
+    for name in ("model.safetensors", "adapter/adapter_model.safetensors", "metrics.parquet"):
+        whole, resumed = (tmp_path / each / name for each in ("straight", "again"))
+        assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_rows_may_be_shorter_than_the_model_reads_and_not_longer(root, tmp_path):
+    made = finetune(root, tmp_path / "short", context=40)
+    assert 0 < made.bill["examples_too_long"] + made.bill["examples"] == 24
+    assert pq.read_table(tmp_path / "short" / "metrics.parquet")["tokens"][0].as_py() == 2 * 40
+    with pytest.raises(RecipeError, match="97 tokens a row, and the model reads 96"):
+        finetune(root, tmp_path / "long", context=97)
 
 
 def test_users_file_becomes_conversations_and_its_bad_lines_are_quarantined(root, tmp_path):

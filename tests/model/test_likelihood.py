@@ -100,6 +100,16 @@ def test_token_values_and_their_gradients_equal_cross_entropy_over_several_chunk
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("function", [mean_nll, token_log_probs])
+def test_a_frozen_head_has_no_gradient_and_the_states_have_the_same(function):
+    hidden, weight, labels = problem()
+    flow = torch.randn(5, 30, dtype=torch.float64) if function is token_log_probs else None
+    with_head, _ = torch.autograd.grad(function(hidden, weight, labels), (hidden, weight), flow)
+    frozen = weight.detach()
+    (alone,) = torch.autograd.grad(function(hidden, frozen, labels), (hidden,), flow)
+    assert torch.equal(alone, with_head)
+
+
 def test_all_labels_ignored_cost_nothing_and_teach_nothing():
     hidden, weight, labels = problem()
     loss = mean_nll(hidden, weight, torch.full_like(labels, IGNORED_LABEL))

@@ -10,15 +10,18 @@ from volano.core.errors import StoreError
 from volano.core.step import Step
 from volano.core.store import Store
 from volano.finetune.section import FinetuneSection
+from volano.finetune.step import FINETUNE
 from volano.model.decoder import Decoder
 from volano.model.huggingface import save_checkpoint
 from volano.model.shape import shape_for
 from volano.pretrain.section import PretrainSection
+from volano.pretrain.step import PRETRAIN
 from volano.study import measured_rate
 from volano.study.measured_rate import LEAST, Measured, measure_rate
 from volano.study.recipe import load_recipe
-from volano.study.recipe_plan import plan_recipe
+from volano.study.recipe_plan import _flops_per_token, memory_of_section, plan_recipe
 from volano.study.training_cost import flops_per_token, forward_flops_per_token, size_of
+from volano.train.section import LoraSection
 
 SEED = 7
 BILL = {"training_seconds": 4.0, "tokens_per_second": 500.0}
@@ -51,8 +54,8 @@ def made(store, recipe, stage, section, tokens):
         write_shard(context.folder / "metrics.parquet", pa.table({"tokens": [tokens]}))
         context.bill |= BILL
 
-    name = {"base": "pretrain", "sft": "finetune"}[stage]
-    step = Step(name, "checkpoint", 1, type(section), run, seeded=True)
+    real = {"base": PRETRAIN, "sft": FINETUNE}[stage]
+    step = Step(real.name, "checkpoint", real.version, type(section), run, seeded=True)
     order = store.order(step, section, {}, name=f"{recipe.name}/{stage}", seed=recipe.seed)
     return store.make(order, silent=True).artifact
 
@@ -170,3 +173,27 @@ def test_pairs_count_both_of_their_sides(recipe, monkeypatch):
     shape = replace(shape_for(20_000, 300, 16))
     called = measured_rate.train_on_random_tokens(shape, section, 8, steps=2, workers=1)
     assert len(called) == 2
+
+
+def test_an_adapter_takes_less_memory_and_arithmetic_than_the_whole_model():
+    whole, thin = FinetuneSection(context=64), FinetuneSection(context=64, lora=LoraSection())
+    size = size_of(shape_for(30_000_000, 16_384, 512))
+    cut = memory_of_section(whole, size) - memory_of_section(thin, size)
+    assert cut > 8 * size.parameters  # gradients, momentum, copies that are kept for the way back
+    rows = replace(size, context=64)
+    assert _flops_per_token(whole, size) == flops_per_token(rows)
+    assert _flops_per_token(thin, size) == flops_per_token(rows) - 2 * size.in_matmuls
+
+
+def test_the_rate_of_an_adapter_is_measured_with_one(monkeypatch):
+    seen = []
+
+    def looks(model, objective, stream, *rest, **options):
+        seen.extend(name for name, each in model.named_parameters() if each.requires_grad)
+
+    monkeypatch.setattr(measured_rate, "train", looks)
+    shape = shape_for(100_000, 300, 32)
+    section = FinetuneSection(lora=LoraSection(rank=2), batch_rows=2)
+    measured_rate.train_on_random_tokens(shape, section, 16, steps=1)
+    assert seen
+    assert all(".lora_" in name for name in seen)

@@ -19,6 +19,7 @@ from volano.model.score import score
 from volano.text.chat import EncodedConversation, encode_conversation
 from volano.text.examples import fitting
 from volano.text.tokenizer import Tokenizer
+from volano.train.adapting import begin_adapter, end_adapter
 from volano.train.loop import train
 
 REFERENCE_FILE = "reference.npy"
@@ -41,7 +42,7 @@ def align(
     drawn = [copy for each in preferences for copy in _copies(each, section)]
     encoded = [encode_pair(tokenizer, each) for each in drawn]
     longest = [max(pair, key=lambda side: len(side.ids)) for pair in encoded]
-    found = fitting(longest, context=model.config.context, where="align.data")
+    found = fitting(longest, context=section.context_of(model.config.context), where="align.data")
     pairs = [encoded[place] for place in found.places]
     kept = [drawn[place] for place in found.places]
     stream = PairStream(
@@ -56,6 +57,7 @@ def align(
     objective = PreferenceObjective(
         beta=section.beta, label_smoothing=section.label_smoothing, nll_weight=section.nll_weight
     )
+    adapter = begin_adapter(model, section, context.seed)
     with context.progress("align", stream.tokens, "tokens") as bar:
         result = train(
             model,
@@ -67,9 +69,12 @@ def align(
             scratch=context.scratch,
             bar=bar,
         )
+    if adapter is not None:
+        model = end_adapter(model, adapter, sft, context.folder)
     save_checkpoint(context.folder, model, tokenizer)
     result.save(context.folder)
     context.bill |= result.bill()
+    context.bill["parameters"] = model.config.parameters
     context.bill["pairs"] = len(pairs)
     context.bill["pairs_too_long"] = found.too_long
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from volano.core.recipe import Count, Section
-from volano.train.section import TrainSection
+from volano.train.section import AdaptedSection
 
 FUNCTIONS, SAFETY = "functions", "safety"  # the words in `data`; anything else is a path
 
@@ -70,7 +70,7 @@ class PreferencesSection(Section):
         return super().identity() | {"data": words}
 
 
-class AlignSection(PreferencesSection, TrainSection):
+class AlignSection(PreferencesSection, AdaptedSection):
     """Alignment by preferences: on which pairs, and how it is trained."""
 
     method: Literal["dpo"] = Field(

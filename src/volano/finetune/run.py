@@ -13,6 +13,7 @@ from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.chat import encode_conversation
 from volano.text.examples import fitting
 from volano.text.tokenizer import Tokenizer
+from volano.train.adapting import begin_adapter, end_adapter
 from volano.train.dynamics import LabelBytes
 from volano.train.loop import train
 
@@ -35,18 +36,20 @@ def finetune(
         encode_conversation(tokenizer, each.messages, last_answer_only=each.kind == EDIT)
         for each in conversations
     ]
-    found = fitting(examples, context=model.config.context, where="finetune.data")
+    length = section.context_of(model.config.context)
+    found = fitting(examples, context=length, where="finetune.data")
     stream = AnswerStream(
         [examples[place] for place in found.places],
         [conversations[place].source_ids for place in found.places],
-        context=model.config.context,
+        context=length,
         padding_id=tokenizer.end_of_text_id,
         batch_rows=section.batch_rows,
         epochs=section.epochs,
         seed=context.seed,
     )
     lengths = tokenizer.byte_lengths()
-    total = stream.steps * stream.batch_rows * model.config.context
+    total = stream.steps * stream.batch_rows * length
+    adapter = begin_adapter(model, section, context.seed)
     with context.progress("finetune", total, "tokens") as bar:
         result = train(
             model,
@@ -60,9 +63,12 @@ def finetune(
             label_bytes=LabelBytes(lengths) if lengths is not None else None,
             guessing=log(model.config.vocabulary),
         )
+    if adapter is not None:
+        model = end_adapter(model, adapter, base, context.folder)
     save_checkpoint(context.folder, model, tokenizer)
     result.save(context.folder)
     context.bill |= result.bill()
+    context.bill["parameters"] = model.config.parameters
     context.bill["examples"] = len(found.places)
     context.bill["examples_too_long"] = found.too_long
     context.bill["examples_without_answer"] = found.without_answer

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from volano.core.recipe import Count, Section
-from volano.train.section import TrainSection
+from volano.train.section import AdaptedSection
 
 FUNCTIONS = "functions"  # the word in `data` that stands for the curated function documents
 
@@ -47,7 +47,7 @@ class ConversationsSection(Section):
         return super().identity() | {"data": [name for name in self.names if name == FUNCTIONS]}
 
 
-class FinetuneSection(ConversationsSection, TrainSection):
+class FinetuneSection(ConversationsSection, AdaptedSection):
     """Learning to answer: from which conversations, and how it is trained."""
 
     epochs: float = Field(

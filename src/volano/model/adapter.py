@@ -22,6 +22,7 @@ from volano.model.decoder import Decoder
 from volano.model.layer import Joined
 from volano.model.low_rank import LowRank
 
+ADAPTER_FOLDER = "adapter"  # beside a checkpoint that it was merged into
 ADAPTER_CONFIG_FILE, ADAPTER_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every name in peft's file
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

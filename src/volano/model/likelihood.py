@@ -112,8 +112,9 @@ class _SummedNll(torch.autograd.Function):
         finer = torch.promote_types(hidden_ND.dtype, torch.float32)
         nll, squared = torch.zeros(2, dtype=finer, device=hidden_ND.device).unbind()
         weight_VD = head_weight.to(hidden_ND.dtype)
+        d_weight = torch.zeros_like(head_weight) if learning and ctx.needs_input_grad[1] else None
         if learning:
-            d_hidden, d_weight = torch.empty_like(hidden_ND), torch.zeros_like(head_weight)
+            d_hidden = torch.empty_like(hidden_ND)
             ctx.save_for_backward(d_hidden, d_weight)
         for rows, logits, probabilities in _chunks(hidden_ND, weight_VD):
             log_z_N = _log_z(logits, probabilities)
@@ -125,7 +126,8 @@ class _SummedNll(torch.autograd.Function):
                     probabilities *= (1 + 2 * z_weight * log_z_N)[:, None].to(probabilities.dtype)
                 flow = _minus_one_at(probabilities, labels_N[rows])
                 torch.mm(flow, weight_VD, out=d_hidden[rows])
-                d_weight += flow.t() @ hidden_ND[rows]
+                if d_weight is not None:  # a frozen head has none
+                    d_weight += flow.t() @ hidden_ND[rows]
         loss = nll + z_weight * squared if z_weight else nll.clone()
         ctx.mark_non_differentiable(nll, squared)
         return loss, nll, squared
@@ -134,8 +136,8 @@ class _SummedNll(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight = ctx.saved_tensors
         scale = gradients[0]
-        flows = d_hidden * scale.to(d_hidden.dtype), d_weight * scale.to(d_weight.dtype)
-        return *flows, None, None, None
+        of_weight = None if d_weight is None else d_weight * scale.to(d_weight.dtype)
+        return d_hidden * scale.to(d_hidden.dtype), of_weight, None, None, None
 
 
 class _LogProbs(torch.autograd.Function):
@@ -150,16 +152,17 @@ class _LogProbs(torch.autograd.Function):
         return values
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
         hidden_ND, head_weight, labels_N = ctx.saved_tensors
         weight_VD = head_weight.to(hidden_ND.dtype)
         d_hidden = torch.empty_like(hidden_ND)
-        d_weight = torch.zeros_like(head_weight)
+        d_weight = torch.zeros_like(head_weight) if ctx.needs_input_grad[1] else None
         for rows, _, probabilities in _chunks(hidden_ND, weight_VD):
             flow = _minus_one_at(probabilities, labels_N[rows])
             flow *= -gradients[0][rows, None].to(flow.dtype)
             torch.mm(flow, weight_VD, out=d_hidden[rows])
-            d_weight += flow.t() @ hidden_ND[rows]
+            if d_weight is not None:
+                d_weight += flow.t() @ hidden_ND[rows]
         return d_hidden, d_weight, None
 
 

@@ -25,9 +25,10 @@ from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder, initialise
 from volano.pretrain.objective import LanguageModelling
 from volano.text.stream import IGNORED_LABEL, Batch
+from volano.train.adapting import begin_adapter
 from volano.train.loop import train
 from volano.train.objective import Objective
-from volano.train.section import TrainSection
+from volano.train.section import AdaptedSection, TrainSection
 
 WARM_UP = 3  # steps in which memory is first touched and kernels are chosen
 LEAST, MOST = 6, 60  # steps that are timed
@@ -78,6 +79,8 @@ def train_on_random_tokens(
     model = Decoder(shape)
     initialise(model, seed=1)
     stream = _RandomStream(section, shape.vocabulary, row_tokens, steps)
+    if isinstance(section, AdaptedSection):
+        begin_adapter(model, section, seed=1)
     settings = section.model_copy(update={"evaluate_steps": 0, "diverged_factor": 0.0})
     with TemporaryDirectory() as folder:
         scratch = Path(folder)

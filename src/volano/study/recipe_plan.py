@@ -33,7 +33,7 @@ from volano.study.training_cost import (
 from volano.study.training_memory import Layout, bytes_held, memory_of
 from volano.study.wheel import Stage
 from volano.study.whole import whole_stages
-from volano.train.section import TrainSection
+from volano.train.section import AdaptedSection, TrainSection
 
 BUSY = 0.5  # of the cores
 HELD_OUT = {"held_out_functions", "safety"}  # what an evaluation reads besides models
@@ -263,15 +263,23 @@ def _tokens(
 
 
 def _flops_per_token(section: TrainSection, size: ModelSize) -> float:
+    flops = flops_per_token(size)
+    if isinstance(section, AdaptedSection):
+        size = replace(size, context=section.context_of(size.context))
+        flops = flops_per_token(size)
+        if section.lora is not None:  # of frozen weights no gradient is made
+            flops -= 2.0 * size.in_matmuls
     # The reference reads each pair once: in the first epoch a forward pass more than others.
     if isinstance(section, AlignSection):
-        return flops_per_token(size) + forward_flops_per_token(size) / max(section.epochs, 1.0)
-    return flops_per_token(size)
+        flops += forward_flops_per_token(size) / max(section.epochs, 1.0)
+    return flops
 
 
 def _row_tokens(section: TrainSection, shape: DecoderConfig) -> int:
     if isinstance(section, AlignSection):
-        return max(2, round(PAIR_WIDTH * shape.context))
+        return max(2, round(PAIR_WIDTH * section.context_of(shape.context)))
+    if isinstance(section, AdaptedSection):
+        return section.context_of(shape.context)
     return shape.context
 
 
@@ -280,7 +288,8 @@ def memory_of_section(section: TrainSection, size: ModelSize) -> float:
 
     Weights are float32. What is joined or cast for a matmul (model/decoder.py) is a copy, kept for
     the way back; the head's gradient is there before the others, and where it is tied once more as
-    the embedding's.
+    the embedding's. Under an adapter the base is held once, in the type that matmuls run in, and
+    the adapter's own numbers are left out: they are few.
     """
     import torch
 
@@ -290,7 +299,12 @@ def memory_of_section(section: TrainSection, size: ModelSize) -> float:
     held = replace(bytes_held("float32", section.optimiser), computing=2 if reduced else 4)
     rows = section.batch_rows * (2 if isinstance(section, AlignSection) else 1)
     layout = Layout(micro_batch=max(1, rows // section.accumulate))
+    if isinstance(section, AdaptedSection):
+        size = replace(size, context=section.context_of(size.context))
     planned = memory_of(size, layout, held, scores_kept=True)
+    if isinstance(section, AdaptedSection) and section.lora is not None:
+        weights = planned.weights / held.weights * held.computing
+        return planned._replace(weights=weights, gradients=0, optimiser=0).total
     copied = size.per_layer if reduced else _joined(size)
     copies = size.layers * copied * held.computing
     head = size.embedding * held.gradients * (2 if size.tied else 1)

@@ -9,13 +9,16 @@ then diverges has a good state to name.
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from volano.core.errors import RunFailed
 from volano.core.files import atomic_path
+from volano.model.decoder import Decoder
 
 RESUME_FILE = "resume.pt"
 GOOD_FILE = "good.pt"  # the last state from before the loss began to rise
@@ -35,6 +38,20 @@ class ResumeState(TypedDict):
     rewind: list[dict[str, Any]]  # states that a spike may take the run back to
     doubtful: bool  # the loss was rising
     seconds: float  # that these steps took
+
+
+def learning_state(model: Decoder) -> dict[str, Tensor]:
+    """The parameters that learn, by name: a frozen base is not written again and again."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def take_up(model: Decoder, state: Mapping[str, Tensor]) -> None:
+    """Give the parameters that learn the values of `learning_state`."""
+    own = learning_state(model)
+    assert own.keys() == state.keys(), "a state of another model"
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)
 
 
 def save_state(scratch: Path, state: ResumeState) -> None:

@@ -18,7 +18,13 @@ from volano.core.engine import available_cores
 from volano.core.progress import Bar, SilentBar
 from volano.model.decoder import Decoder
 from volano.model.flops import training_flops_per_token
-from volano.train.checkpoint import ResumeState, load_state, save_state
+from volano.train.checkpoint import (
+    ResumeState,
+    learning_state,
+    load_state,
+    save_state,
+    take_up,
+)
 from volano.train.compute import LossFunction, compiled, compute_dtype, computing
 from volano.train.dynamics import (
     UNDONE,
@@ -110,6 +116,7 @@ class _Run:
     ) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
         self.model, self.stream, self.section = model, stream, section
+        self.frozen = not all(each.requires_grad for each in model.parameters())
         self.scratch, self.bar = scratch, bar
         self.loss_of = compiled(objective.loss) if section.compile else objective.loss
         self.optimiser = Optimiser(model, section, dtype)
@@ -139,7 +146,7 @@ class _Run:
         state = load_state(self.scratch)
         first = 0 if state is None else state["step"]
         if state is not None:
-            self.model.load_state_dict(state["model"])
+            take_up(self.model, state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.metrics.columns, self.metrics.rows = state["metrics"], first
             self.meter.resume(state["measured"], first)
@@ -189,7 +196,10 @@ class _Run:
             self.optimiser.step(factor)
             if self.rewinder is not None:
                 self.rewinder.keep_if_due(step + 1)
-        flops = training_flops_per_token(self.model.config, batch[0].shape[-1]) * row["tokens"]
+        per_token = training_flops_per_token(
+            self.model.config, batch[0].shape[-1], frozen=self.frozen
+        )
+        flops = per_token * row["tokens"]
         self.flops += flops
         self.utilisation = self.meter.end(row["tokens"], flops)
         return row
@@ -238,7 +248,7 @@ class _Run:
             self.scratch,
             ResumeState(
                 step=done,
-                model=self.model.state_dict(),
+                model=learning_state(self.model),
                 optimiser=self.optimiser.state_dict(),
                 metrics=self.metrics.columns,
                 measured=self.meter.columns,
@@ -267,6 +277,9 @@ class _Run:
                 "training_seconds": round(self.earlier_seconds + seconds, 3),
                 "tokens_per_second": round((tokens - self.resumed_tokens) / seconds, 1),
                 "threads": threads,  # byte identity of weights holds per thread count
+                "trained_parameters": sum(
+                    each.numel() for each in learning_state(self.model).values()
+                ),
                 **self.meter.bill(),
             },
             save_measured=self.meter.save,

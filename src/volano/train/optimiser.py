@@ -23,6 +23,7 @@ NEWTON_SCHULZ_STEPS = 5
 ADAM_EPSILON = 1e-10  # rare rows of the embedding have gradients far below the usual 1e-8
 # The rows of these belong to single tokens: to Muon they are no matrix.
 EMBEDDING, HEAD = "embed_tokens", "lm_head"
+ADAPTER = ("lora_A", "lora_B")  # thin, one of them zero at first: AdamW, as they are tuned for
 
 
 class Optimiser:
@@ -34,22 +35,26 @@ class Optimiser:
         """`dtype` is what Newton-Schulz computes in; its result needs no more than bfloat16."""
         self.section = section
         rate = section.learning_rate
-        matrices, head, others = [], [], []
+        matrices, head, others, adapter = [], [], [], []
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
-            if HEAD in name.split("."):
+            parts = name.split(".")
+            if any(each in parts for each in ADAPTER):
+                adapter.append(parameter)
+            elif HEAD in parts:
                 head.append(parameter)
-            elif parameter.dim() != 2 or EMBEDDING in name.split("."):
+            elif parameter.dim() != 2 or EMBEDDING in parts:
                 others.append(parameter)
             else:
                 matrices.append(parameter)
         groups: list[dict[str, Any]] = [
             {"params": others, "lr": rate, "weight_decay": 0.0},
             {"params": head, "lr": section.head_learning_rate, "weight_decay": 0.0},
+            {"params": adapter, "lr": section.adapter_learning_rate, "weight_decay": 0.0},
         ]
-        self._parameters = [*others, *head, *matrices]
-        self._has_head = bool(head)
+        self._parameters = [*others, *head, *matrices, *adapter]
+        self._has_head, self._has_adapter = bool(head), bool(adapter)
         self._muon: Muon | None = None
         if section.optimiser == "muon":
             self._muon = Muon(
@@ -80,6 +85,8 @@ class Optimiser:
 
     def rates(self, factor: float) -> dict[str, float]:
         """The rates of a step at `factor`, by the setting that holds their peak."""
+        if self._has_adapter:  # then nothing else learns
+            return {"learning_rate": factor * self.section.adapter_learning_rate}
         rates = {"learning_rate": factor * self.section.learning_rate}
         if self._has_head:
             rates["head_learning_rate"] = factor * self.section.head_learning_rate

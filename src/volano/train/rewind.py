@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from volano.model.decoder import Decoder
+from volano.train.checkpoint import learning_state, take_up
 from volano.train.optimiser import Optimiser
 
 KEPT = 2
@@ -26,7 +27,7 @@ class Rewinder:
         if done % self.every == 0 and not any(each["step"] == done for each in self.states):
             state = {
                 "step": done,
-                "model": deepcopy(self._model.state_dict()),
+                "model": deepcopy(learning_state(self._model)),
                 "optimiser": deepcopy(self._optimiser.state_dict()),
                 "returned_to": False,
             }
@@ -38,7 +39,7 @@ class Rewinder:
             self.states = self.states[:-1]
         state = self.states[-1]
         state["returned_to"] = True
-        self._model.load_state_dict(state["model"])
+        take_up(self._model, state["model"])
         # AdamW takes the tensors that it is given and writes into them.
         self._optimiser.load_state_dict(deepcopy(state["optimiser"]))
         self._optimiser.clear()

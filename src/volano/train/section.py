@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from volano.core.errors import RecipeError
 from volano.core.recipe import Runtime, Section, Switch
+
+MOST_CONTEXT = 1024  # tokens of a row where none are asked for: attention grows with their square
 
 
 class TrainSection(Section):
@@ -128,3 +131,63 @@ class TrainSection(Section):
         ge=0,
         description="Threads that compute; 0 takes as many as the recipe's `workers`.",
     )
+
+    @property
+    def adapter_learning_rate(self) -> float:
+        """AdamW's rate at its peak for an adapter, where there is one."""
+        return 0.0
+
+
+class LoraSection(Section):
+    """An adapter: thin matrices beside the projections learn, and the model itself is frozen."""
+
+    rank: int = Field(default=16, ge=1, description="Rows of the thin matrices.")
+    alpha: float = Field(
+        default=32.0, gt=0, description="What an adapter adds is alpha / rank times its product."
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Fraction of an adapter's inputs left out in training."
+    )
+    targets: list[
+        Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    ] = Field(
+        default=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        min_length=1,
+        description="Projections that get one. Source: Dettmers et al. 2023 (QLoRA), figure 2: all "
+        "are needed to match training the whole model.",
+    )
+    learning_rate: float = Field(
+        default=0.001,
+        gt=0,
+        description="AdamW's rate at its peak, of the adapter; the rates of the whole model are "
+        "then not read. Source: docs/log.md.",
+    )
+
+
+class AdaptedSection(TrainSection):
+    """Training that begins with a finished model: whole, or by an adapter."""
+
+    lora: LoraSection | None = Field(
+        default=None, description="Train an adapter in the place of the whole model; off: all."
+    )
+    context: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens of a row, and of the longest example that is read; 0: as many as the "
+        "model reads, at most 1,024.",
+    )
+
+    @property
+    def adapter_learning_rate(self) -> float:
+        """AdamW's rate at its peak for an adapter, where there is one."""
+        return 0.0 if self.lora is None else self.lora.learning_rate
+
+    def context_of(self, model_context: int) -> int:
+        """Tokens of a row. Raises RecipeError where the model reads fewer than are asked for."""
+        if self.context > model_context:
+            raise RecipeError(
+                f"{self.context:,} tokens a row, and the model reads {model_context:,}",
+                "context",
+                f"Set at most {model_context:,}, or 0.",
+            )
+        return self.context or min(model_context, MOST_CONTEXT)
