@@ -1,6 +1,7 @@
 """LoRA: what it computes, what it trains, and the files that peft reads."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -171,6 +172,18 @@ def test_peft_reads_our_adapter_and_we_read_that_of_peft(adapter, tmp_path):
     model = tiny_decoder()
     assert load_adapter(model, tmp_path / "theirs") == adapter
     torch.testing.assert_close(logits(model), expected, rtol=0, atol=1e-4)
+
+
+def test_an_adapter_that_peft_has_saved_computes_what_it_computed_there():
+    """tests/model/peft_adapter was written by peft 0.21 on this base, with the logits beside it."""
+    folder = Path(__file__).parent / "peft_adapter"
+    model = tiny_decoder()
+    assert load_adapter(model, folder) == QUERY_AND_VALUE
+    expected = torch.tensor(json.loads((folder / "logits.json").read_text()))
+    torch.testing.assert_close(logits(model)[0, -1], expected, rtol=0, atol=1e-4)
+    ours = json.loads((folder / ADAPTER_CONFIG_FILE).read_text())
+    for key in ("peft_type", "task_type", "r", "lora_alpha", "use_rslora", "bias"):
+        assert key in ours
 
 
 def changed(folder, **values):
