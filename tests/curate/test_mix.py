@@ -20,6 +20,7 @@ from volano.core.step import Context
 from volano.curate.mix import mix
 from volano.curate.mix_section import MixSection
 from volano.curate.section import CurateSection
+from volano.pretrain.curriculum import TierSection
 from volano.pretrain.section import PackSection, TokenizerSection
 from volano.pretrain.step import PACK, TOKENIZER
 from volano.pretrain.training_texts import bill_of_run
@@ -205,6 +206,35 @@ def test_packed_tokens_are_those_of_the_passes(packed):
         # A token a document more than bytes: 5 to 59 of them, so shares are off by some percent.
         assert told["share"] == pytest.approx(portion.got_share, rel=0.05)
         assert packed.bill[f"tokens.{told['group']}"] == told["tokens"]
+
+
+def test_passes_and_their_account_are_the_same_in_tiers(packed, tmp_path):
+    tiers = [TierSection(by="length", shares=[0.7, 0.3])]
+    tokens, _ = run(PACK, PackSection(context=32, tiers=tiers), packed.inputs, tmp_path)
+    plain, tiered = TokenShards(packed.tokens.folder), TokenShards(tokens.folder)
+    expected = plain.documents_in(np.arange(plain.rows))
+    assert tiered.documents_in(np.arange(tiered.rows)) == expected
+    written = [
+        (each / "mixture.json").read_bytes() for each in (packed.tokens.folder, tokens.folder)
+    ]
+    assert written[0] == written[1]
+    documents = {each.id: each for each in corpus_documents()}
+    length = {name: len(each.text) for name, each in documents.items()}
+    cuts = {(each["kind"], each["share"]): each["value"] for each in tiered.meta["cuts"]}
+
+    def tier(name):
+        return sum(length[name] >= cuts[documents[name].kind, share] for share in (0.7, 0.3))
+
+    for row in range(tiered.rows):
+        assert len({tier(name) for name in tiered.documents_in(np.array([row]))}) == 1
+    # The best 30 % of what is read of a kind, passes counted, is at and above its upper cut.
+    drawn = {name: times for name, times in passes(packed.corpus).items() if times}
+    for (kind, share), cut in cuts.items():
+        mine = [name for name in drawn if documents[name].kind == kind]
+        read = {name: length[name] * drawn[name] for name in mine}
+        above = sum(size for name, size in read.items() if length[name] >= cut)
+        beyond = sum(size for name, size in read.items() if length[name] > cut)
+        assert beyond < share * sum(read.values()) <= above
 
 
 def test_a_document_never_meets_itself_in_a_row_nor_more_than_by_chance_in_a_run(packed):

@@ -139,6 +139,11 @@ def test_a_document_that_is_read_twice_is_traced_once(corpus):
 
 def test_shares_of_kinds_are_given_once_in_a_recipe():
     values = {"name": "r", "curate": {"mix": {"by": "kind"}}, "pretrain": {"mixture": {"code": 1}}}
+    staged = {"stages": [{"until": 1, "mixture": {"web": 1}}]}
+    by_source = {"mixture_by": "source", "curriculum": staged}
+    twice = {"name": "r", "curate": {"mix": {"by": "source"}}, "pretrain": by_source}
+    with pytest.raises(RecipeError, match=r"curriculum.stages: shares of sources are given here"):
+        stages_of(read_recipe(twice, {}, [], where="r.yaml"))
     with pytest.raises(RecipeError, match=r"shares of kinds are given here and in curate\.mix"):
         stages_of(read_recipe(values, {}, (), where="test"))
     stages_of(read_recipe(values, {}, ["curate.mix.by=source"], where="test"))

@@ -33,12 +33,15 @@ def pretrain(
     context: Context,
 ) -> None:
     """Train and write the checkpoint, its metrics and the documents it saw into the folder."""
+    shards = TokenShards(tokens)
+    shards.check(tokenizer)
     stream = TokenStream(
-        TokenShards(tokens),
+        shards,
         steps=section.steps,
         batch_rows=section.batch_rows,
         seed=context.seed,
         mixture=section.mixture,
+        curriculum=section.reading(),
     )
     model = Decoder(section.model.shape(tokenizer.vocabulary))
     initialise(model, context.seed)
@@ -85,6 +88,19 @@ def pretrain(
     context.bill["parameters"] = model.config.parameters
     for kind, epochs in stream.epochs().items():
         context.bill[f"epochs.{kind}"] = epochs
-    if not section.mixture:  # with one, rows of another kind are read more often
+    if section.curriculum is not None:
+        context.bill |= _bill_of_parts(stream)
+    if not section.mixture and stream.evenly:  # else some rows are read more often than others
         rounds = stream.steps * stream.batch_rows / stream.shards.rows
         context.bill |= bill_of_run(tokens, rounds)
+
+
+def _bill_of_parts(stream: TokenStream) -> dict[str, float]:
+    """How often each part of a curriculum reads each kind over, and what an anneal may read."""
+    found = {
+        f"epochs.{part}.{kind}": round(epochs, 4)
+        for part, kinds in stream.epochs_of_parts().items()
+        if len(stream.parts) > 1
+        for kind, epochs in kinds.items()
+    }
+    return found | ({"anneal_share": round(stream.best_share(), 4)} if stream.best_share() else {})

@@ -7,13 +7,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from volano.core.errors import RecipeError
-from volano.core.recipe import Count, Runtime, Section, Switch
+from volano.core.recipe import Count, Runtime, Section, Switch, problem_at
 from volano.model.config import DecoderConfig
 from volano.model.shape import DEEPEST, shape_for, shape_of_depth
+from volano.pretrain.curriculum import CurriculumSection, TierSection, checked_shares
+from volano.text.curriculum import Curriculum
 from volano.train.section import TrainSection
 
 FORMS = ("hf", "gguf")  # of a base: FORM:PATH
 Chat = Literal["kept", "ours"]
+MixedBy = Literal["kind", "source"]
 
 
 class TokenizerSection(Section):
@@ -42,6 +45,8 @@ class PackSection(Section):
 
     context: int = Field(default=128, ge=2, description="Positions per row, in tokens.")
     kinds: list[str] = Field(default=[], description="Kinds of document to pack; empty: all.")
+    by: MixedBy = Field(default="kind", description="What sets kinds apart.")
+    tiers: list[TierSection] = Field(default=[], description="Documents that share no row.")
 
 
 class ModelSection(Section):
@@ -117,6 +122,15 @@ class PretrainSection(TrainSection):
         description="Share of tokens by kind of document, such as {function: 0.9, topic: 0.1}; "
         "kinds left out are not read. Empty: each kind by its size.",
     )
+    mixture_by: MixedBy = Field(
+        default="kind",
+        description="What the mixture and those of the stages name: kinds of document, or sources.",
+    )
+    curriculum: CurriculumSection | None = Field(
+        default=None,
+        description="What is read when: an order, stages, an anneal on the best data "
+        "(docs/curriculum.md).",
+    )
     z_loss: float = Field(
         default=0.0,
         ge=0,
@@ -157,6 +171,28 @@ class PretrainSection(TrainSection):
             )
         return self
 
+    @model_validator(mode="after")
+    def _curriculum_fits(self) -> Self:
+        curriculum = self.curriculum
+        staged = curriculum is not None and bool(curriculum.stages)
+        if staged and self.mixture:
+            what = "shares are given here and in curriculum.stages"
+            raise problem_at(("mixture",), what, "Leave one of the two out.")
+        if self.mixture_by != "kind" and not (staged or self.mixture):
+            what = f"no mixture that names a {self.mixture_by}"
+            raise problem_at(("mixture_by",), what, "Set mixture or curriculum.stages.")
+        if curriculum is not None and curriculum.anneal is not None:
+            falls = self.schedule == "wsd" and self.decay_fraction > 0
+            if curriculum.anneal.fraction is None and not falls:
+                what = "value missing: only the rates of schedule: wsd have a decay to go with"
+                raise problem_at(("curriculum", "anneal", "fraction"), what, "Set the fraction.")
+        return self
+
+    @field_validator("mixture")
+    @classmethod
+    def _shares(cls, values: dict[str, float]) -> dict[str, float]:
+        return checked_shares(values, may_be_empty=True)
+
     @field_validator("milestones")
     @classmethod
     def _milestones_are_fractions(cls, values: list[float]) -> list[float]:
@@ -169,8 +205,20 @@ class PretrainSection(TrainSection):
 
     def packing(self) -> PackSection:
         """The settings of the packing step that this section needs."""
-        kinds = sorted(kind for kind, share in self.mixture.items() if share > 0)
-        return PackSection(context=self.model.context, kinds=kinds)
+        kinds = {kind for kind, share in self.mixture.items() if share > 0}
+        tiers: list[TierSection] = []
+        if self.curriculum is not None:
+            kinds |= self.curriculum.kinds()
+            tiers = self.curriculum.tiers()
+        return PackSection(
+            context=self.model.context, kinds=sorted(kinds), by=self.mixture_by, tiers=tiers
+        )
+
+    def reading(self) -> Curriculum | None:
+        """What is read when, as the stream takes it; None: nothing changes over the run."""
+        if self.curriculum is None:
+            return None
+        return self.curriculum.plain(decay_fraction=self.decay_fraction)
 
     @property
     def steps(self) -> int:

@@ -18,6 +18,7 @@ from volano.pretrain.section import (
     PretrainSection,
     TokenizerSection,
 )
+from volano.pretrain.tiers import Tiers
 from volano.pretrain.training_texts import TrainingTexts, bill_of
 from volano.text.pack import pack_documents
 from volano.text.tokenizer import Tokenizer, train_tokenizer
@@ -59,9 +60,10 @@ def run_pack(section: PackSection, inputs: Inputs, context: Context) -> None:
     """Write the training documents as rows of tokens, as often as their mixture has them read."""
     corpus = inputs["documents"].corpus()
     tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
-    kinds = _kinds(corpus, section.kinds, "pretrain.mixture")
-    documents = TrainingTexts(corpus)
+    kinds = _kinds(corpus, section.kinds, "pretrain.mixture or a stage", section.by)
+    documents = TrainingTexts(corpus, section.by)
     documents.check_kinds(section.kinds)
+    tiers = Tiers(documents, kinds, section.tiers) if section.tiers else None
     with context.progress("pack", documents.count(kinds), "documents") as bar:
 
         def counted(texts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -69,13 +71,20 @@ def run_pack(section: PackSection, inputs: Inputs, context: Context) -> None:
                 bar.advance()
                 yield each
 
-        readings = {kind: [*map(counted, documents.readings(kind))] for kind in kinds}
+        def readings_of(kind: str) -> list[Iterator[tuple[str, str]]]:
+            if tiers is not None:
+                return tiers.readings(documents, kind)
+            return documents.readings(kind)
+
+        readings = {kind: [*map(counted, readings_of(kind))] for kind in kinds}
         packed = pack_documents(
             context.folder,
             {kind: each[0] for kind, each in readings.items()},
             tokenizer,
             context=section.context,
             again={kind: each[1:] for kind, each in readings.items()},
+            beside=tiers.values if tiers is not None else None,
+            by=section.by,
         )
         bar.note(f"{packed.tokens:,} tokens, {packed.padding_fraction:.2%} padding")
     context.bill["tokens"] = packed.tokens
@@ -132,7 +141,13 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
 TOKENIZER = Step(
     name="tokenizer", kind="tokenizer", version=1, section=TokenizerSection, run=run_tokenizer
 )
-PACK = Step(name="pack", kind="tokens", version=1, section=PackSection, run=run_pack)
+PACK = Step(
+    name="pack",
+    kind="tokens",
+    version=2,  # 2: digests in meta.json
+    section=PackSection,
+    run=run_pack,
+)
 PRETRAIN = Step(
     name="pretrain",
     kind="checkpoint",
@@ -151,11 +166,11 @@ IMPORT = Step(
 )
 
 
-def _kinds(corpus: Corpus, wanted: Sequence[str], where: str) -> list[str]:
-    known = sorted(corpus.manifest["kinds"])
+def _kinds(corpus: Corpus, wanted: Sequence[str], where: str, by: str = "kind") -> list[str]:
+    known = sorted(corpus.manifest[f"{by}s"])
     for kind in wanted:
         if kind not in known:
-            raise DataError(f"no documents of kind '{kind}'", where, did_you_mean(kind, known))
+            raise DataError(f"no documents of {by} '{kind}'", where, did_you_mean(kind, known))
     return list(wanted) or known
 
 

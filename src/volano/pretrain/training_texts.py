@@ -35,9 +35,11 @@ class PackedPortion(NamedTuple):
 class TrainingTexts:
     """The training documents of a corpus. What is read is counted by group on the way."""
 
-    def __init__(self, corpus: Corpus) -> None:
+    def __init__(self, corpus: Corpus, by: str = "kind") -> None:
         self.corpus = corpus
+        self.by = by  # the field that sets kinds apart: kind, or source
         self.mixture = Mixture.of(corpus)
+        self._counted: set[str] = set()  # kinds
         self._bytes: Counter[str] = Counter()
         self._bytes_read: Counter[str] = Counter()
         self._group_of: dict[str, str] = {}
@@ -51,7 +53,7 @@ class TrainingTexts:
 
     def count(self, kinds: Sequence[str]) -> int:
         """Readings of documents in all, about: for a progress bar."""
-        documents = sum(int(self.corpus.manifest["kinds"][kind]) for kind in kinds)
+        documents = sum(int(self.corpus.manifest[f"{self.by}s"][kind]) for kind in kinds)
         if self.mixture is None:
             return documents
         portions = self.mixture.portions
@@ -70,7 +72,7 @@ class TrainingTexts:
 
     def texts(self, kind: str) -> Iterator[str]:
         """The text of each document, as often as it is read, in the order of the corpus."""
-        for table in self._shards(kind):
+        for _, table in self._shards(kind):
             passes = [1] * len(table) if self.mixture is None else table["passes"].to_pylist()
             for text, times in zip(table["text"].to_pylist(), passes, strict=True):
                 for _ in range(times):
@@ -78,9 +80,9 @@ class TrainingTexts:
 
     def check_kinds(self, kinds: Sequence[str]) -> None:
         """Raise DataError where shares of kinds are given twice."""
-        if kinds and self.mixture is not None and self.mixture.by == "kind":
+        if kinds and self.mixture is not None and self.mixture.by == self.by:
             raise DataError(
-                "the corpus is mixed by kind already",
+                f"the corpus is mixed by {self.by} already",
                 "pretrain.mixture",
                 "Leave it out, or curate without curate.mix.",
             )
@@ -119,15 +121,18 @@ class TrainingTexts:
         ]
 
     def _once(self, kind: str) -> Iterator[tuple[str, str]]:
-        for table in self._shards(kind):
+        for _, table in self._shards(kind):
             yield from zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
 
     def _reading(self, kind: str, number: int) -> Iterator[tuple[str, str]]:
-        for table in self._shards(kind):
-            if number == 1:
+        counting = number == 1 and kind not in self._counted  # tiers read a kind several times
+        for _, table in self._shards(kind):
+            if counting:
                 self._count(table)
             read = table.filter(pc.greater_equal(table["passes"], number))
             yield from zip(read["id"].to_pylist(), read["text"].to_pylist(), strict=True)
+        if counting:
+            self._counted.add(kind)
 
     def _count(self, table: pa.Table) -> None:
         groups, ids = table["group"].to_pylist(), table["id"].to_pylist()
@@ -138,12 +143,20 @@ class TrainingTexts:
             self._bytes_read[group] += size * times
             self._group_of[name] = group
 
-    def _shards(self, kind: str) -> Iterator[pa.Table]:
+    def read(self, kind: str) -> Iterator[tuple[Path, pa.Table]]:
+        """Each shard of the corpus, with those of its documents that training reads: id, text,
+        kind, source, split, and `group` and `passes` where there is a mixture."""
+        for shard, table in self._shards(kind):
+            read = self.mixture is not None
+            yield shard, table.filter(pc.field("passes") > 0) if read else table
+
+    def _shards(self, kind: str) -> Iterator[tuple[Path, pa.Table]]:
+        columns = ["id", "text", "kind", "source", "split"]
         for shard in self.corpus.shards():
-            table = read_shard(shard, ["id", "text", "kind", "split"])
+            table = read_shard(shard, columns)
             if self.mixture is not None:
                 table = with_mix(self.corpus, shard, table)
-            yield table.filter((pc.field("kind") == kind) & (pc.field("split") == TRAIN))
+            yield shard, table.filter((pc.field(self.by) == kind) & (pc.field("split") == TRAIN))
 
 
 def bill_of(portions: Sequence[PackedPortion]) -> dict[str, Any]:

@@ -78,11 +78,11 @@ def _base_from_text(recipe: Recipe) -> list[Stage]:
     documents = {"documents": "curated"}
     stages = [Stage("tokenizer", "tokenizer", TOKENIZER, recipe.tokenizer, documents)]
     if recipe.pretrain is not None:
-        mix = recipe.curate.mix
-        if mix is not None and mix.by == "kind" and recipe.pretrain.mixture:
+        mix, by = recipe.curate.mix, recipe.pretrain.mixture_by
+        if mix is not None and mix.by == by and recipe.pretrain.packing().kinds:
             raise RecipeError(
-                "shares of kinds are given here and in curate.mix",
-                "pretrain.mixture",
+                f"shares of {by}s are given here and in curate.mix",
+                "pretrain.mixture" if recipe.pretrain.mixture else "pretrain.curriculum.stages",
                 "Leave one of the two out.",
             )
         packing = {**documents, "tokenizer": "tokenizer"}

@@ -11,7 +11,10 @@ holds a document twice, and how far apart two such rows are read is left to the 
 
     tokens.bin      rows × (context + 1) token ids, uint16 or uint32, to be memory-mapped
     spans.parquet   row, begin, length (positions), document, offset (of its first token there)
-    meta.json       shape, first row and rows of each kind, padding
+    meta.json       shape, first row and rows of each kind, padding, digests of the other files and
+                    of the tokenizer
+
+With numbers of documents beside them: text/document_values.py.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,12 +27,13 @@ import pyarrow as pa
 
 from volano.core.corpus import write_shard
 from volano.core.errors import DataError
-from volano.core.files import atomic_path, write_json
+from volano.core.files import atomic_path, file_digest, write_json
+from volano.text.document_values import VALUES_FILE, DocumentValues
 from volano.text.tokenizer import Tokenizer
 
 Array = npt.NDArray[Any]
 TOKENS_FILE, SPANS_FILE, META_FILE = "tokens.bin", "spans.parquet", "meta.json"
-FORMAT = 1
+FORMAT = 2  # 2: digests
 # Remainders wait for a fitting row at most this long, which bounds memory, not the padding: a
 # block of this size already packs to within 1 %.
 BLOCK_TOKENS = 16_000_000
@@ -59,11 +63,14 @@ def pack_documents(
     *,
     context: int,
     again: Mapping[str, Sequence[Iterable[tuple[str, str]]]] | None = None,
+    beside: DocumentValues | None = None,
+    by: str = "kind",
 ) -> Packed:
     """Write the rows of all documents, given as (id, text) per kind; rows never mix kinds.
 
-    again: the further readings of a kind, each of some of its documents. Raises DataError where no
-    document holds any text.
+    again: the further readings of a kind, each of some of its documents; no row holds documents of
+    two of them. beside: numbers of the documents. by: what sets kinds apart. Raises DataError where
+    no document holds any text.
     """
     dtype = np.uint16 if tokenizer.vocabulary <= 1 << 16 else np.uint32
     end = tokenizer.end_of_text_id
@@ -104,6 +111,12 @@ def pack_documents(
             | {"document": pa.array(documents, pa.string()).dictionary_encode()}
         ),
     )
+    written = [TOKENS_FILE, SPANS_FILE]
+    found: dict[str, Any] = {}
+    if beside is not None:
+        beside.save(folder, list(dict.fromkeys(documents)))
+        written.append(VALUES_FILE)
+        found["cuts"] = [each._asdict() for each in beside.cuts]
     padding = 1 - tokens / (rows * context)
     write_json(
         folder / META_FILE,
@@ -117,6 +130,10 @@ def pack_documents(
             "kinds": meta,
             "vocabulary": tokenizer.vocabulary,
             "end_of_text_id": end,
+            "by": by,
+            "tokenizer": tokenizer.digest,
+            "digests": {name: file_digest(folder / name) for name in written},
+            **found,
         },
     )
     return Packed(rows, tokens, padding)

@@ -16,12 +16,13 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from volano.core.errors import DataError
-from volano.core.files import atomic_path, write_json
+from volano.core.files import atomic_path, json_digest, write_json
 from volano.text.chat import CHAT_TEMPLATE, END_OF_TEXT, OUR_CHAT, SPECIAL_TOKENS
 from volano.text.chat_format import ChatFormat, learn_format
 
 TOKENIZER_FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"  # where transformers 5 keeps it
+DECIDE_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # of tokenizer.json
 BYTES = 256
 SPACE, FALLBACK_BYTE = "\u2581", re.compile(r"<0x([0-9A-F]{2})>")  # as sentencepiece spells them
 # What begins and ends a text in the models that load here; the config's own bos and eos may name
@@ -75,6 +76,12 @@ class Tokenizer:
     def vocabulary(self) -> int:
         """How many ids there are, special tokens included."""
         return int(self._inner.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides which ids a text gets; whatever wrote its file, and where."""
+        plain = json.loads(self._inner.to_str())
+        return json_digest({name: plain.get(name) for name in DECIDE_IDS})
 
     @property
     def end_of_text_id(self) -> int:
