@@ -33,6 +33,10 @@ def show(
         str | None,
         typer.Option(help="Count tokens in the funnel, too: a tokenizer, by name or folder."),
     ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of packed tokens: the documents in this row, counted from 0."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -55,6 +59,11 @@ def show(
             from volano.cli.clusters import show_clusters
 
             show_clusters(opened.find(artifact), clusters, json)
+            return
+        if row is not None:
+            from volano.cli.rows import show_row
+
+            show_row(opened, opened.find(artifact), row, json)
             return
         counted = None if tokenizer is None else _tokenizer(opened, tokenizer)
         showing.show_artifact(
