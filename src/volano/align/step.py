@@ -12,6 +12,7 @@ from volano.core.jsonlines import list_files, quarantine_table, read_records
 from volano.core.records import Preference, table_of
 from volano.core.step import Context, Inputs, Listing, Step
 from volano.text.held_out import load_held_out_questions
+from volano.text.near_questions import ask_one_of, questions_of
 from volano.text.tokenizer import Tokenizer
 
 
@@ -47,6 +48,8 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
     if section.paths:
         listing = context.listing or scan_preferences(section)
         own, problems = read_records([entry.path for entry in listing.entries], preference_of)
+        if "conversations" in inputs:  # of which a part is held out, to be asked in evaluation
+            own = _without_held_out(own, inputs, context)
         preferences += own
         if problems:
             write_shard(shard_path(context.folder, "quarantine", 0), quarantine_table(problems))
@@ -56,6 +59,18 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
     write_shard(shard_path(context.folder, "data", 0), table_of(preferences, Preference))
     finish_corpus(context.folder, "preference")
     context.bill["pairs"] = len(preferences)
+
+
+def _without_held_out(
+    pairs: list[Preference], inputs: Inputs, context: Context
+) -> list[Preference]:
+    known = inputs["conversations"].corpus().records()
+    held_out = [questions_of(each.messages) for each in known if each.split == "test"]
+    leaks = ask_one_of(
+        [questions_of(each.prompt) for each in pairs], [each[0] for each in held_out if each]
+    )
+    context.bill["pairs_that_ask_held_out_questions"] = sum(leaks)
+    return [pair for pair, leak in zip(pairs, leaks, strict=True) if not leak]
 
 
 def _in_own_words(pairs: list[Preference], inputs: Inputs, context: Context) -> list[Preference]:

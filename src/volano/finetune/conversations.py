@@ -12,7 +12,13 @@ from typing import Any
 from volano.core.jsonlines import BadLine, messages_of
 from volano.core.records import Conversation, Document, Message
 from volano.finetune.section import ConversationsSection
-from volano.text.functions import answer_about, function_documents, normalised, question_about
+from volano.text.functions import (
+    answer_about,
+    function_documents,
+    normalised,
+    place_in_draw,
+    question_about,
+)
 
 
 def ask_about_functions(
@@ -21,7 +27,8 @@ def ask_about_functions(
     """One conversation per training function, and how many functions were left out, by reason.
 
     "too_short" and "too_long" count words of the answer; "answer_repeated" is a function whose
-    answer an earlier one had: what fits many functions says nothing of any.
+    answer an earlier one had: what fits many functions says nothing of any; "not_drawn" are those
+    beyond `function_conversations`.
     """
     conversations, left_out, seen = [], Counter[str](), set[str]()
     for origin, function in function_documents(documents, "train"):
@@ -48,6 +55,12 @@ def ask_about_functions(
                     source_ids=(function.id,),
                 )
             )
+    most = settings.function_conversations
+    if most and len(conversations) > most:
+        drawn = sorted(conversations, key=lambda each: place_in_draw(each.id))[:most]
+        chosen = {each.id for each in drawn}
+        left_out["not_drawn"] = len(conversations) - most
+        conversations = [each for each in conversations if each.id in chosen]
     return conversations, left_out
 
 

@@ -19,6 +19,19 @@ class ConversationsSection(Section):
         "or a list of paths and globs names JSONL files (.gz, .zst) whose lines hold `messages`. "
         "Of files, the content bears identity and not the path.",
     )
+    held_out: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Fraction of the files' conversations that is never trained on, drawn by hash "
+        "of the first question; those that ask nearly the same go with it. Evaluation asks them "
+        "(task conversations). `functions` have held-out documents of their own. 0: none.",
+    )
+    function_conversations: Count = Field(
+        default=0,
+        ge=0,
+        description="Functions at most that are asked about, drawn by hash; 0: all.",
+    )
     min_answer_words: int = Field(
         default=3,
         ge=1,

@@ -3,12 +3,15 @@
 No torch here: the data side of the product loads this file without it.
 """
 
+from typing import Any
+
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
 from volano.core.jsonlines import list_files, quarantine_table, read_records
 from volano.core.records import Conversation, table_of
 from volano.core.step import Context, Inputs, Listing, Step
 from volano.finetune.conversations import ask_about_functions, conversation_of
+from volano.finetune.hold_out import HELD_OUT, with_held_out, without_questions_of
 from volano.finetune.section import (
     FUNCTIONS,
     ConversationsSection,
@@ -28,7 +31,7 @@ def scan_conversations(section: ConversationsSection) -> Listing:
 def run_conversations(section: ConversationsSection, inputs: Inputs, context: Context) -> None:
     """Write the conversations to learn from. Raises DataError where there are none."""
     conversations: list[Conversation] = []
-    manifest = {}
+    manifest: dict[str, Any] = {}
     if FUNCTIONS in section.names:
         documents = inputs["documents"].corpus().records()
         conversations, left_out = ask_about_functions(documents, section)
@@ -36,6 +39,10 @@ def run_conversations(section: ConversationsSection, inputs: Inputs, context: Co
     if section.paths:
         listing = context.listing or scan_conversations(section)
         own, problems = read_records([entry.path for entry in listing.entries], conversation_of)
+        if section.held_out:
+            own, leaking = with_held_out(own, section.held_out)
+            manifest["left_out"] = manifest.get("left_out", {}) | dict(leaking)
+            context.bill["conversations_held_out"] = sum(each.split == HELD_OUT for each in own)
         conversations += own
         if problems:
             write_shard(shard_path(context.folder, "quarantine", 0), quarantine_table(problems))
@@ -50,22 +57,24 @@ def run_conversations(section: ConversationsSection, inputs: Inputs, context: Co
 def run_mixture(section: MixtureSection, inputs: Inputs, context: Context) -> None:
     """Write the requested conversations and those of the former version that come again.
 
-    Of these, what the held-out half asks or is about is left out. Raises DataError where nothing
-    was requested: there would be nothing new to learn.
+    Of these, what the held-out half asks or is about is left out. The held-out conversations of the
+    former version stay held out, and what is requested may not ask what they ask. Raises DataError
+    where nothing was requested: there would be nothing new to learn.
     """
-    requested = list(inputs["requested"].corpus().records())
+    known = list(inputs["former"].corpus().records())
+    held_out = [each for each in known if each.split == HELD_OUT]
+    requested = without_questions_of(held_out, list(inputs["requested"].corpus().records()))
     if not requested:
         remedy = "Gather more feedback, or lower diagnose.min_cases."
         raise DataError("no new conversations to learn from", "turn", remedy)
     new = {each.id for each in requested}
-    former = [each for each in inputs["former"].corpus().records() if each.id not in new]
+    former = [each for each in known if each.split != HELD_OUT and each.id not in new]
     half = load_held_out_questions(inputs["findings"].folder)
     fit = [each for each in former if not half.holds(each.messages, each.source_ids)]
     fit.sort(key=lambda each: place_in_draw(f"replay:{each.id}"))
     replayed = fit[: section.replay]
-    write_shard(
-        shard_path(context.folder, "data", 0), table_of([*requested, *replayed], Conversation)
-    )
+    together = [*requested, *replayed, *held_out]
+    write_shard(shard_path(context.folder, "data", 0), table_of(together, Conversation))
     counts = {"requested": len(requested), "replayed": len(replayed)}
     left_out = {"held_out": len(former) - len(fit)}
     finish_corpus(context.folder, "conversation", counts | left_out)
@@ -90,7 +99,7 @@ def run_finetune(section: FinetuneSection, inputs: Inputs, context: Context) -> 
 CONVERSATIONS = Step(
     name="conversations",
     kind="corpus",
-    version=1,
+    version=2,  # a part of the files' is held out
     section=ConversationsSection,
     run=run_conversations,
     scan=scan_conversations,
