@@ -20,6 +20,12 @@ from volano.core.report import Measurement, Report
 from volano.core.step import Context
 from volano.evaluate.choice import matched_items
 from volano.evaluate.comparisons import compare_stages, win_rates
+from volano.evaluate.conversations import (
+    asked_that_fit,
+    held_out_conversations,
+    measure_conversations,
+    measure_nearest_answers,
+)
 from volano.evaluate.efficiency import measure_efficiency
 from volano.evaluate.functions import (
     functions_that_fit,
@@ -39,7 +45,8 @@ from volano.model.huggingface import load_checkpoint
 from volano.text.functions import FunctionDocument, place_in_draw
 from volano.text.tokenizer import Tokenizer
 
-PARTS = {"bits_per_byte": 1, "held_out_functions": 2, "safety": 1}  # of each stage, for the bar
+# Of each stage, for the bar.
+PARTS = {"bits_per_byte": 1, "held_out_functions": 2, "conversations": 1, "safety": 1}
 REPORT_FILE, ITEMS_FILE = "report.json", "items.parquet"
 ITEM_SCHEMA = pa.schema(
     [
@@ -59,6 +66,7 @@ def evaluate(
     *,
     held_out: Sequence[Document],
     safety: Sequence[Conversation],
+    conversations: Sequence[Conversation] = (),
     checkpoints: Mapping[str, Path],
     context: Context,
 ) -> None:
@@ -90,6 +98,8 @@ def evaluate(
             if "held_out_functions" in section.tasks:
                 evaluation.choice(functions)
                 evaluation.answers(functions)
+            if "conversations" in section.tasks:
+                evaluation.conversations(conversations, functions)
             if "safety" in section.tasks:
                 evaluation.safety(safety)
             if "efficiency" in section.tasks:
@@ -155,6 +165,31 @@ class _Evaluation:
             raise DataError(f"{what} tokens", "evaluate", remedy)
         for stage in self.stages:
             self._part(f"answers-{stage.name}", partial(_answers, stage, asked, section, seed))
+
+    def conversations(
+        self, conversations: Sequence[Conversation], functions: Sequence[FunctionDocument]
+    ) -> None:
+        """The held-out conversations of every stage, beside the most alike answer learnt."""
+        section, seed, first = self.section, self.context.seed, self.stages[0]
+        # Questions about functions count where functions were learnt.
+        learnt = any(each.kind == "function" for each in conversations)
+        drawn = held_out_conversations(
+            conversations, functions if learnt else (), section.conversations
+        )
+        limit = section.conversation_tokens
+        asked = asked_that_fit(first.tokenizer, drawn, first.model.config.context, limit)
+        self.extra |= {
+            "conversations_asked": len(asked),
+            "conversations_too_long": len(drawn) - len(asked),
+        }
+        if len(asked) < 2:
+            what = f"{len(asked)} of {len(drawn)} held-out conversations leave room for an answer"
+            remedy = "Lower evaluate.conversation_tokens, or give shorter conversations."
+            raise DataError(what, "evaluate", remedy)
+        self._add(measure_nearest_answers(asked, conversations, seed))
+        for stage in self.stages:
+            measure = partial(measure_conversations, stage, asked, max_tokens=limit, seed=seed)
+            self._part(f"conversations-{stage.name}", measure)
 
     def safety(self, conversations: Sequence[Conversation]) -> None:
         """Refusals and answers of every stage, beside the bag of words."""

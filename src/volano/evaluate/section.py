@@ -6,7 +6,7 @@ from pydantic import Field
 
 from volano.core.recipe import Count, Section
 
-Task = Literal["bits_per_byte", "held_out_functions", "safety", "efficiency"]
+Task = Literal["bits_per_byte", "held_out_functions", "conversations", "safety", "efficiency"]
 
 # Of which more is better, but for bits per byte; the gate counts these the other way round.
 Protected = Literal[
@@ -38,7 +38,8 @@ class EvaluateSection(Section):
     tasks: list[Task] = Field(
         default=["bits_per_byte", "held_out_functions", "safety", "efficiency"],
         description="bits_per_byte: of held-out documents of any kind; held_out_functions: 4-way "
-        "choice and answers; safety: refusal of unsafe prompts and answers to safe ones; "
+        "choice and answers; conversations: the answers in what fine-tuning held out of its data, "
+        "before and after; safety: refusal of unsafe prompts and answers to safe ones; "
         "efficiency: speed and memory, answering about held-out functions.",
     )
     choice_items: Count = Field(
@@ -52,6 +53,15 @@ class EvaluateSection(Section):
     )
     answers: Count = Field(
         default=300, ge=2, description="Held-out functions that each stage is asked about."
+    )
+    conversations: Count = Field(
+        default=200, ge=2, description="Held-out conversations at most, drawn by hash."
+    )
+    conversation_tokens: int = Field(
+        default=128,
+        ge=1,
+        description="Tokens of an answer in them; one that is cut off there does not count as "
+        "ended.",
     )
     max_answer_tokens: int = Field(
         default=48,

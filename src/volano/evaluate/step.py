@@ -3,6 +3,8 @@
 No torch here: the data side of the product loads this file without it.
 """
 
+from typing import Any
+
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.records import Document, table_of
 from volano.core.step import Context, Inputs, Step
@@ -24,14 +26,19 @@ def run_evaluate(section: EvaluateSection, inputs: Inputs, context: Context) -> 
     """Measure the stages that exist on everything held out."""
     from volano.evaluate.run import evaluate
 
-    safety = inputs["safety"].corpus().records() if "safety" in inputs else ()
     evaluate(
         section,
-        held_out=list(inputs["held_out_functions"].corpus().records()),
-        safety=list(safety),
+        held_out=_records(inputs, "held_out_functions"),
+        safety=_records(inputs, "safety"),
+        conversations=_records(inputs, "conversations"),
         checkpoints={name: inputs[name].folder for name in STAGES if name in inputs},
         context=context,
     )
+
+
+def _records(inputs: Inputs, name: str) -> list[Any]:
+    # A task that nobody asked for needs no corpus.
+    return list(inputs[name].corpus().records()) if name in inputs else []
 
 
 def run_gate(section: GateSection, inputs: Inputs, context: Context) -> None:

@@ -13,8 +13,11 @@ COLUMNS = ("base", "sft", "aligned")
 NEIGHBOURS = set(pairwise(COLUMNS))
 TITLES = {"base": "base", "sft": "SFT", "aligned": "aligned"}
 # What stands beside the stages, below the table: no model of ours, or not a stage.
-BESIDE = ("chance", "lexical", "random", "base as document", "bag of words")
+BESIDE = ("chance", "lexical", "random", "base as document", "bag of words", "nearest answer")
 ROWS = {
+    "conversation_bits": "bits per byte of held-out answers",
+    "conversation_chrf": "chrF against held-out answers",
+    "conversations_end": "held-out answers that end",
     "bits_per_byte": "bits per byte, held out",
     "choice_pmi": "4-way choice, PMI",
     "choice_normalised": "4-way choice, by length",

@@ -19,6 +19,8 @@ from volano.evaluate.gate import Verdict, verdict_of
 CORPORA = ("documents", "conversations", "preferences")
 STAGE = "aligned"
 SHOWN = {
+    "conversation_bits": "bits per byte of held-out answers",
+    "conversation_chrf": "chrF against held-out answers",
     "bits_per_byte": "bits per byte, held out",
     "choice_pmi": "four-way choice (PMI)",
     "answer_chrf": "chrF of answers against the truth",

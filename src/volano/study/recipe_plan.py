@@ -36,7 +36,11 @@ from volano.study.whole import whole_stages
 from volano.train.section import AdaptedSection, TrainSection
 
 BUSY = 0.5  # of the cores
-HELD_OUT = {"held_out_functions", "safety"}  # what an evaluation reads besides models
+HELD_OUT = {
+    "held_out_functions",
+    "safety",
+    "conversations",
+}  # what an evaluation reads besides models
 if TYPE_CHECKING:
     from volano.study.measured_rate import Measured
 
@@ -225,6 +229,8 @@ def _evaluation(
         items += section.bits_documents
     if "held_out_functions" in section.tasks:
         items += section.choice_items + section.answers * (1 + section.seeds)
+    if "conversations" in section.tasks:
+        items += 2 * section.conversations
     if "safety" in section.tasks:
         items += section.safety_prompts
     tokens = float(models * items * size.context)

@@ -31,7 +31,7 @@ from volano.study.release import RELEASE, ReleaseSection
 from volano.study.run import Outcome, order_of, run_stages
 from volano.study.section import TurnSection
 from volano.study.users import USERS
-from volano.study.wheel import Stage, stages_of
+from volano.study.wheel import Stage, evaluation_inputs, stages_of
 
 FIRST = 1
 
@@ -130,7 +130,7 @@ def _gone(problem: NoFeedback, recipe: Recipe, store: Store, version: int) -> Vo
 
 def first_stages(recipe: Recipe) -> list[Stage]:
     """The stages of version 1, its released form among them."""
-    return [*stages_of(recipe), release_stage(FIRST)]
+    return [*stages_of(recipe, turns=True), release_stage(FIRST)]
 
 
 def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
@@ -197,7 +197,8 @@ def turn_stages(recipe: Recipe, version: int) -> list[Stage]:
         ),
     ]
     stages += _aligned(recipe, own, former("aligned") if settings.safe_reminders else None)
-    evaluated = {"held_out_functions": "held_out", "safety": "safety", "aligned": own("aligned")}
+    compared = recipe.model_copy(update={"evaluate": _compared(recipe)})
+    evaluated = evaluation_inputs(compared, own("conversations")) | {"aligned": own("aligned")}
     stages.append(Stage(own("report"), "evaluate", EVALUATE, _compared(recipe), evaluated))
     judged = {
         "findings": own("findings"),

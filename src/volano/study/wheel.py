@@ -35,8 +35,12 @@ class Stage:
     inputs: dict[str, str]
 
 
-def stages_of(recipe: Recipe) -> list[Stage]:
-    """The stages that a recipe asks for, in the order of making. Raises RecipeError."""
+def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
+    """The stages that a recipe asks for, in the order of making. Raises RecipeError.
+
+    With a finished base, text is collected and curated only where something is made of it. Where
+    the wheel `turns`, a later version reads the corpora too.
+    """
     stages = [Stage("collected", "collect", COLLECT, recipe.collect, {})]
     stages.append(Stage("safety", "collect", COLLECT_SAFETY, SafetySection(), {}))
     stages.append(
@@ -68,10 +72,35 @@ def stages_of(recipe: Recipe) -> list[Stage]:
         stages += _aligned(recipe)
     if recipe.evaluate is not None and has_base:
         models = [each.name for each in stages if each.step.kind == "checkpoint"]
-        inputs = {"held_out_functions": "held_out", "safety": "safety"}
-        inputs |= {name: name for name in models}
+        inputs = evaluation_inputs(recipe) | {name: name for name in models}
         stages.append(Stage("report", "evaluate", EVALUATE, recipe.evaluate, inputs))
-    return _used(stages)
+    ends = {"tokenizer", "base", "sft", "aligned", "report"}
+    if turns or recipe.base is None:
+        ends |= {"collected", "curated"}
+    if turns:
+        ends |= {"held_out", "safety"}
+    return _used(stages, ends)
+
+
+def evaluation_inputs(recipe: Recipe, conversations: str = "conversations") -> dict[str, str]:
+    """What the tasks of the evaluation read besides models; `conversations` names their stage."""
+    assert recipe.evaluate is not None
+    tasks, learnt = set(recipe.evaluate.tasks), recipe.finetune
+    inputs = {}
+    about_functions = learnt is not None and FUNCTIONS in learnt.names
+    if tasks - {"safety", "conversations"} or ("conversations" in tasks and about_functions):
+        inputs["held_out_functions"] = "held_out"
+    if "safety" in tasks:
+        inputs["safety"] = "safety"
+    if "conversations" in tasks:
+        if learnt is None:
+            raise RecipeError(
+                "conversations are held out by fine-tuning, which is off",
+                "evaluate.tasks",
+                "Leave conversations out, or set finetune.",
+            )
+        inputs["conversations"] = conversations
+    return inputs
 
 
 def _base_from_text(recipe: Recipe) -> list[Stage]:
@@ -118,6 +147,8 @@ def _aligned(recipe: Recipe) -> list[Stage]:
         inputs["safety"] = "safety"
     if section.needs_model:
         inputs["sft"] = "sft"
+    if section.paths and recipe.finetune is not None and recipe.finetune.paths:
+        inputs["conversations"] = "conversations"  # of which some are held out
     return [
         Stage("preferences", "align", PREFERENCES, section, inputs),
         Stage(
@@ -145,8 +176,12 @@ def _require(holds: bool, section: str, what: str) -> None:
         raise RecipeError(f"needs {what}", section, f"Or set `{section}: off`.")
 
 
-def _used(stages: list[Stage]) -> list[Stage]:
-    """The stages without those that feed no other and end nothing: a run makes no idle artifact."""
-    ends = {"collected", "curated", "tokenizer", "base", "sft", "aligned", "report"}
-    read = {source for each in stages for source in each.inputs.values()}
-    return [each for each in stages if each.name in ends or each.name in read]
+def _used(stages: list[Stage], ends: set[str]) -> list[Stage]:
+    """The stages that end something or feed one that does: a run makes no idle artifact."""
+    used: list[Stage] = []
+    read: set[str] = set()
+    for stage in reversed(stages):
+        if stage.name in ends | read:
+            used.append(stage)
+            read |= set(stage.inputs.values())
+    return used[::-1]

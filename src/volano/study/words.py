@@ -39,6 +39,18 @@ MEASURES = {
         "chrF, 0 to 100: how many runs of letters the answer shares with the documented one.",
     ),
     "answers_end": Measure("Answers that end", "Does the model finish before the limit?"),
+    "conversation_bits": Measure(
+        "Bits per byte of held-out answers",
+        "How well answers are foreseen that were kept from training.",
+        fewer=True,
+    ),
+    "conversation_chrf": Measure(
+        "Likeness to held-out answers",
+        "chrF, 0 to 100: how many runs of letters the answer shares with the one kept back.",
+    ),
+    "conversations_end": Measure(
+        "Held-out answers that end", "Does the model finish before the limit?"
+    ),
     "answers_repeat": Measure(
         "Answers that repeat", "Does an answer say the same over and over?", fewer=True
     ),
@@ -64,7 +76,8 @@ MEASURES = {
     "half_ends": Measure("… answers that end", "Does the model finish before the limit?"),
 }
 PLOTTED = (
-    "choice_pmi", "answer_chrf", "answers_end", "refusal_unsafe", "answered_safe", "bits_per_byte",
+    "conversation_bits", "conversation_chrf", "choice_pmi", "answer_chrf", "answers_end",
+    "refusal_unsafe", "answered_safe", "bits_per_byte",
 )  # fmt: skip
 FILTERS = {
     "input": "collected",
