@@ -38,6 +38,14 @@ def test_a_fraction_of_the_safe_prompts_is_drawn_and_every_unsafe_one_kept():
     assert {each.id for each in few} < {each.id for each in more}
 
 
+def test_at_most_so_many_pairs_of_prompts_are_drawn_both_sides_of_each():
+    safety = [prompt(kind, str(number)) for number in range(100) for kind in ("unsafe", "safe")]
+    few, more = (safety_preferences(safety, most=most) for most in (8, 30))
+    assert [sum(each.kind == kind for each in few) for kind in ("unsafe", "safe")] == [8, 8]
+    assert {each.id for each in few} < {each.id for each in more}
+    assert len(safety_preferences(safety, most=500)) == 200
+
+
 def test_prompt_without_its_counterpart_is_refused_by_name():
     with pytest.raises(DataError, match="pair '7' has only"):
         safety_preferences([prompt("unsafe", "7")])

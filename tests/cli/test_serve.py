@@ -66,3 +66,19 @@ def test_what_is_empty_between_the_commas_of_the_variable_is_no_key(
     assert run_command(["serve", "absent", "--port", "0", "--host", "0.0.0.0"]) == 2
     expected = "absent" if "secret" in listed else "--host 0.0.0.0: open to others"
     assert expected in capsys.readouterr().err
+
+
+def test_a_context_that_is_cut_is_said_at_the_start_with_how_to_have_it_whole(capsys):
+    from types import SimpleNamespace
+
+    from volano.cli.serve import _announce_cut
+
+    def served(name, context, whole):
+        model = SimpleNamespace(config=SimpleNamespace(context=whole))
+        return SimpleNamespace(name=name, context=context, engine=SimpleNamespace(model=model))
+
+    _announce_cut([served("whole", 128, 128), served("smol", 2048, 8192)])
+    assert capsys.readouterr().out.replace("\n", " ") == (
+        "smol answers within 2,048 of the 8,192 tokens that it reads, to save memory: "
+        "--context 8192 for all. "
+    )

@@ -40,9 +40,14 @@ def test_static_cache_gives_the_logits_of_the_whole_forward(model):
     torch.testing.assert_close(logits[1], model(padded)[1], rtol=0, atol=1e-4)
 
 
+def _slots(model):
+    context = model.config.context
+    return SlotCache(model.config, 2, torch.float32, torch.device("cpu"), context=context)
+
+
 @torch.no_grad()
 def test_slot_cache_gives_the_logits_of_the_whole_forward(model):
-    cache, inputs = SlotCache(model.config, 2, torch.float32, torch.device("cpu")), tokens(2, 20)
+    cache, inputs = _slots(model), tokens(2, 20)
     window = cache.fill(2)
     read = model(inputs[:, :9], cache=window)
     window.keep([9, 6])  # three of the second row were padding

@@ -202,3 +202,28 @@ def test_what_loading_raises_is_raised_to_who_asked_and_leaves_no_thread():
     with pytest.raises(DataError, match="damaged"):
         SlotEngine(load)
     assert threading.active_count() == before
+
+
+def test_a_slot_holds_as_many_tokens_as_are_asked_for_and_no_more():
+    engine = SlotEngine(tiny_decoder, slots=2, context=12)
+    try:
+        assert engine.context == engine._cache.keys.shape[3] == 12
+        made, reason = Asked(engine, [1, 2, 3, 4], stop_ids=()).wait()
+        assert (len(made), reason) == (8, "length")
+        whole = generate(engine.model, [[1, 2, 3, 4]], max_new_tokens=8)
+        assert made == whole[0].tokens
+        with pytest.raises(DataError, match="12 tokens, and the model reads 12"):
+            Asked(engine, [1] * 12)
+    finally:
+        engine.close()
+
+
+def test_a_long_context_is_not_taken_whole_unless_asked_for():
+    for asked, held in ((0, 2048), (4096, 4096)):
+        engine = SlotEngine(long_decoder, slots=1, context=asked)
+        assert engine.context == held
+        engine.close()
+    with pytest.raises(
+        DataError, match=r"4,097 tokens are more than the model reads\. Set at most"
+    ):
+        SlotEngine(long_decoder, slots=1, context=4097)

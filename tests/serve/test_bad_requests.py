@@ -12,6 +12,7 @@ from clients import asking, post
 from volano.core.feedback import TRAINING
 from volano.core.records import Message
 from volano.feedback.database import Database
+from volano.serve.application import build_application
 from volano.serve.limits import LOOPBACK, Keys, Limits
 from volano.serve.requests import UNSUPPORTED_CHAT
 from volano.serve.served import ServedModel
@@ -178,6 +179,16 @@ def test_a_prompt_beyond_the_context_says_by_how_much(serve):
     found = error(post(serve(), asking("json " * 400)))
     assert found["code"] == "context_length_exceeded"
     assert "256 tokens" in found["message"]
+
+
+def test_a_prompt_beyond_what_is_kept_for_an_answer_is_refused_the_same_way(checkpoint):
+    model = ServedModel("tiny", checkpoint, checkpoint="checkpoint/tiny", context=64)
+    with running(build_application({"tiny": model})) as port:
+        found = error(post(port, asking("json " * 60)))
+        assert found["code"] == "context_length_exceeded"
+        assert "reads 64 tokens here" in found["message"]
+        url = f"http://127.0.0.1:{port}/v1/models"
+        assert httpx.get(url).json()["data"][0]["context_tokens"] == 64
 
 
 @pytest.mark.parametrize("path, status", [("/v1/nothing", 404), ("/v1/chat/completions", 405)])

@@ -21,12 +21,16 @@ MIN_PROMPT_WORDS = 3  # of a prompt whose words are dropped
 
 
 def safety_preferences(
-    safety: Iterable[Conversation], sets: Sequence[str] = (), safe_fraction: float = 1.0
+    safety: Iterable[Conversation],
+    sets: Sequence[str] = (),
+    safe_fraction: float = 1.0,
+    most: int = 0,
 ) -> list[Preference]:
     """Two pairs per training pair of prompts: refuse the unsafe one, answer the safe one.
 
-    `sets` names the sets to take, all if empty; of the safe prompts a fraction is taken, drawn by
-    their ids. Raises DataError where a prompt has no counterpart or a set has no prompts.
+    `sets` names the sets to take, all if empty; of their pairs of prompts `most` are taken, all if
+    0, and of the safe prompts in these a fraction, drawn by their ids. Raises DataError where a
+    prompt has no counterpart or a set has no prompts.
     """
     pairs: dict[str, dict[str, Conversation]] = {}
     known: set[str | None] = set()
@@ -40,10 +44,13 @@ def safety_preferences(
         if wanted not in known:
             remedy = did_you_mean(wanted, [name for name in known if name])
             raise DataError(f"no set '{wanted}'", "align.safety_sets", remedy)
-    drawn = sorted(pairs, key=lambda name: place_in_draw(f"safe:{name}"))
+    drawn = sorted(pairs, key=lambda name: place_in_draw(f"safe:{name}"))[: most or None]
+    chosen = set(drawn)
     answered = set(drawn[: round(safe_fraction * len(drawn))])
     preferences = []
     for name, two in pairs.items():
+        if name not in chosen:
+            continue
         if set(two) != {"unsafe", "safe"}:
             remedy = "Give each pair one unsafe and one safe prompt."
             raise DataError(f"pair '{name}' has only {sorted(two)}", "safety set", remedy)

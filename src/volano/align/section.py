@@ -33,6 +33,12 @@ class PreferencesSection(Section):
         "`matched` set too cost twice the time and refuse no more (docs/log.md).",
     )
 
+    safety_pairs: Count = Field(
+        default=0,
+        ge=0,
+        description="Pairs of an unsafe prompt and a safe one at most, drawn by hash; 0: all.",
+    )
+
     safe_fraction: float = Field(
         default=1.0,
         ge=0,

@@ -29,7 +29,10 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         preferences += function_preferences(documents, section.function_pairs)
     if SAFETY in section.names:
         safety = safety_preferences(
-            inputs["safety"].corpus().records(), section.safety_sets, section.safe_fraction
+            inputs["safety"].corpus().records(),
+            section.safety_sets,
+            section.safe_fraction,
+            section.safety_pairs,
         )
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
     if "former" in inputs:  # the version before, which met harmless requests of any set

@@ -33,6 +33,14 @@ def serve(
     ] = [],  # noqa: B006  (typer reads it, nobody writes it)
     slots: Annotated[int, typer.Option("--slots", min=1, max=256, help="Answers at a time.")] = 8,
     waiting: Annotated[int, typer.Option("--waiting", min=1, help="Requests that may wait.")] = 256,
+    context: Annotated[
+        int,
+        typer.Option(
+            "--context",
+            min=0,
+            help="Tokens of prompt and answer together; 0: the model's, at most 2,048.",
+        ),
+    ] = 0,
     max_body_bytes: Annotated[
         int, typer.Option("--max-body-bytes", min=1, help="Largest body of a request.")
     ] = 1_000_000,
@@ -81,6 +89,7 @@ def serve(
                 digest=digest,
                 slots=slots,
                 waiting=waiting,
+                context=context,
                 compute=compute,
             )
             for name, folder, path, digest in found
@@ -91,6 +100,7 @@ def serve(
             limits = Limits(max_body_bytes, requests_per_minute, NAMES if host in LOOPBACK else ())
             application = joined(models, database, keys=keys, limits=limits)
             address = f"[{host}]" if ":" in host else host
+            _announce_cut(models)
             _announce(f"http://{address}:{socket.getsockname()[1]}", [each[0] for each in found])
             run(application, socket)
         finally:
@@ -115,6 +125,18 @@ def _resolve(store: Any, reference: str) -> tuple[str, Path, str, str]:
             f"this is a {artifact.kind}, not a checkpoint", reference, "Name a checkpoint."
         )
     return reference.removeprefix("@"), artifact.folder, store.path_of(artifact), artifact.digest
+
+
+def _announce_cut(models: list[Any]) -> None:
+    from volano.cli.output import print_line
+
+    for model in models:
+        whole = model.engine.model.config.context
+        if model.context < whole:
+            print_line(
+                f"{model.name} answers within {model.context:,} of the {whole:,} tokens that it "
+                f"reads, to save memory: --context {whole} for all."
+            )
 
 
 def _announce(address: str, names: list[str]) -> None:

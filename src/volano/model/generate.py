@@ -62,7 +62,8 @@ def generate(
         )
     requests = []
     for place, prompt in enumerate(prompts):
-        limit = min(max_new_tokens, model.config.context - check_prompt(model, prompt, place))
+        room = model.config.context - check_prompt(model.config.context, prompt, place)
+        limit = min(max_new_tokens, room)
         draws = np.random.default_rng([seed, place]).random(limit if temperature else 0)
         requests.append(_Request(place, list(prompt), limit, draws))
     requests.sort(key=lambda request: -len(request.prompt))
@@ -77,9 +78,8 @@ def generate(
     return [result for result in results if result is not None]
 
 
-def check_prompt(model: Decoder, prompt: Sequence[int], place: int) -> int:
+def check_prompt(context: int, prompt: Sequence[int], place: int) -> int:
     """The prompt's length. Raises DataError where it is empty or leaves no room to answer."""
-    context = model.config.context
     if not len(prompt):
         raise DataError("empty", f"prompt {place}", "Begin it with the end-of-text token.")
     if len(prompt) >= context:

@@ -23,15 +23,21 @@ from volano.model.rotary import Rotation
 
 
 class SlotCache:
-    """Room for `slots` rows of a whole context each. `lengths` are the tokens in every busy row."""
+    """Room for `slots` rows of `context` tokens. `lengths` are the tokens in every busy row."""
 
     def __init__(
-        self, config: DecoderConfig, slots: int, dtype: torch.dtype, device: torch.device
+        self,
+        config: DecoderConfig,
+        slots: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        context: int,
     ) -> None:
-        shape = (config.layers, slots, config.key_value_heads, config.context, config.head_width)
+        shape = (config.layers, slots, config.key_value_heads, context, config.head_width)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros_like(self.keys)
-        self.context = config.context
+        self.context = context
         self.windows = [config.window_of(layer) for layer in range(config.layers)]
         self.lengths: list[int] = []
 

@@ -33,6 +33,8 @@ from volano.model.decoder import Decoder
 from volano.model.generate import check_prompt, choose
 from volano.model.slot_cache import SlotCache
 
+MOST_CONTEXT = 2048  # of a slot where none is asked for; all of a slot's memory is taken at once
+
 
 class Full(VolanoError):
     """As many requests wait as may."""
@@ -80,7 +82,9 @@ class SlotEngine:
     """A model that answers up to `slots` requests at a time, and lets `waiting` more wait.
 
     `load` gives the model; it is called in the thread of `compute`, an executor of one thread,
-    which is the engine's own where none is given. What it raises is raised here.
+    which is the engine's own where none is given. What it raises is raised here. Each slot holds
+    `context` tokens, prompt and answer; 0: as many as the model reads, at most MOST_CONTEXT. Raises
+    DataError where the model reads fewer than are asked for.
     """
 
     def __init__(
@@ -89,8 +93,10 @@ class SlotEngine:
         *,
         slots: int = 8,
         waiting: int = 256,
+        context: int = 0,
         compute: Executor | None = None,
     ) -> None:
+        self._asked_context = context
         self._slots, self._most_waiting = slots, waiting
         self._waiting: deque[Ticket] = deque()
         self._busy: list[Ticket] = []  # in the order of the cache's rows
@@ -119,7 +125,7 @@ class SlotEngine:
     ) -> Ticket:
         """Ask. Raises DataError for a prompt that is empty or fills the context, Full where as many
         wait as may."""
-        room = self.model.config.context - check_prompt(self.model, prompt, 0)
+        room = self.context - check_prompt(self.context, prompt, 0)
         limit = min(max_new_tokens, room)
         draws = np.random.default_rng([seed, 0]).random(limit if temperature else 0)
         ticket = Ticket(
@@ -147,6 +153,11 @@ class SlotEngine:
         return ticket
 
     @property
+    def context(self) -> int:
+        """Tokens of a prompt and its answer together."""
+        return self._cache.context
+
+    @property
     def load(self) -> tuple[int, int]:
         """Requests that are answered and that wait, now."""
         return len(self._busy), len(self._waiting)
@@ -164,7 +175,8 @@ class SlotEngine:
         with torch.inference_mode():
             model.freeze()
             device, dtype = model.head_weight.device, model.compute_dtype
-            cache = SlotCache(model.config, self._slots, dtype, device)
+            context = _context_of(model, self._asked_context)
+            cache = SlotCache(model.config, self._slots, dtype, device, context=context)
             return model, cache, model.head_weight.to(dtype)
 
     def _cancel_all(self) -> None:
@@ -264,6 +276,13 @@ class SlotEngine:
     def _fail(self, tickets: Sequence[Ticket], failure: Exception) -> None:
         for ticket in tickets:
             ticket.on_end(Ending("failed", f"{type(failure).__name__}: {failure}"))
+
+
+def _context_of(model: Decoder, asked: int) -> int:
+    if asked > model.config.context:
+        what = f"{asked:,} tokens are more than the model reads"
+        raise DataError(what, "context", f"Set at most {model.config.context:,}.")
+    return asked or min(model.config.context, MOST_CONTEXT)
 
 
 def choose_each(tickets: Sequence[Ticket], logits_BV: Tensor) -> list[int]:

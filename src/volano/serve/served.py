@@ -46,7 +46,8 @@ class Answer:
 class ServedModel:
     """One checkpoint under a name. Close it when the server ends.
 
-    `compute`: the one thread that several models share (model/slots.py).
+    `context`: tokens that an answer and its prompt may have together; 0: as many as the model
+    reads, at most 2,048. `compute`: the one thread that several models share (model/slots.py).
     """
 
     def __init__(
@@ -58,15 +59,20 @@ class ServedModel:
         digest: str = "",
         slots: int = DEFAULT_SLOTS,
         waiting: int = DEFAULT_WAITING,
+        context: int = 0,
         compute: Executor | None = None,
     ) -> None:
         self.name, self.checkpoint, self.digest = name, checkpoint, digest
         self.tokenizer = Tokenizer.load(folder)
         self.stop_ids = self.tokenizer.stop_ids
         self.engine = SlotEngine(
-            lambda: load_checkpoint(folder).eval(), slots=slots, waiting=waiting, compute=compute
+            lambda: load_checkpoint(folder).eval(),
+            slots=slots,
+            waiting=waiting,
+            context=context,
+            compute=compute,
         )
-        self.context = self.engine.model.config.context
+        self.context = self.engine.context
         self.created = int((folder / CONFIG_FILE).stat().st_mtime)
 
     def close(self) -> None:
@@ -116,8 +122,8 @@ class ServedModel:
     def _fitting(self, ids: list[int], param: str) -> list[int]:
         if len(ids) >= self.context:
             what = (
-                f"This model reads {self.context:,} tokens, the answer included, and the prompt "
-                f"has {len(ids):,}. Shorten it."
+                f"This model reads {self.context:,} tokens here, the answer included, and the "
+                f"prompt has {len(ids):,}. Shorten it."
             )
             raise ApiError(400, what, param=param, code="context_length_exceeded")
         return ids
