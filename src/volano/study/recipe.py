@@ -27,6 +27,9 @@ class About(Section):
     minutes: float = Field(default=0, ge=0, description="Expected minutes on `machine`.")
     machine: str = Field(default="2 cores", description="What the minutes were measured on.")
     shows: str = Field(default="", description="What the recipe demonstrates, in one line.")
+    base_from: str = Field(
+        default="", description="How the file of `base` is had; said where it is missing."
+    )
     epoch_tokens: dict[str, Count] = Field(
         default={},
         description="Stage → tokens of one epoch, padding included, as counted on `machine`: what "

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from volano.core.artifact import Artifact
-from volano.core.errors import RecipeError, StoreError, did_you_mean
+from volano.core.errors import DataError, RecipeError, StoreError, did_you_mean
 from volano.core.feedback import default_database
 from volano.core.store import Order, Store
+from volano.pretrain.section import ImportSection
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
@@ -46,6 +48,7 @@ def run(
         check_phase(only, stages)
     present = dict(given or {})
     stages = needed(stages, present, targets, only)
+    _require_base(stages, recipe)
     return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
 
 
@@ -70,6 +73,15 @@ def run_stages(
     """Make these stages, in order; `given` has the artifacts of others that they read."""
     present = dict(given or {})
     return _made(stages, recipe, store, present, only=None, silent=silent, report=report)
+
+
+def _require_base(stages: list[Stage], recipe: Recipe) -> None:
+    # Before anything is made, and with what the recipe knows: a run would end here minutes later.
+    for stage in stages:
+        if isinstance(stage.section, ImportSection) and recipe.about.base_from:
+            path = Path(stage.section.path)
+            if not path.exists():
+                raise DataError("no such file", f"base: {path}", recipe.about.base_from)
 
 
 def _made(

@@ -41,7 +41,13 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
     With a finished base, text is collected and curated only where something is made of it. Where
     the wheel `turns`, a later version reads the corpora too.
     """
-    stages = [Stage("collected", "collect", COLLECT, recipe.collect, {})]
+    stages = []
+    if recipe.base is not None:  # first, so that a checkpoint of no use is refused at once
+        asked = "pretrain" in recipe.model_fields_set and recipe.pretrain is not None
+        _require(not asked, "pretrain", "no base: a finished one is not trained again")
+        imported = ImportSection.of(recipe.base, recipe.base_chat)
+        stages.append(Stage("base", "pretrain", IMPORT, imported, {}))
+    stages.append(Stage("collected", "collect", COLLECT, recipe.collect, {}))
     stages.append(Stage("safety", "collect", COLLECT_SAFETY, SafetySection(), {}))
     stages.append(
         Stage("held_out", "collect", HELD_OUT, HeldOutSection(), {"documents": "collected"})
@@ -57,12 +63,6 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
     )
     if recipe.base is None:
         stages += _base_from_text(recipe)
-    else:
-        asked = "pretrain" in recipe.model_fields_set and recipe.pretrain is not None
-        _require(not asked, "pretrain", "no base: a finished one is not trained again")
-        stages.append(
-            Stage("base", "pretrain", IMPORT, ImportSection.of(recipe.base, recipe.base_chat), {})
-        )
     has_base = recipe.base is not None or recipe.pretrain is not None
     _require(has_base or recipe.finetune is None, "finetune", "a base model: set pretrain or base")
     if recipe.finetune is not None:

@@ -1,0 +1,125 @@
+"""laptop/own-model as it ships, with a model of seconds and a file of conversations."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+pytest.importorskip("gguf")
+
+from written_gguf import model, write
+
+from volano.cli.main import run_command
+from volano.core.store import Store
+from volano.study.recipe import load_recipe
+from volano.study.run import run
+from volano.study.wheel import stages_of
+
+RECIPE = "laptop/own-model"
+PLACES = ["Rome", "Oslo", "Lima", "Bonn", "Riga", "Bern", "Cork", "Kyiv"]
+
+
+def overrides(folder):
+    return [
+        f"base=gguf:{folder}/tiny.gguf",
+        f"finetune.data={folder}/mine.jsonl",
+        "finetune.held_out=0.3",
+        "finetune.epochs=12",
+        "finetune.lora.learning_rate=0.02",
+        "align.safety_pairs=4",
+        "evaluate.safety_prompts=8",
+        "evaluate.conversation_tokens=16",
+        "workers=1",
+    ]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    small = model(context=512)
+    with torch.no_grad():  # states and head that tell tokens apart: both are frozen
+        small.model.embed_tokens.weight *= 30
+    write(folder / "tiny.gguf", small)
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Gate {n} in {place}?"},
+                {"role": "assistant", "content": f"{place} {n} it is."},
+            ]
+        }
+        for place in PLACES
+        for n in range(5)
+    ]
+    (folder / "mine.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(desk):
+    recipe = load_recipe(RECIPE, overrides(desk))
+    outcomes = run(recipe, Store(desk / "runs"), silent=True)
+    return {each.stage.name: each.artifact for each in outcomes}
+
+
+def test_only_what_own_data_need_is_made(made):
+    assert list(made) == [
+        "base",
+        "safety",
+        "conversations",
+        "sft",
+        "preferences",
+        "aligned",
+        "report",
+    ]
+
+
+def test_before_and_after_stand_side_by_side_on_conversations_that_no_training_saw(made):
+    records = list(made["conversations"].corpus().records())
+    held_out = {each.id for each in records if each.split == "test"}
+    assert 4 < len(held_out) < 20
+    assert made["sft"].bill()["examples"] == len(records) - len(held_out)
+    items = pq.read_table(made["report"].folder / "items.parquet").to_pylist()
+    asked = {each["id"] for each in items if each["task"] == "conversation_bits"}
+    assert asked == held_out
+    report = made["report"].report()
+    bits = {m.stage: m.value for m in report.measurements if m.name == "conversation_bits"}
+    assert set(bits) == {"base", "sft", "aligned"}
+    assert bits["sft"] < bits["base"] - 0.3  # it has learnt the form of these answers
+    assert report.find("conversation_chrf", "nearest answer") is not None
+    assert report.find("refusal_unsafe", "aligned") is not None
+
+
+def test_the_published_models_are_whole_and_their_adapters_lie_beside(made):
+    for name in ("sft", "aligned"):
+        files = {each.name for each in made[name].folder.iterdir()}
+        assert {"model.safetensors", "tokenizer.json", "adapter"} <= files
+
+
+def test_without_a_file_it_learns_functions_and_asks_about_the_held_out_ones():
+    stages = {each.name: each for each in stages_of(load_recipe(RECIPE))}
+    assert next(iter(stages)) == "base"  # what is missing is said at once
+    assert stages["conversations"].inputs == {"documents": "curated"}
+    assert stages["report"].inputs["held_out_functions"] == "held_out"
+    assert stages["report"].inputs["conversations"] == "conversations"
+
+
+def test_preferences_of_ones_own_keep_clear_of_what_is_held_out(desk):
+    own = [*overrides(desk), f"align.data=[safety, {desk}/pairs.jsonl]"]
+    stages = {each.name: each for each in stages_of(load_recipe(RECIPE, own))}
+    assert stages["preferences"].inputs["conversations"] == "conversations"
+
+
+def test_a_missing_model_is_one_line_that_says_how_it_is_had(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["run", RECIPE]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf: no such file. Fetch it: scripts/fetch_smollm2" in line
+
+
+def test_conversations_need_fine_tuning(tmp_path, capsys):
+    write(tmp_path / "tiny.gguf", model())
+    own = [f"base=gguf:{tmp_path}/tiny.gguf", "finetune=off", "align=off"]
+    store = ["--store", str(tmp_path / "runs")]
+    assert run_command(["run", RECIPE, *own, *store]) == 2
+    assert "held out by fine-tuning, which is off" in capsys.readouterr().err
