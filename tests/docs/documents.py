@@ -6,6 +6,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^```(\S*)\s*$")
 COMMENT = re.compile(r"^<!-- (not run: (?P<reason>.+)|exits (?P<code>\d+)) -->$")
+LAPTOP_RECIPES = re.compile(r"laptop/(?!own-model)")
 LAPTOP_NAMES = re.compile(r"(?<![\w/-])python-docs/")
 
 
@@ -53,5 +54,8 @@ def blocks_of(path: Path) -> list[Block]:
 
 
 def in_miniature(text: str) -> str:
-    """The command with the tiny recipe in the place of the laptop one, and its artifacts' names."""
-    return LAPTOP_NAMES.sub("tiny-python-docs/", text.replace("laptop/", "tiny/"))
+    """The command with the tiny recipe in the place of the laptop one, and its artifacts' names.
+
+    `laptop/own-model` stays: it is as small as the model that lies on the desk.
+    """
+    return LAPTOP_NAMES.sub("tiny-python-docs/", LAPTOP_RECIPES.sub("tiny/", text))

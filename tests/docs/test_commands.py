@@ -10,6 +10,7 @@ from pydoc_data.topics import topics
 
 import pytest
 from documents import Block, blocks_of, in_miniature
+from written_gguf import model, write
 
 from volano.core.recipe import load_yaml
 from volano.study.recipe import read_recipe
@@ -27,6 +28,7 @@ NOT_RUN = {
     "README.md": 1,
     "docs/curation.md": 1,
     "docs/feedback.md": 1,
+    "docs/own-model.md": 3,
     "docs/quality.md": 1,
     "docs/scale.md": 1,
     "docs/sources.md": 1,
@@ -54,7 +56,19 @@ def desk(tmp_path_factory) -> Path:
         }
         for n, each in enumerate(answers)
     ]
+    # A model of seconds under the name of the real one, which is a download of 93 MB.
+    (folder / "models").mkdir()
+    write(folder / "models/SmolLM2-135M-Instruct.Q4_1.gguf", model(context=1024))
+    opening = [
+        [
+            {"role": "user", "content": f"When does gate {n} open?"},
+            {"role": "assistant", "content": f"At {n % 12}."},
+        ]
+        for n in range(60)
+    ]
+    mine = [{"messages": each} for each in opening]
     for name, records in (
+        ("mine.jsonl", mine),
         ("texts/notes.jsonl", documents),
         ("chats.jsonl", chats),
         ("preferences.jsonl", pairs),

@@ -23,6 +23,7 @@ def test_a_fence_knows_its_comment_and_its_commands(tmp_path):
         ("volano show python-docs/curated", "volano show tiny-python-docs/curated"),
         ('store["python-docs/base"]', 'store["tiny-python-docs/base"]'),
         ("volano show tiny-python-docs/base", "volano show tiny-python-docs/base"),
+        ("volano run laptop/own-model", "volano run laptop/own-model"),
     ],
 )
 def test_laptop_recipes_run_in_miniature(printed, run):

@@ -140,6 +140,30 @@ def test_what_is_learnt_again_keeps_clear_of_the_held_out_half(root, tmp_path):
     assert left == {"n", *(each.id for each in former)} - {former[1].id, former[2].id}
 
 
+def test_what_was_held_out_stays_so_in_the_next_version_and_is_not_learnt_from_requests(
+    root, tmp_path
+):
+    def talk(name, question, split="train"):
+        turns = (Message("user", question), Message("assistant", f"As {name} says."))
+        return Conversation(name, turns, "s", split=split)
+
+    former = [talk("a", "Who wrote Hamlet?", "test"), talk("b", "Where is the kettle?")]
+    new = [talk("c", "who wrote HAMLET"), talk("d", "How far is the moon?")]
+    for name, records in (("former", former), ("new", new)):
+        write_shard(shard_path(tmp_path / name, "data", 0), table_of(records))
+        finish_corpus(tmp_path / name, "conversation")
+    rows = [{"half": "held_out", "prompt": "Other words", "documents": None}]
+    write_shard(tmp_path / "f" / "cases.parquet", pa.Table.from_pylist(rows, schema=CASE_SCHEMA))
+    inputs = {"requested": "new", "former": "former", "findings": "f"}
+    MIXTURE.run(
+        MIXTURE.section(replay=1000),
+        {name: Artifact(tmp_path / folder, {}) for name, folder in inputs.items()},
+        context(tmp_path / "mixed"),
+    )
+    mixed = {each.id: each.split for each in Corpus.open(tmp_path / "mixed").records()}
+    assert mixed == {"d": "train", "b": "train", "a": "test"}
+
+
 LORA = {"rank": 4, "alpha": 8.0, "learning_rate": 0.05}
 
 

@@ -14,6 +14,7 @@ from volano.cli.main import run_command
 from volano.core.store import Store
 from volano.study.recipe import load_recipe
 from volano.study.run import run
+from volano.study.turn import first_stages, turn_stages
 from volano.study.wheel import stages_of
 
 RECIPE = "laptop/own-model"
@@ -104,6 +105,15 @@ def test_without_a_file_it_learns_functions_and_asks_about_the_held_out_ones():
     assert stages["report"].inputs["conversations"] == "conversations"
 
 
+def test_the_next_version_is_asked_the_same_held_out_conversations(desk):
+    recipe = load_recipe(RECIPE, overrides(desk))
+    first = {each.name for each in first_stages(recipe)}
+    assert {"collected", "curated", "held_out"} <= first  # a diagnosis reads them
+    second = {each.name: each for each in turn_stages(recipe, 2)}
+    assert second["report-2"].inputs["conversations"] == "conversations-2"
+    assert second["conversations-2"].inputs["former"] == "conversations"
+
+
 def test_preferences_of_ones_own_keep_clear_of_what_is_held_out(desk):
     own = [*overrides(desk), f"align.data=[safety, {desk}/pairs.jsonl]"]
     stages = {each.name: each for each in stages_of(load_recipe(RECIPE, own))}
@@ -115,6 +125,13 @@ def test_a_missing_model_is_one_line_that_says_how_it_is_had(tmp_path, monkeypat
     assert run_command(["run", RECIPE]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "SmolLM2-135M-Instruct.Q4_1.gguf: no such file. Fetch it: scripts/fetch_smollm2" in line
+
+
+def test_the_list_of_recipes_claims_no_pretraining_where_a_model_is_brought(capsys):
+    assert run_command(["recipes", "--json"]) == 0
+    found = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (found[RECIPE]["parameters"], found[RECIPE]["tokens"]) == (0, 0)
+    assert found["laptop/python-docs"]["tokens"] > 0
 
 
 def test_conversations_need_fine_tuning(tmp_path, capsys):

@@ -26,7 +26,7 @@ def list_recipes(context: typer.Context, json: JsonOption = False) -> None:
     found = {name: load_recipe(name) for name in shipped_recipes()}
     rows: list[dict[str, Any]] = []
     for name, recipe in found.items():
-        pretrain = recipe.pretrain
+        pretrain = recipe.pretrain if recipe.base is None else None  # a finished one is not made
         vocabulary = recipe.tokenizer.vocabulary
         parameters = pretrain.model.shape(vocabulary).parameters if pretrain else 0
         tokens = pretrain.tokens if pretrain else 0
@@ -48,8 +48,8 @@ def list_recipes(context: typer.Context, json: JsonOption = False) -> None:
         [
             (
                 row["name"],
-                f"{row['parameters'] / 1e6:.2f}M",
-                f"{row['tokens'] / 1e6:.2f}M",
+                f"{row['parameters'] / 1e6:.2f}M" if row["parameters"] else "",
+                f"{row['tokens'] / 1e6:.2f}M" if row["tokens"] else "",
                 f"{row['minutes']:g}",
                 row["machine"],
                 row["shows"],

@@ -160,7 +160,7 @@ class LoraSection(Section):
         default=0.001,
         gt=0,
         description="AdamW's rate at its peak, of the adapter; the rates of the whole model are "
-        "then not read. Source: docs/log.md.",
+        "then not read. Source: docs/log.md; at 0.0003 an epoch teaches two thirds as much.",
     )
 
 
