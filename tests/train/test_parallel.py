@@ -1,0 +1,45 @@
+"""Many processes learn what one learns; the grid of all kinds is in benchmarks/parallel_proof.py.
+
+Starting processes takes most of the time, so the runs of as many share them.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from volano.train.parallel_plan import Plan
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # which processes started here take over
+import parallel_proof as proof  # noqa: E402
+
+# Stated in docs/parallel.md: of loss and gradient norm relative, of weights absolute.
+BOUNDS = {"float64": (1e-8, 1e-8, 1e-8), "float32": (1e-5, 1e-5, None)}
+
+
+def check(cases):
+    for case, found in proof.proven(cases).items():
+        loss, norm, weight = BOUNDS[case.precision]
+        assert found.loss < loss, case
+        assert found.norm < norm, case
+        assert weight is None or found.weight < weight, case
+
+
+def test_two_processes_learn_what_one_learns_in_each_kind():
+    plans = [Plan(data=2), Plan(shard=2), Plan(tensor=2), Plan(pipeline=2)]
+    cases = [proof.Case(plan) for plan in plans]
+    cases += [case._replace(precision="float32", optimiser="adamw") for case in cases]
+    cases += [proof.Case(plan, tied=False, activations="recomputed") for plan in plans]
+    check(cases)
+
+
+def test_four_processes_learn_what_one_learns_in_combinations():
+    plans = [Plan(data=2, tensor=2), Plan(data=2, pipeline=2), Plan(data=2, shard=2)]
+    check([proof.Case(plan) for plan in plans])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [2, 4])
+def test_whole_grid_of_plans_optimisers_and_types(processes):
+    plans = [plan for plan in proof.PLANS if plan.processes == processes]
+    check(proof.grid(plans))
