@@ -67,7 +67,7 @@ class Case(NamedTuple):
     activations: str = "kept"
 
     def alone(self) -> "Case":
-        """The same run in one process; of the batch of a pipeline, which takes whole rows."""
+        """The same run in one process."""
         return self._replace(plan=Plan(), activations="kept")
 
 
@@ -112,7 +112,7 @@ def run(case: Case, rows: int, scratch: Path, steps: int = STEPS) -> Course:
         model.double()
     section = TrainSection(
         batch_rows=rows,
-        accumulate=4,
+        accumulate=max(2, case.plan.pipeline),
         optimiser=case.optimiser,
         precision=case.precision,
         activations=case.activations,
