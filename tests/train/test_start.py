@@ -124,7 +124,12 @@ def test_lost_process_ends_the_run_with_one_line_and_another_number_goes_on(text
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 1), (signal.SIGKILL, -9)]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.long),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_no_process_outlives_the_command(texts, tmp_path, number, code):
     process, (helper,) = started(texts, tmp_path, "parallel.data=2")

@@ -5,9 +5,9 @@ many threads compute do not: a resumed run gives the same bytes, another thread 
 in the last digits only.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Runtime, Section, Switch
@@ -170,6 +170,15 @@ class TrainSection(Section):
     parallel: Annotated[ParallelSection, Runtime] = Field(
         default=ParallelSection(), description="How many processes share the run."
     )
+
+    @model_validator(mode="after")
+    def _compiled_or_recomputed(self) -> Self:
+        if self.compile and self.activations == "recomputed":
+            raise ValueError(
+                "compile: on decides by itself what is kept for the way back. "
+                "Set activations: kept, or compile: off"
+            )
+        return self
 
     @property
     def adapter_learning_rate(self) -> float:
