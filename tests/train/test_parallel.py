@@ -10,8 +10,9 @@ import pytest
 
 from volano.train.parallel_plan import Plan
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # which processes started here take over
-import parallel_proof as proof  # noqa: E402
+# By path, so that the processes that are started find it too.
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import parallel_proof as proof
 
 # Stated in docs/parallel.md: of loss and gradient norm relative, of weights absolute.
 BOUNDS = {"float64": (1e-8, 1e-8, 1e-8), "float32": (1e-5, 1e-5, None)}

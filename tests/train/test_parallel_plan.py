@@ -29,7 +29,7 @@ CONFIG = DecoderConfig(
         ({"parallel": {"pipeline": 2}}, "2 stages need 2 micro-batches or more"),
         (
             {"parallel": {"pipeline": 2}, "accumulate": 3, "batch_rows": 32},
-            "batch_rows 32 / (data 1 × accumulate 3) = 10.67 rows a micro-batch",
+            "batch of 32 rows / (data 1 × accumulate 3) = 10.67 rows a micro-batch",
         ),
     ],
 )

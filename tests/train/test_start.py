@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-WORDS = "the a cat dog sat ran on under mat hat tree and then big small red blue house".split()
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "hat", "tree", "and", "then"]
 SETTINGS = [
     "model.parameters=60k",
     "model.context=32",
@@ -97,7 +98,7 @@ def test_torchrun_starts_the_command_and_one_of_it_writes(texts, tmp_path):
     done = subprocess.run([*launch, "-m", "volano", *asked], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("│ base ") == 1
-    bill = json.loads(open(f"{base_of(tmp_path / 'store')}/bill.json").read())
+    bill = json.loads(Path(base_of(tmp_path / "store"), "bill.json").read_text())
     assert bill["processes"] == 2
 
 

@@ -103,13 +103,18 @@ def _check_pipeline(plan: Plan, section: TrainSection) -> None:
             f"Set accumulate={plan.pipeline} or more; each stage then waits for "
             f"{plan.pipeline - 1} of them.",
         )
-    parts = plan.readers * section.accumulate
-    if section.batch_rows % parts:
+    check_rows(plan, section.batch_rows, section.accumulate)
+
+
+def check_rows(plan: Plan, rows: int, accumulate: int) -> None:
+    """Raise RecipeError where the rows of a batch do not divide as a pipeline needs them; where
+    there is less data than `batch_rows`, a batch has fewer."""
+    parts = plan.readers * accumulate
+    if rows % parts:
         raise _impossible(
-            f"batch_rows {section.batch_rows} / (data {plan.data} × accumulate "
-            f"{section.accumulate}) = {section.batch_rows / parts:.2f} rows a micro-batch, and a "
-            "pipeline takes whole ones",
-            f"Set batch_rows to a multiple of {parts}.",
+            f"batch of {rows} rows / (data {plan.data} × accumulate {accumulate}) = "
+            f"{rows / parts:.2f} rows a micro-batch, and a pipeline takes whole ones",
+            f"Set batch_rows to a multiple of {parts}, of no more than there are.",
         )
 
 

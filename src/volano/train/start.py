@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -92,7 +93,7 @@ def _led(
         join(store, number, 0, plan.processes)
         yield
     except RuntimeError as problem:  # torch's own, of a connection that broke
-        lost = _lost(store, number, plan, helpers)
+        lost = _lost(store, number, plan, helpers, Path(task["scratch"]))
         if lost is None:
             raise
         raise RunFailed(lost, "training", AGAIN) from problem
@@ -102,7 +103,11 @@ def _led(
 
 
 def _lost(
-    store: Any, number: int, plan: Plan, helpers: Sequence["subprocess.Popen[bytes]"]
+    store: Any,
+    number: int,
+    plan: Plan,
+    helpers: Sequence["subprocess.Popen[bytes]"],
+    logs: Path,
 ) -> str | None:
     """What became of a helper that is lost, if one is."""
     deadline = time.monotonic() + (END_SECONDS if helpers else 1.0)
@@ -115,7 +120,7 @@ def _lost(
             if code is not None and code < 0:
                 return f"process {rank} of {plan.processes} was killed by signal {-code}"
             if code:
-                log = WORKER_LOG.format(rank)
+                log = logs / WORKER_LOG.format(rank)
                 return f"process {rank} of {plan.processes} ended with code {code} (see {log})"
         time.sleep(POLL_SECONDS)
     return None

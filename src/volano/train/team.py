@@ -24,7 +24,7 @@ from volano.train.compute import LossFunction
 from volano.train.dynamics import Row
 from volano.train.energy import EnergyCounter, TogetherCounter
 from volano.train.parallel import mesh_of, parallelise, synchronised
-from volano.train.parallel_plan import Plan, check_shape, plan_of
+from volano.train.parallel_plan import Plan, check_rows, check_shape, plan_of
 from volano.train.pipeline import Pipeline
 from volano.train.section import TrainSection
 from volano.train.share import Share, like, local
@@ -124,6 +124,8 @@ class Team(Alone):
         """As `Alone.backward`, of the batch of all; each takes its share of the rows."""
         self._sums = Sums()
         device = local(next(each for each in self.model.parameters() if each.requires_grad)).device
+        if self._pipeline is not None:
+            check_rows(self.plan, len(batch[0]), micro_batches)
         mine = [np.array_split(field, self.plan.readers)[self.reader] for field in batch]
         idle = not len(mine[0])
         if idle:  # fewer rows than readers: take part, and weigh nothing
