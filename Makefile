@@ -10,7 +10,7 @@ TESTERS ?= 2
 python := $(VENV)/bin/python
 set_up := $(PYTHON) scripts/set_up $(VENV)
 
-.PHONY: help run test test-data lint format types layers docs peers lock clean
+.PHONY: help run test test-all test-data lint format types layers docs peers lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -22,6 +22,10 @@ run: ## turn the wheel on this machine's own Python documentation
 test: ## the test suite
 	@$(set_up) train serve dev
 	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(TESTERS) --dist loadgroup
+
+test-all: ## the test suite, whole grids and all
+	@$(set_up) train serve dev
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(TESTERS) --dist loadgroup -m "not gpu"
 
 test-data: ## the tests that need no torch, in an environment without it
 	@$(set_up) dev

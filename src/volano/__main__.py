@@ -17,6 +17,12 @@ def main() -> None:
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # not where whoever started us has it ignored
         signal.signal(signal.SIGINT, _stop)
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0":
+        # torchrun starts the command many times over; one runs it, the others help it to train.
+        from volano.train.helper import main as help_training
+
+        help_training()
+        return
     from volano.cli.main import main as run_command_line
 
     signal.signal(signal.SIGINT, usual)

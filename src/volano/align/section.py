@@ -1,6 +1,6 @@
 """What a user may set of alignment."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -78,6 +78,8 @@ class PreferencesSection(Section):
 
 class AlignSection(PreferencesSection, AdaptedSection):
     """Alignment by preferences: on which pairs, and how it is trained."""
+
+    in_stages: ClassVar[bool] = False
 
     method: Literal["dpo"] = Field(
         default="dpo", description="`dpo`: Rafailov et al. 2023, without a reward model."

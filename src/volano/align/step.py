@@ -106,17 +106,24 @@ def _reminders(inputs: Inputs, context: Context) -> list[Preference]:
 def run_align(section: AlignSection, inputs: Inputs, context: Context) -> None:
     """Align the fine-tuned model on the pairs of the training split."""
     from volano.align.run import align
+    from volano.model.huggingface import read_config
+    from volano.train.start import processes_for
 
     preferences = [
         each for each in inputs["preferences"].corpus().records() if each.split == "train"
     ]
-    align(
-        section,
-        preferences=preferences,
-        sft=inputs["sft"].folder,
-        tokenizer=Tokenizer.load(inputs["tokenizer" if "tokenizer" in inputs else "sft"].folder),
-        context=context,
-    )
+    sft = inputs["sft"].folder
+    config = read_config(sft)
+    with processes_for("volano.align.step:ALIGN", section, inputs, context, config=config):
+        align(
+            section,
+            preferences=preferences,
+            sft=sft,
+            tokenizer=Tokenizer.load(
+                inputs["tokenizer" if "tokenizer" in inputs else "sft"].folder
+            ),
+            context=context,
+        )
 
 
 PREFERENCES = Step(

@@ -4,6 +4,7 @@ Nothing here may import torch or even pydantic: `volano --help` answers in a bli
 """
 
 import errno
+import os
 import sys
 from typing import Annotated
 
@@ -92,6 +93,10 @@ def main() -> None:
     """Run the command line and turn errors into one line and an exit code."""
     streams = keep_open()
     code = run_command(sys.argv[1:])
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # the helpers that torchrun has started wait for us
+        from volano.train.start import dismiss_helpers
+
+        dismiss_helpers()
     sys.stdout.flush()
     for stream in streams:
         if stream.failure is None:

@@ -83,17 +83,24 @@ def run_mixture(section: MixtureSection, inputs: Inputs, context: Context) -> No
 def run_finetune(section: FinetuneSection, inputs: Inputs, context: Context) -> None:
     """Fine-tune the base model on the conversations of the training split."""
     from volano.finetune.run import finetune
+    from volano.model.huggingface import read_config
+    from volano.train.start import processes_for
 
     conversations = [
         each for each in inputs["conversations"].corpus().records() if each.split == "train"
     ]
-    finetune(
-        section,
-        conversations=conversations,
-        base=inputs["base"].folder,
-        tokenizer=Tokenizer.load(inputs["tokenizer" if "tokenizer" in inputs else "base"].folder),
-        context=context,
-    )
+    base = inputs["base"].folder
+    config = read_config(base)
+    with processes_for("volano.finetune.step:FINETUNE", section, inputs, context, config=config):
+        finetune(
+            section,
+            conversations=conversations,
+            base=base,
+            tokenizer=Tokenizer.load(
+                inputs["tokenizer" if "tokenizer" in inputs else "base"].folder
+            ),
+            context=context,
+        )
 
 
 CONVERSATIONS = Step(

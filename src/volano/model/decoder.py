@@ -21,6 +21,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from volano.model.attention import causal_mask, masks_by_window
 from volano.model.config import DecoderConfig
@@ -38,6 +39,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.compute_dtype = torch.float32
+        self.recompute = False  # what layers computed, on the way back, in place of keeping it
         self.model = _Body(config)
         if not config.tied:
             self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
@@ -87,14 +89,38 @@ class Decoder(nn.Module):
         A mask (added to the scores, causal) and positions of one's own take the place of those
         that `document_BT` gives; a cache brings both.
         """
-        tokens = tokens_BT.shape[1]
+        if cache is not None:
+            position_BT = cache.positions(tokens_BT)
+        hidden_BTD = self.embedded(tokens_BT)
+        hidden_BTD = self.through(
+            hidden_BTD, document_BT, cache, position_BT=position_BT, mask_BTT=mask_BTT
+        )
+        if cache is not None:
+            cache.advance(tokens_BT.shape[1])
+        normed: Tensor = self.model.norm(hidden_BTD)
+        return normed
+
+    def embedded(self, tokens_BT: Tensor) -> Tensor:
+        """States before the first layer, shape (B, T, D), in compute_dtype."""
+        return F.embedding(tokens_BT, self.model.embed_tokens.weight).to(self.compute_dtype)
+
+    def through(
+        self,
+        hidden_BTD: Tensor,
+        document_BT: Tensor | None = None,
+        cache: Cache | None = None,
+        *,
+        position_BT: Tensor | None = None,
+        mask_BTT: Tensor | None = None,
+        layers: range | None = None,
+    ) -> Tensor:
+        """States behind these layers, all without any named; the rest as `hidden` has it."""
+        tokens = hidden_BTD.shape[1]
         assert position_BT is not None or cache is not None or tokens <= self.config.context, (
             "a row is longer than the context"
         )
-        config, device = self.config, tokens_BT.device
-        if cache is not None:
-            position_BT = cache.positions(tokens_BT)
-        elif mask_BTT is None:
+        config, device = self.config, hidden_BTD.device
+        if cache is None and mask_BTT is None:
             mask_BTT = causal_mask(tokens, document_BT, self.compute_dtype, device)
         if position_BT is None:
             position_BT = torch.arange(tokens, device=device)[None]
@@ -104,14 +130,13 @@ class Decoder(nn.Module):
             masks = masks_by_window(mask_BTT, position_BT, position_BT, windows)
         table = self.rotation.to(self.compute_dtype)
         rotation = rotation_at(table, position_BT)
-        hidden_BTD = F.embedding(tokens_BT, self.model.embed_tokens.weight).to(self.compute_dtype)
-        for place, layer in enumerate(self.model.layers):
+        again = self.recompute and torch.is_grad_enabled()
+        for place in range(config.layers) if layers is None else layers:
+            layer = self.model.layers[place]
             turn = no_rotation(table) if place in config.unrotated_layers else rotation
-            hidden_BTD = layer(hidden_BTD, turn, masks.get(windows[place]), cache, place)
-        if cache is not None:
-            cache.advance(tokens)
-        normed: Tensor = self.model.norm(hidden_BTD)
-        return normed
+            given = hidden_BTD, turn, masks.get(windows[place]), cache, place
+            hidden_BTD = checkpoint(layer, *given, use_reentrant=False) if again else layer(*given)
+        return hidden_BTD
 
     @contextmanager
     def frozen(self, dtype: torch.dtype | None = None) -> Iterator[None]:

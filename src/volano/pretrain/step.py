@@ -95,15 +95,19 @@ def run_pack(section: PackSection, inputs: Inputs, context: Context) -> None:
 def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> None:
     """Train a model from nothing."""
     from volano.pretrain.run import pretrain
+    from volano.train.start import processes_for
 
     held_out = inputs.get("held_out")
-    pretrain(
-        section,
-        tokens=inputs["tokens"].folder,
-        tokenizer=Tokenizer.load(inputs["tokenizer"].folder),
-        held_out=_sample(held_out, section.evaluate_documents) if held_out else [],
-        context=context,
-    )
+    tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
+    config = section.model.shape(tokenizer.vocabulary)
+    with processes_for("volano.pretrain.step:PRETRAIN", section, inputs, context, config=config):
+        pretrain(
+            section,
+            tokens=inputs["tokens"].folder,
+            tokenizer=tokenizer,
+            held_out=_sample(held_out, section.evaluate_documents) if held_out else [],
+            context=context,
+        )
 
 
 def scan_import(section: ImportSection) -> Listing:

@@ -9,11 +9,13 @@ from volano.core.artifact import Artifact
 from volano.core.errors import DataError, RecipeError, StoreError, did_you_mean
 from volano.core.feedback import default_database
 from volano.core.store import Order, Store
-from volano.pretrain.section import ImportSection
+from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
 from volano.study.wheel import Stage, stages_of
+from volano.train.parallel_plan import check_shape, plan_of, started_processes
+from volano.train.section import TrainSection
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,21 @@ def run(
     if only is not None:
         check_phase(only, stages)
     present = dict(given or {})
+    check_parallel(stages, recipe)
     stages = needed(stages, present, targets, only)
     _require_base(stages, recipe)
     return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
+
+
+def check_parallel(stages: Iterable[Stage], recipe: Recipe) -> None:
+    """Raise RecipeError where a stage cannot be shared by as many processes as it asks for: before
+    any is made."""
+    for stage in stages:
+        if isinstance(stage.section, TrainSection):
+            plan = plan_of(stage.section, started=started_processes())
+            splits = plan.tensor > 1 or plan.pipeline > 1
+            if splits and isinstance(stage.section, PretrainSection):
+                check_shape(plan, stage.section.model.shape(recipe.tokenizer.vocabulary))
 
 
 def check_phase(phase: str, stages: Sequence[Stage]) -> None:

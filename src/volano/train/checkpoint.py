@@ -94,7 +94,13 @@ def load_state(scratch: Path) -> ResumeState | None:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as failure:
         problem = str(failure).splitlines()[0]
     else:
-        return state
+        if "adamw" not in state["optimiser"]:
+            return state
+        raise RunFailed(
+            "an earlier Volano has kept this state for resuming",
+            str(path),
+            "Delete this file to train from the start.",
+        )
     raise RunFailed(
         f"the state kept for resuming is damaged ({problem})",
         str(path),

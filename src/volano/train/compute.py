@@ -25,6 +25,8 @@ def compute_dtype(precision: str) -> torch.dtype:
     pays = torch.cpu._is_amx_tile_supported() or (
         torch.cpu._is_avx512_bf16_supported() and get_host_cpu_name().startswith(AMD)
     )
+    if precision == "float64":
+        return torch.float64
     reduced = precision == "bfloat16" or (precision == "auto" and pays)
     return torch.bfloat16 if reduced else torch.float32
 
@@ -42,13 +44,18 @@ def compiled(loss: LossFunction) -> LossFunction:
 
 
 @contextmanager
-def computing(model: Decoder, dtype: torch.dtype, threads: int) -> Iterator[None]:
-    """The type and the threads of the run; both as before afterwards."""
+def computing(
+    model: Decoder, dtype: torch.dtype, threads: int, *, recompute: bool = False
+) -> Iterator[None]:
+    """The type and the threads of the run, and whether activations are made again for the way back;
+    all as before afterwards."""
     before = model.compute_dtype, torch.get_num_threads()
     model.compute_in(dtype)
+    model.recompute = recompute
     torch.set_num_threads(threads)
     try:
         yield
     finally:
         model.compute_in(before[0])
+        model.recompute = False
         torch.set_num_threads(before[1])

@@ -4,10 +4,14 @@ Whoever reads the figure must see which of the two it is, so its name says so: `
 counter counted, `joules_estimated` is processor time times a stated power.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+import torch
+import torch.distributed as dist
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -54,6 +58,22 @@ class Estimate:
 
     def joules(self) -> float:
         return time.process_time() * self._watts
+
+
+class TogetherCounter:
+    """The sum over the processes of a run, which all read it at once. A machine's counter is read
+    by one of those that run on it."""
+
+    def __init__(self, own: EnergyCounter) -> None:
+        self.name, self._own = own.name, own
+        one_of_many = os.environ.get("LOCAL_RANK", str(dist.get_rank())) != "0"
+        self._counts = not (one_of_many and isinstance(own, PackageCounter))
+
+    def joules(self) -> float:
+        """Collective."""
+        total = torch.tensor(self._own.joules() if self._counts else 0.0, dtype=torch.float64)
+        dist.all_reduce(total)
+        return float(total)
 
 
 def energy_counter(*, watts_per_core: float, powercap: Path = POWERCAP) -> EnergyCounter:

@@ -10,15 +10,16 @@ from volano.core.errors import RunFailed
 
 
 @contextmanager
-def caught_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM and the first Ctrl-C are put into; the second Ctrl-C interrupts."""
+def caught_signals(*, patient: bool = False) -> Iterator[list[int]]:
+    """A list that SIGTERM and the first Ctrl-C are put into; the second interrupts, unless we are
+    patient: then another process says when to stop."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught  # Python delivers signals to the main thread alone
         return
 
     def catch(number: int, _frame: FrameType | None) -> None:
-        if caught:
+        if caught and not patient:
             raise KeyboardInterrupt
         caught.append(number)
 

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from volano.core.engine import available_cores
@@ -25,7 +24,8 @@ from volano.train.checkpoint import (
     save_state,
     take_up,
 )
-from volano.train.compute import LossFunction, compiled, compute_dtype, computing
+from volano.train.compute import compiled, compute_dtype, computing
+from volano.train.distributed import WorkDone, is_first, processes_here
 from volano.train.dynamics import (
     UNDONE,
     LabelBytes,
@@ -46,7 +46,9 @@ from volano.train.rewind import Rewinder
 from volano.train.schedule import rate_factor
 from volano.train.section import TrainSection
 from volano.train.spikes import LEFT_OUT, RECORDED, WENT_BACK, Spikes
+from volano.train.team import Alone, team_of
 
+READER_SEEDS = 1 << 40  # between the random numbers of two processes: more than there are steps
 IN_A_ROW = 3  # batches that stand out: one may be odd, so many on end are not
 
 
@@ -72,31 +74,43 @@ def train(
     metrics, as do bits per byte with `label_bytes`, for batches that have `labels_BT`. `guessing`
     is the loss of a model that knows nothing, where there is one.
 
+    Where several processes share the run (train/parallel.py), all call this with the same model
+    and stream, and each learns from its share of every batch; the first returns with the whole
+    model, in the others WorkDone is raised.
+
     Raises RunFailed where the loss is not finite or has diverged and on SIGTERM; Ctrl-C raises
     KeyboardInterrupt. In each case a good state is left.
     """
-    threads = section.threads or workers or available_cores()
+    threads = section.threads or max(1, (workers or available_cores()) // processes_here())
     dtype = compute_dtype(section.precision)
-    with computing(model, dtype, threads), caught_signals() as caught:
+    with (
+        computing(model, dtype, threads, recompute=section.activations == "recomputed"),
+        caught_signals(patient=not is_first()) as caught,
+    ):
         model.train()
-        run = _Run(model, objective, stream, section, dtype, scratch, bar or SilentBar(), guessing)
+        loss_of = compiled(objective.loss) if section.compile else objective.loss
+        team = team_of(model, section, loss_of)
+        run = _Run(team, stream, section, dtype, scratch, bar or SilentBar(), guessing)
         first = run.resume()
         run.speak(first, sampler)
         for step in range(first, stream.steps):
-            torch.manual_seed(seed * 1_000_003 + step)
+            torch.manual_seed(seed * 1_000_003 + step + team.reader * READER_SEEDS)
             row = run.step(step, label_bytes)
             done, last = step + 1, step + 1 == stream.steps
             due = section.evaluate_steps and done % section.evaluate_steps == 0
             if validate is not None and (due or last):
-                row |= validate()
-                model.train()
+                row |= run.validated(validate)
             run.metrics.add({"step": done, **row})
             run.show(row)
             run.speak(done, sampler)
-            if last or run.overdue() or done % section.checkpoint_steps == 0 or caught:
+            stop, overdue = team.agree(bool(caught), run.overdue())
+            if last or overdue or done % section.checkpoint_steps == 0 or stop:
                 run.keep(done)
-            if caught and not last:
-                raise stopped(caught[0], done)
+            if stop and not last:
+                raise stopped(caught[0], done) if team.first else WorkDone
+        team.show()
+    if not team.first:
+        raise WorkDone
     return run.result(threads)
 
 
@@ -105,8 +119,7 @@ class _Run:
 
     def __init__(
         self,
-        model: Decoder,
-        objective: Objective,
+        team: Alone,
         stream: Stream,
         section: TrainSection,
         dtype: torch.dtype,
@@ -115,11 +128,11 @@ class _Run:
         guessing: float | None,
     ) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
-        self.model, self.stream, self.section = model, stream, section
-        self.frozen = not all(each.requires_grad for each in model.parameters())
+        self.team, self.stream, self.section = team, stream, section
+        self.model = model = team.model
+        self.frozen = team.frozen
         self.scratch, self.bar = scratch, bar
-        self.loss_of = compiled(objective.loss) if section.compile else objective.loss
-        self.optimiser = Optimiser(model, section, dtype)
+        self.optimiser = Optimiser(model, section, dtype, team.shares)
         self.metrics = Metrics()
         self.samples: list[dict[str, Any]] = []
         self.guard = Guard(
@@ -132,10 +145,10 @@ class _Run:
         if section.on_spike == "rewind":
             self.rewinder = Rewinder(model, self.optimiser, every=section.rewind_steps)
         self.spikes = Spikes(stream, scratch, bar)
-        device = next(model.parameters()).device
+        device = next(each for each in model.parameters() if each.requires_grad).device
         self.meter = StepMeter(
-            energy_counter(watts_per_core=section.watts_per_core),
-            ceiling=matmul_ceiling(dtype, device),
+            team.counter(energy_counter(watts_per_core=section.watts_per_core)),
+            ceiling=matmul_ceiling(dtype, device) * team.processes,
             device=device,
         )
         self.earlier_seconds, self.resumed_tokens, self.flops = 0.0, 0, 0.0
@@ -146,8 +159,8 @@ class _Run:
         state = load_state(self.scratch)
         first = 0 if state is None else state["step"]
         if state is not None:
-            take_up(self.model, state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            take_up(self.model, self.team.own(state["model"]))
+            self.optimiser.load_state_dict(self.team.own(state["optimiser"]))
             self.metrics.columns, self.metrics.rows = state["metrics"], first
             self.meter.resume(state["measured"], first)
             self.samples, self.spikes.found = state["samples"], state["spikes"]
@@ -155,7 +168,12 @@ class _Run:
             self.guard.replay(self.metrics.losses())
             self.resumed_tokens = self.metrics.total("tokens")
         if self.rewinder is not None:
-            self.rewinder.states = state["rewind"] if state is not None else []
+            self.rewinder.states = [
+                each
+                | {"model": self.team.own(each["model"])}
+                | {"optimiser": self.team.own(each["optimiser"])}
+                for each in (state["rewind"] if state is not None else [])
+            ]
             self.rewinder.keep_if_due(first)
         if first:
             self.bar.resume(self.resumed_tokens)
@@ -166,8 +184,8 @@ class _Run:
         section = self.section
         self.meter.begin()
         batch = self.stream.batch(step)
-        row = _backward(self.model, self.loss_of, batch, section.accumulate)
-        row["gradient_norm"] = _clip(self.model, section.clip_norm)
+        row = self.team.backward(batch, section.accumulate)
+        row["gradient_norm"] = self.team.clip(section.clip_norm)
         if label_bytes is not None:
             row["bits_per_byte"] = label_bytes.bits_per_byte(row, batch.labels_BT)
         factor = rate_factor(
@@ -192,6 +210,8 @@ class _Run:
             self.guard.add(step + 1, loss)
             diverged = self.guard.diverged()
             if diverged is not None:
+                if not self.team.first:  # which of the states is good, one has to say
+                    raise WorkDone
                 raise self.spikes.diverged(diverged, step + 1)
             self.optimiser.step(factor)
             if self.rewinder is not None:
@@ -232,11 +252,23 @@ class _Run:
             return
         if any(each["step"] == done for each in self.samples):
             return
+        self.team.show()
+        if not self.team.first:
+            return
         tokens = self.metrics.total("tokens")
         for prompt, continuation in sampler.speak():
             said = {"prompt": prompt, "continuation": continuation}
             self.samples.append({"step": done, "tokens": tokens, **said})
-        self.model.train()
+        self.team.shown.train()
+
+    def validated(self, validate: Validate) -> Row:
+        """The figures of an evaluation, which the first process makes."""
+        self.team.show()
+        if not self.team.first:
+            return {}
+        found = dict(validate())
+        self.team.shown.train()
+        return found
 
     def overdue(self) -> bool:
         """Whether a state has to be kept, whatever the step."""
@@ -244,21 +276,24 @@ class _Run:
 
     def keep(self, done: int) -> None:
         """Keep the state after so many steps."""
-        save_state(
-            self.scratch,
-            ResumeState(
-                step=done,
-                model=learning_state(self.model),
-                optimiser=self.optimiser.state_dict(),
-                metrics=self.metrics.columns,
-                measured=self.meter.columns,
-                spikes=self.spikes.found,
-                samples=self.samples,
-                rewind=self.rewinder.states if self.rewinder is not None else [],
-                doubtful=self.guard.doubtful,
-                seconds=self.earlier_seconds + time.monotonic() - self.start,
-            ),
+        whole = self.team.whole
+        state = ResumeState(
+            step=done,
+            model=dict(whole(learning_state(self.model))),
+            optimiser=dict(whole(self.optimiser.state_dict())),
+            metrics=self.metrics.columns,
+            measured=self.meter.columns,
+            spikes=self.spikes.found,
+            samples=self.samples,
+            rewind=[
+                each | {"model": whole(each["model"]), "optimiser": whole(each["optimiser"])}
+                for each in (self.rewinder.states if self.rewinder is not None else [])
+            ],
+            doubtful=self.guard.doubtful,
+            seconds=self.earlier_seconds + time.monotonic() - self.start,
         )
+        if self.team.first:
+            save_state(self.scratch, state)
         self.kept_at = time.monotonic()
 
     def result(self, threads: int) -> TrainResult:
@@ -277,39 +312,11 @@ class _Run:
                 "training_seconds": round(self.earlier_seconds + seconds, 3),
                 "tokens_per_second": round((tokens - self.resumed_tokens) / seconds, 1),
                 "threads": threads,  # byte identity of weights holds per thread count
+                **({"processes": self.team.processes} if self.team.processes > 1 else {}),
                 "trained_parameters": sum(
-                    each.numel() for each in learning_state(self.model).values()
+                    each.numel() for each in learning_state(self.team.shown).values()
                 ),
                 **self.meter.bill(),
             },
             save_measured=self.meter.save,
         )
-
-
-def _backward(model: Decoder, loss_of: LossFunction, batch: Any, micro_batches: int) -> Row:
-    """Gradients of the mean loss over the whole batch, and the step's figures."""
-    device = next(model.parameters()).device
-    weights, totals = 0.0, {"loss": 0.0}
-    parts = [np.array_split(field, micro_batches) for field in batch]
-    for fields in zip(*parts, strict=True):
-        if not len(fields[0]):
-            continue
-        part = type(batch)(*(torch.from_numpy(field).to(device) for field in fields))
-        output = loss_of(model, part)
-        weight = float(output.weight)
-        (output.loss * weight if micro_batches > 1 else output.loss).backward()  # type: ignore[no-untyped-call]
-        weights += weight
-        for name, value in {"loss": output.loss, **output.metrics}.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) * weight
-    if micro_batches > 1:
-        for parameter in model.parameters():
-            if parameter.grad is not None:
-                parameter.grad /= max(weights, 1e-12)
-    figures = {name: total / max(weights, 1e-12) for name, total in totals.items()}
-    return {**figures, "tokens": float(batch[0].size)}
-
-
-def _clip(model: Decoder, largest: float) -> float:
-    """The norm of the whole gradient before clipping."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf"), foreach=True)
-    return float(norm)

@@ -10,13 +10,14 @@ Sources: Loshchilov & Hutter 2019 (AdamW); Jordan et al. 2024 (Muon: coefficient
 momentum, √(R / C) for tall matrices).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from volano.train.section import TrainSection
+from volano.train.share import Share, local
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # steepest at 0; singular values end within 0.7–1.2
 NEWTON_SCHULZ_STEPS = 5
@@ -30,15 +31,22 @@ class Optimiser:
     """What the loop steps: AdamW for some parameters, Muon for the others."""
 
     def __init__(
-        self, model: nn.Module, section: TrainSection, dtype: torch.dtype = torch.float32
+        self,
+        model: nn.Module,
+        section: TrainSection,
+        dtype: torch.dtype = torch.float32,
+        shares: Mapping[str, Share] | None = None,
     ) -> None:
-        """`dtype` is what Newton-Schulz computes in; its result needs no more than bfloat16."""
+        """`dtype` is what Newton-Schulz computes in; its result needs no more than bfloat16.
+        `shares` are those of the parameters of which a part lies here, by name."""
         self.section = section
         rate = section.learning_rate
         matrices, head, others, adapter = [], [], [], []
+        self._names: dict[nn.Parameter, str] = {}
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
+            self._names[parameter] = name
             parts = name.split(".")
             if any(each in parts for each in ADAPTER):
                 adapter.append(parameter)
@@ -62,6 +70,7 @@ class Optimiser:
                 momentum=section.momentum,
                 weight_decay=section.weight_decay,
                 dtype=dtype,
+                shares=[(shares or {}).get(self._names[each]) for each in matrices],
             )
         else:
             decay = section.weight_decay
@@ -99,62 +108,82 @@ class Optimiser:
         for parameter in self._parameters:
             parameter.grad = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs to step on as if never stopped."""
-        muon = self._muon.state_dict() if self._muon is not None else {}
-        return {"adamw": self._adamw.state_dict(), "muon": muon}
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Everything a resumed run needs to step on as if never stopped: tensors by the parameter's
+        name and their own. They are those in use, and go on to change."""
+        muon = self._muon.momentum() if self._muon is not None else {}
+        return {
+            name: dict(self._adamw.state.get(parameter, {}))
+            | ({"momentum": muon[parameter]} if parameter in muon else {})
+            for parameter, name in self._names.items()
+        }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state kept by `state_dict`."""
-        self._adamw.load_state_dict(state["adamw"])
-        if self._muon is not None:
-            self._muon.load_state_dict(state["muon"])
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over a state kept by `state_dict`; AdamW goes on in the tensors given."""
+        muon = self._muon.momentum() if self._muon is not None else {}
+        for parameter, name in self._names.items():
+            if parameter in muon:
+                muon[parameter].copy_(state[name]["momentum"])
+            elif state[name]:
+                self._adamw.state[parameter] = dict(state[name])
+            else:
+                self._adamw.state.pop(parameter, None)
 
 
 class Muon:
-    """Momentum, orthogonalised, for matrices only; its state is stacked by shape."""
+    """Momentum, orthogonalised, for matrices only; its state is stacked by shape.
+
+    Of a matrix that lies split over processes each holds its part of the momentum; the whole is
+    gathered for as long as it is orthogonalised.
+    """
 
     def __init__(
         self,
-        matrices: Iterable[nn.Parameter],
+        matrices: Sequence[nn.Parameter],
         *,
         momentum: float,
         weight_decay: float,
         dtype: torch.dtype = torch.float32,
+        shares: Sequence[Share | None] = (),
     ) -> None:
-        self.momentum, self.weight_decay, self.dtype = momentum, weight_decay, dtype
-        self._by_shape: dict[tuple[int, ...], list[Tensor]] = {}
-        for matrix in matrices:
-            self._by_shape.setdefault(tuple(matrix.shape), []).append(matrix)
+        self.decay_of_momentum, self.weight_decay, self.dtype = momentum, weight_decay, dtype
+        self._alike: dict[tuple[tuple[int, ...], Share | None], list[nn.Parameter]] = {}
+        for matrix, share in zip(matrices, shares or [None] * len(matrices), strict=True):
+            self._alike.setdefault((tuple(matrix.shape), share), []).append(matrix)
         self._momentum = [
-            torch.zeros(len(group), *shape, device=group[0].device)
-            for shape, group in self._by_shape.items()
+            torch.stack([torch.zeros_like(local(matrix)) for matrix in group]).detach()
+            for group in self._alike.values()
         ]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update; gradients are cleared."""
-        for kept_MRC, group in zip(self._momentum, self._by_shape.values(), strict=True):
+        for kept_MRC, (kind, group) in zip(self._momentum, self._alike.items(), strict=True):
+            share = kind[1]
             gradient_MRC = torch.stack([_gradient(matrix) for matrix in group])
-            kept_MRC.lerp_(gradient_MRC, 1 - self.momentum)
-            nesterov_MRC = gradient_MRC.lerp_(kept_MRC, self.momentum)
-            rows, columns = group[0].shape
+            kept_MRC.lerp_(gradient_MRC, 1 - self.decay_of_momentum)
+            nesterov_MRC = gradient_MRC.lerp_(kept_MRC, self.decay_of_momentum)
+            if share is not None:
+                nesterov_MRC = share.whole(nesterov_MRC)
+            rows, columns = nesterov_MRC.shape[1:]
             update_MRC = orthogonalise(nesterov_MRC, self.dtype).to(nesterov_MRC.dtype)
             update_MRC *= max(1.0, rows / columns) ** 0.5
+            if share is not None:
+                update_MRC = share.part(update_MRC)
+            here = [local(matrix) for matrix in group]
             if self.weight_decay:
-                torch._foreach_mul_(group, 1 - rate * self.weight_decay)
-            torch._foreach_add_(group, list(update_MRC.unbind()), alpha=-rate)
+                torch._foreach_mul_(here, 1 - rate * self.weight_decay)
+            torch._foreach_add_(here, list(update_MRC.unbind()), alpha=-rate)
             for matrix in group:
                 matrix.grad = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """The momentum of each shape."""
-        return {"momentum": self._momentum}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the momentum kept by `state_dict`."""
-        for mine, kept in zip(self._momentum, state["momentum"], strict=True):
-            mine.copy_(kept)
+    def momentum(self) -> dict[nn.Parameter, Tensor]:
+        """What is held here of each matrix's momentum, in use."""
+        return {
+            matrix: kept
+            for kept_MRC, group in zip(self._momentum, self._alike.values(), strict=True)
+            for matrix, kept in zip(group, kept_MRC.unbind(), strict=True)
+        }
 
 
 def orthogonalise(matrices_MRC: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -177,4 +206,4 @@ def orthogonalise(matrices_MRC: Tensor, dtype: torch.dtype = torch.float32) -> T
 
 def _gradient(matrix: Tensor) -> Tensor:
     # A layer that took no part in the loss has no gradient; its momentum fades.
-    return torch.zeros_like(matrix) if matrix.grad is None else matrix.grad
+    return local(torch.zeros_like(matrix) if matrix.grad is None else matrix.grad)

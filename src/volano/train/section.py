@@ -5,9 +5,9 @@ many threads compute do not: a resumed run gives the same bytes, another thread 
 in the last digits only.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import Runtime, Section, Switch
@@ -15,8 +15,38 @@ from volano.core.recipe import Runtime, Section, Switch
 MOST_CONTEXT = 1024  # tokens of a row where none are asked for: attention grows with their square
 
 
+class ParallelSection(Section):
+    """How many processes share a run, by axis (docs/parallel.md). The batches are the same for any
+    number, and the weights but for rounding."""
+
+    data: int = Field(
+        default=0,
+        ge=0,
+        description="Replicas, each with its share of a batch; 0: as many as torchrun has started "
+        "beyond the other axes, 1 without it.",
+    )
+    shard: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that share rows as replicas do, and split weights, gradients and "
+        "optimiser (FSDP2).",
+    )
+    tensor: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that split each layer by heads and neurons; a divisor of both.",
+    )
+    pipeline: int = Field(
+        default=1,
+        ge=1,
+        description="Stages of layers (1F1B); no more than `accumulate` has micro-batches.",
+    )
+
+
 class TrainSection(Section):
     """The settings that the one training loop reads."""
+
+    in_stages: ClassVar[bool] = True  # whether what is learnt can go through a pipeline
 
     batch_rows: int = Field(
         default=32, ge=1, description="Rows of `context` tokens per step, over all micro-batches."
@@ -74,10 +104,10 @@ class TrainSection(Section):
     decay_fraction: float = Field(
         default=0.4, ge=0, le=1, description="Fraction of the steps in which `wsd` falls to zero."
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
         default="auto",
         description="Type of the matmuls; weights stay float32. `auto`: bfloat16 where the "
-        "processor is faster in it: with AMX, and AMD's with AVX-512 bf16.",
+        "processor is faster in it: with AMX, and AMD's with AVX-512 bf16. `float64`: for proofs.",
     )
     compile: Switch = Field(
         default=False,
@@ -129,8 +159,26 @@ class TrainSection(Section):
     threads: Annotated[int, Runtime] = Field(
         default=0,
         ge=0,
-        description="Threads that compute; 0 takes as many as the recipe's `workers`.",
+        description="Threads that compute; 0 takes as many as the recipe's `workers`, shared out "
+        "evenly where several processes run.",
     )
+    activations: Annotated[Literal["kept", "recomputed"], Runtime] = Field(
+        default="kept",
+        description="What a layer computes on the way forward is kept for the way back, or made "
+        "again from what went into it: less memory, a third more work, the same bytes.",
+    )
+    parallel: Annotated[ParallelSection, Runtime] = Field(
+        default=ParallelSection(), description="How many processes share the run."
+    )
+
+    @model_validator(mode="after")
+    def _compiled_or_recomputed(self) -> Self:
+        if self.compile and self.activations == "recomputed":
+            raise ValueError(
+                "compile: on decides by itself what is kept for the way back. "
+                "Set activations: kept, or compile: off"
+            )
+        return self
 
     @property
     def adapter_learning_rate(self) -> float:
