@@ -3,8 +3,9 @@
     python benchmarks/parallel_proof.py
 
 prints, for each plan and type, the largest relative difference of loss and of gradient norm over
-the steps, with AdamW and with Muon, and in float64 the largest difference of a final weight. Rows hold unequal many
-labels, so that a mean of means would be off; micro-batches are accumulated everywhere.
+the steps, with AdamW and with Muon, and in float64 the largest difference of a final weight. Rows
+hold unequal many labels, so that a mean of means would be off; micro-batches are accumulated
+everywhere.
 
 The processes run on this machine and talk through gloo. A few minutes on two cores.
 """

@@ -32,6 +32,16 @@ def test_json_has_figures_layouts_and_claims(capsys):
     assert "data parallel (DP)" in found["layouts"]
 
 
+def test_claims_are_judged_by_the_layout_that_is_printed(capsys):
+    tight = [*GPT3, "--device", "A100", "--devices", "128", "--micro-batch", "16"]
+    tight += ["--hardware-utilisation", "0.45", "--claimed", "days=200"]
+    assert run_command([*tight, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    [time] = [each["value"] for each in found["figures"] if each["name"] == "time"]
+    assert found["layout"]["checkpointing"] != "none"
+    assert found["claims"]["devices"]["A100"]["days"]["planned"] == pytest.approx(time)
+
+
 def test_claims_are_told_in_words(capsys):
     claims = ["--claimed", "days=30", "--claimed", "MWh=1300"]
     assert run_command([*A100, *claims]) == 0

@@ -186,6 +186,18 @@ def test_a_killed_run_goes_back_to_states_from_before_the_kill(tmp_path, at):
     assert rest.spikes == whole.spikes
 
 
+def test_a_run_killed_behind_a_batch_that_was_left_out_keeps_no_state_there(tmp_path):
+    marked = {24, 25, 26}  # a state is due at 24, and that step was not taken
+    settings = {"on_spike": "rewind", "rewind_steps": 8, "checkpoint_steps": 1}
+    model, whole = run(tmp_path / "whole", MarkedStream(marked), **settings)
+    assert whole.spikes[-1]["back_to"] == 16
+    with pytest.raises(ConnectionAbortedError):
+        run(tmp_path / "killed", MarkedStream(marked, dies_at=24), **settings)
+    again, rest = run(tmp_path / "killed", MarkedStream(marked), **settings)
+    assert rest.spikes == whole.spikes
+    assert weights_of(again) == weights_of(model)
+
+
 @pytest.mark.parametrize(
     ("factor", "on_spike"), [(20.0, "record"), (20.0, "rewind"), (float("nan"), "rewind")]
 )

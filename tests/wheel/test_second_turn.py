@@ -112,11 +112,12 @@ def test_the_plan_a_phase_and_python_know_of_the_turn(folder, store):
 
 
 def test_a_turn_waits_for_feedback_where_nobody_is_scripted(unheard):
-    done = run(unheard, "run", *TINY, "users=off")
+    nobody = [each for each in TINY if not each.startswith("users.")] + ["users=off"]
+    done = run(unheard, "run", *nobody)
     assert "The turn waits for feedback" in done.stdout
-    plan = run_json(unheard, "run", *TINY, "users=off", "--plan")
+    plan = run_json(unheard, "run", *nobody, "--plan")
     assert plan[-1]["stage"] == "released"
-    said = run(unheard, "turn", *TINY, "users=off", code=2).stderr
+    said = run(unheard, "turn", *nobody, code=2).stderr
     assert "no feedback there yet. Serve a model" in said
 
 

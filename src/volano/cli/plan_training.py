@@ -226,11 +226,12 @@ def _share(value: float | None, option: str) -> float | None:
 
 
 def _print(target: Any, plan: Any, explain: bool, as_json: bool) -> None:
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from volano.cli.output import print_json, print_line, print_table, size
     from volano.study.training_plan import layouts_tried, usable_bytes
 
+    target = replace(target, layout=plan.layout)  # claims are about the plan that is printed
     tried = layouts_tried(target, plan.layout)
     if as_json:
         print_json(

@@ -174,7 +174,8 @@ class _Run:
                 | {"optimiser": self.team.own(each["optimiser"])}
                 for each in (state["rewind"] if state is not None else [])
             ]
-            self.rewinder.keep_if_due(first)
+            if not first:  # later states were kept by the steps that made them, or not at all
+                self.rewinder.keep_if_due(0)
         if first:
             self.bar.resume(self.resumed_tokens)
         return first
