@@ -4,8 +4,7 @@
 
 prints, for each plan and type, the largest relative difference of loss and of gradient norm over
 the steps, with AdamW and with Muon, and in float64 the largest difference of a final weight. Rows
-hold unequal many labels, so that a mean of means would be off; micro-batches are accumulated
-everywhere.
+hold unequal many labels, so that a mean of means would be off; all runs accumulate micro-batches.
 
 The processes run on this machine and talk through gloo. A few minutes on two cores.
 """
@@ -36,7 +35,7 @@ CONFIG = DecoderConfig(
     vocabulary=61,
     width=32,
     layers=4,
-    heads=4,
+    heads=8,
     key_value_heads=4,
     feed_forward=48,
     context=11,  # odd: stretches of a row are of unequal length

@@ -123,7 +123,7 @@ class Optimiser:
         muon = self._muon.momentum() if self._muon is not None else {}
         for parameter, name in self._names.items():
             if parameter in muon:
-                muon[parameter].copy_(state[name]["momentum"])
+                muon[parameter].copy_(local(state[name]["momentum"]))
             elif state[name]:
                 self._adamw.state[parameter] = dict(state[name])
             else:
