@@ -90,7 +90,7 @@ def test_weights_may_be_loaded_in_another_type(folder):
         ({"num_hidden_layers": 3}, "9 weights missing, the first is model.layers.2."),
         ({"num_hidden_layers": 1}, "unknown weight model.layers.1."),
         ({"num_key_value_heads": "2"}, "config.json: "),
-        ({"rope_parameters": None, "rope_theta": "ten"}, "could not convert string to float"),
+        ({"rope_parameters": None, "rope_theta": "ten"}, "rope_theta is 'ten', not a number"),
         ({"num_attention_heads": 3}, "heads is no multiple of key_value_heads"),
     ],
 )
@@ -120,6 +120,8 @@ def damage(folder, what):
         (folder / "config.json").write_text('{"model_type": "ll')
     elif what == "config is a list":
         (folder / "config.json").write_text("[]")
+    elif what == "config nested":
+        (folder / "config.json").write_text("[" * 100_000)
     elif what == "no folder":
         shutil.rmtree(folder)
     elif what == "shard missing":
@@ -138,6 +140,7 @@ def damage(folder, what):
         ("no config", "no checkpoint here (config.json is missing)"),
         ("config cut", "config.json: not readable as JSON (Unterminated string"),
         ("config is a list", "config.json: not readable as JSON (not an object)"),
+        ("config nested", "config.json: not readable as JSON (nested too deeply)"),
         ("no folder", "no such folder (config.json is missing)"),
         (
             "shard missing",

@@ -5,7 +5,6 @@ for a family that the decoder computes (model/families.py) loads here, and is sa
 again. Anything that would load and then compute something else is refused.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from volano.core.files import atomic_path, write_json
 from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder
 from volano.model.families import WORKS, describe_family, read_family
+from volano.model.stated import read_object
 from volano.text.tokenizer import Tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -83,7 +83,7 @@ def read_config(folder: Path) -> DecoderConfig:
     if not path.is_file():
         problem = "no checkpoint here" if folder.is_dir() else "no such folder"
         raise _refused(f"{problem} ({CONFIG_FILE} is missing)", folder, "Name its folder.")
-    return read_family(_read_object(path), path)
+    return read_family(read_object(path), path)
 
 
 def _described(model: Decoder) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     if not index.is_file():
         raise _refused(f"no {WEIGHTS_FILE} and no {INDEX_FILE}", folder, WORKS)
-    names = _read_object(index).get("weight_map")
+    names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
         raise _refused("no weight_map", index, "Copy the checkpoint again.")
     files = [folder / name for name in sorted(set(names.values()))]
@@ -118,17 +118,6 @@ def _weight_files(folder: Path) -> list[Path]:
         if path.parent != folder or not path.is_file():
             raise _refused(f"named in {INDEX_FILE} and missing", path, "Copy it again.")
     return files
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        if isinstance(value, dict):
-            return value
-        problem = "not an object"
-    except ValueError as failure:
-        problem = str(failure)
-    raise _refused(f"not readable as JSON ({problem})", path, "Copy the checkpoint again.")
 
 
 def _refused(what: str, where: Path, remedy: str) -> DataError:
