@@ -109,7 +109,7 @@ def read_family(stated: Mapping[str, Any], path: Path) -> DecoderConfig:
     for key, plain in (("hidden_act", ("silu",)), ("pretraining_tp", (1, None))):
         if values.get(key, plain[0]) not in plain:
             raise _refused(f"{key} {values[key]!r} is not supported", path, WORKS)
-    counts = {ours: _count(values, key, path) for key, ours in COUNTS.items()}
+    counts: dict[str, Any] = {ours: _count(values, key, path) for key, ours in COUNTS.items()}
     for key in ("num_key_value_heads", "head_dim"):
         if values.get(key) is not None:
             _count(values, key, path)
