@@ -51,6 +51,23 @@ def test_saved_model_comes_back_to_the_bit_and_can_be_trained_on(tmp_path, tied)
     assert all(parameter.grad is not None for parameter in loaded.parameters())
 
 
+def test_tied_head_that_is_stored_must_be_the_embedding(tmp_path):
+    model = tiny_decoder(tied=True)
+    save_checkpoint(tmp_path, model)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    head = weights["model.embed_tokens.weight"].clone()
+    save_file(weights | {"lm_head.weight": head}, path)
+    inputs = torch.arange(20)[None]
+    assert torch.equal(load_checkpoint(tmp_path)(inputs), model(inputs))
+    head[3, 4] += 1
+    save_file(weights | {"lm_head.weight": head}, path)
+    with pytest.raises(DataError, match=r"differs from .*Set tie_word_embeddings to false"):
+        load_checkpoint(tmp_path)
+    change(tmp_path / "config.json", tie_word_embeddings=False)
+    assert torch.equal(load_checkpoint(tmp_path).head_weight, head)
+
+
 def test_equal_models_are_saved_as_equal_bytes(tmp_path):
     for name in ("first", "second"):
         save_checkpoint(tmp_path / name, tiny_decoder())

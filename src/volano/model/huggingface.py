@@ -24,6 +24,7 @@ from volano.text.tokenizer import Tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def save_checkpoint(folder: Path, model: Decoder, tokenizer: Tokenizer | None = None) -> None:
@@ -57,9 +58,13 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder
         model = Decoder(config)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found: dict[str, Tensor] = {}
+    heads: list[tuple[Path, Tensor]] = []
     for path, name, value in _tensors(folder):
-        if name.endswith("rotary_emb.inv_freq") or (config.tied and name == "lm_head.weight"):
+        if name.endswith("rotary_emb.inv_freq"):
             continue  # old checkpoints store what follows from the config
+        if config.tied and name == HEAD:
+            heads.append((path, value))
+            continue
         if name not in expected:
             raise _refused(f"unknown weight {name}", path, WORKS)
         if tuple(value.shape) != expected[name]:
@@ -72,6 +77,11 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder
     if missing:
         what = f"{len(missing)} weights missing, the first is {missing[0]}"
         raise _refused(what, folder, "The checkpoint is incomplete: copy or build it again.")
+    for path, head in heads:
+        # Many a file stores a tied embedding twice; transformers unties where the two differ.
+        if not torch.equal(head.to(dtype), found[EMBEDDING]):
+            what = f"{HEAD} differs from {EMBEDDING}, and {CONFIG_FILE} ties them"
+            raise _refused(what, path, f"Set tie_word_embeddings to false in {CONFIG_FILE}.")
     model.load_state_dict(found, assign=True)
     model.rebuild_rotation()
     return model.requires_grad_(True).compute_in(dtype)
