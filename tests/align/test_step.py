@@ -67,7 +67,9 @@ def context(folder):
 def align(root, folder, **settings):
     inputs = {name: Artifact(root / name, {}) for name in ("preferences", "sft")}
     made = context(folder)
-    ALIGN.run(ALIGN.section(**(QUICK | settings)), inputs, made)
+    whole_model = ("learning_rate", "matrix_learning_rate") if "lora" in settings else ()
+    plain = {name: value for name, value in QUICK.items() if name not in whole_model}
+    ALIGN.run(ALIGN.section(**(plain | settings)), inputs, made)
     return made
 
 

@@ -61,7 +61,8 @@ def finetune(root, folder, conversations=None, seed=1, **settings):
         "base": Artifact(root / "base", {}),
     }
     made = context(folder, seed)
-    FINETUNE.run(FINETUNE.section(**(QUICK | settings)), inputs, made)
+    plain = QUICK if "lora" not in settings else {"batch_rows": 2, "threads": 1}
+    FINETUNE.run(FINETUNE.section(**(plain | settings)), inputs, made)
     return made
 
 
@@ -194,6 +195,37 @@ def test_an_adapter_learns_and_is_published_merged_and_by_itself(speaking, tmp_p
         torch.testing.assert_close(base(tokens), sft(tokens), rtol=0, atol=1e-4)
     rates = pq.read_table(tmp_path / "sft" / "metrics.parquet")["learning_rate"].to_numpy()
     assert rates.max() == LORA["learning_rate"]
+
+
+def test_an_adapter_cannot_learn_a_chat_that_the_model_was_just_given(root, tmp_path):
+    shutil.copytree(root, tmp_path / "root")
+    model, tokenizer = load_checkpoint(root / "base"), Tokenizer.load(root / "base")
+    places = [tokenizer.special_id(each) for each in ("<|user|>", "<|end|>")]
+    with torch.no_grad():
+        weight = model.model.embed_tokens.weight
+        weight[places] = weight.mean(0)  # as an import gives them
+    save_checkpoint(tmp_path / "root" / "base", model, tokenizer)
+    with pytest.raises(DataError, match=r"are new to the model.*lora: off.*base_chat: kept"):
+        finetune(tmp_path / "root", tmp_path / "sft", lora=LORA)
+    finetune(tmp_path / "root", tmp_path / "sft", epochs=0.1)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"optimiser": "adamw"},
+        {"learning_rate": 0.004},  # the default, said: it would still not be read
+        {"head_learning_rate": 0.1},
+        {"matrix_learning_rate": 0.1},
+        {"momentum": 0.9},
+        {"weight_decay": 0.1},
+    ],
+)
+def test_what_an_adapter_does_not_read_is_refused(setting):
+    [name] = setting
+    with pytest.raises(RecipeError, match=rf"finetune: {name}: is of the whole model, and with"):
+        FinetuneSection.read({"lora": {"rank": 2}, **setting}, "finetune")
+    assert FinetuneSection.read({"lora": "off", **setting}, "finetune").lora is None
 
 
 def test_an_adapter_that_was_stopped_gives_the_bytes_of_one_that_was_not(

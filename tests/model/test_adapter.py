@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_decoder import FAMILY_FEATURES, tiny_decoder
 
 from volano.core.errors import DataError, RecipeError
@@ -21,6 +22,7 @@ from volano.model.adapter import (
     save_adapter,
     unmerge,
 )
+from volano.model.decoder import Decoder
 from volano.model.generate import generate
 from volano.model.huggingface import save_checkpoint
 from volano.model.likelihood import mean_nll
@@ -200,7 +202,24 @@ def changed(folder, **values):
         ({"rank_pattern": {"q_proj": 8}}, "rank_pattern .* is not supported"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save .* is not supported"),
         ({"r": 4}, r"has shape \(3, 48\), the model and its config say \(4, 48\)"),
-        ({"r": None}, "r is None, not a number above 0"),
+        ({"r": None}, "r is None, not a count"),
+        ({"r": 3.0}, "r is 3.0, not a count"),
+        ({"r": 10**15}, "r is 1,000,000,000,000,000, not 1 to"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan, not a number above 0"),
+        ({"lora_alpha": float("inf")}, "lora_alpha is inf, not a number above 0"),
+        ({"lora_dropout": "x"}, "lora_dropout is 'x', not a number"),
+        ({"lora_dropout": 3}, "lora_dropout is 3, not a number above 0 and below 1"),
+        ({"use_rslora": "false"}, "use_rslora is 'false', not true or false"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens .* is not supported"),
+        ({"layer_replication": [[0, 2], [0, 2]]}, "layer_replication .* is not supported"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices .* is not supported"),
+        ({"target_parameters": ["x"]}, "target_parameters .* is not supported"),
+        ({"lora_bias": True}, "lora_bias True is not supported"),
+        ({"use_qalora": True}, "use_qalora True is not supported"),
+        ({"use_bdlora": {"nblocks": 2}}, "use_bdlora .* is not supported"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights 'pissa' is not supported"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights 'olora' is not supported"),
+        ({"task_type": "SEQ_CLS"}, "task_type 'SEQ_CLS' is not supported"),
     ],
 )
 def test_another_kind_of_adapter_is_refused(tmp_path, values, problem):
@@ -220,6 +239,37 @@ def test_an_adapter_of_another_model_and_a_damaged_one_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="damaged or truncated"):
         load_adapter(tiny_decoder(), tmp_path)
+
+
+@pytest.mark.parametrize("spoilt", [torch.Tensor.int, lambda value: value * float("nan")])
+def test_matrices_that_are_no_finite_numbers_are_refused(tmp_path, spoilt):
+    save_adapter(tmp_path, adapted(), ADAPTER, base="b")
+    state = load_file(tmp_path / ADAPTER_FILE)
+    save_file({name: spoilt(value) for name, value in state.items()}, tmp_path / ADAPTER_FILE)
+    with pytest.raises(DataError, match="is not finite numbers"):
+        load_adapter(tiny_decoder(), tmp_path)
+
+
+def test_a_config_that_is_a_list_is_refused(tmp_path):
+    save_adapter(tmp_path, adapted(), ADAPTER, base="b")
+    (tmp_path / ADAPTER_CONFIG_FILE).write_text("[]")
+    with pytest.raises(DataError, match="not an object"):
+        load_adapter(tiny_decoder(), tmp_path)
+
+
+@pytest.mark.parametrize("keep", [Decoder.freeze, lambda model: hold_once(model, torch.float32)])
+def test_merging_and_unmerging_reach_weights_that_were_kept(keep):
+    model = adapted()
+    with_adapter, state = logits(model), adapter_state(model)
+    keep(model)
+    merge(model)
+    torch.testing.assert_close(logits(model), with_adapter, rtol=0, atol=2e-4)
+    keep(model)
+    unmerge(model, ADAPTER, state)
+    torch.testing.assert_close(logits(model), with_adapter, rtol=0, atol=2e-4)
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight.zero_()
+    assert (logits(model) - with_adapter).abs().max() > 0.1
 
 
 def test_a_target_that_no_layer_has_is_asked_about():

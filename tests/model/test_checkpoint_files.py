@@ -51,6 +51,23 @@ def test_saved_model_comes_back_to_the_bit_and_can_be_trained_on(tmp_path, tied)
     assert all(parameter.grad is not None for parameter in loaded.parameters())
 
 
+def test_tied_head_that_is_stored_must_be_the_embedding(tmp_path):
+    model = tiny_decoder(tied=True)
+    save_checkpoint(tmp_path, model)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    head = weights["model.embed_tokens.weight"].clone()
+    save_file(weights | {"lm_head.weight": head}, path)
+    inputs = torch.arange(20)[None]
+    assert torch.equal(load_checkpoint(tmp_path)(inputs), model(inputs))
+    head[3, 4] += 1
+    save_file(weights | {"lm_head.weight": head}, path)
+    with pytest.raises(DataError, match=r"differs from .*Set tie_word_embeddings to false"):
+        load_checkpoint(tmp_path)
+    change(tmp_path / "config.json", tie_word_embeddings=False)
+    assert torch.equal(load_checkpoint(tmp_path).head_weight, head)
+
+
 def test_equal_models_are_saved_as_equal_bytes(tmp_path):
     for name in ("first", "second"):
         save_checkpoint(tmp_path / name, tiny_decoder())
@@ -90,7 +107,7 @@ def test_weights_may_be_loaded_in_another_type(folder):
         ({"num_hidden_layers": 3}, "9 weights missing, the first is model.layers.2."),
         ({"num_hidden_layers": 1}, "unknown weight model.layers.1."),
         ({"num_key_value_heads": "2"}, "config.json: "),
-        ({"rope_parameters": None, "rope_theta": "ten"}, "could not convert string to float"),
+        ({"rope_parameters": None, "rope_theta": "ten"}, "rope_theta is 'ten', not a number"),
         ({"num_attention_heads": 3}, "heads is no multiple of key_value_heads"),
     ],
 )
@@ -120,6 +137,8 @@ def damage(folder, what):
         (folder / "config.json").write_text('{"model_type": "ll')
     elif what == "config is a list":
         (folder / "config.json").write_text("[]")
+    elif what == "config nested":
+        (folder / "config.json").write_text("[" * 100_000)
     elif what == "no folder":
         shutil.rmtree(folder)
     elif what == "shard missing":
@@ -138,6 +157,7 @@ def damage(folder, what):
         ("no config", "no checkpoint here (config.json is missing)"),
         ("config cut", "config.json: not readable as JSON (Unterminated string"),
         ("config is a list", "config.json: not readable as JSON (not an object)"),
+        ("config nested", "config.json: not readable as JSON (nested too deeply)"),
         ("no folder", "no such folder (config.json is missing)"),
         (
             "shard missing",

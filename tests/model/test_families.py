@@ -9,6 +9,7 @@ from volano.core.errors import DataError
 from volano.model.config import FAMILIES, RopeScaling
 from volano.model.families import describe_family, read_family
 
+NAN, HUGE = float("nan"), 10**30
 PATH = Path("folder/config.json")
 SIZES = {
     "vocab_size": 70,
@@ -151,12 +152,73 @@ def test_both_spellings_of_a_scaling_are_read(stated):
         ("qwen3", {"layer_types": ["chunked_attention"] * 3}, "layer_types ["),
         ("qwen3", {"layer_types": ["full_attention"]}, "layer_types ['full_attention'] are not"),
         ("qwen3", {"layer_types": ["sliding_attention"] * 3}, "sliding_window is not set"),
-        ("qwen2", {"use_sliding_window": True, "max_window_layers": "all"}, "'int' and 'str'"),
+        ("qwen2", {"use_sliding_window": True, "max_window_layers": "all"}, "layers is 'all'"),
         ("smollm3", {"no_rope_layers": [1]}, "no_rope_layers [1] does not name every layer"),
-        ("smollm3", {"no_rope_layer_interval": 0}, "modulo by zero"),
+        ("smollm3", {"no_rope_layer_interval": 0}, "interval is 0, not 1 to"),
     ],
 )
 def test_what_would_compute_something_else_is_refused(family, stated, problem):
+    with pytest.raises(DataError) as refused:
+        read(family, **stated)
+    message = str(refused.value)
+    assert message.startswith("folder/config.json: ")
+    assert problem in message
+    assert "\n" not in message
+
+
+def scaled(kind, **changed):
+    values = {"linear": {"factor": 4.0}, "yarn": YARN, "llama3": LLAMA3}[kind]
+    return {"rope_scaling": {"rope_type": kind, **values, **changed}}
+
+
+@pytest.mark.parametrize(
+    ("family", "stated", "problem"),
+    [
+        ("llama", {"vocab_size": True}, "vocab_size is True, not a count"),
+        ("llama", {"hidden_size": 32.0}, "hidden_size is 32.0, not a count"),
+        ("llama", {"vocab_size": HUGE}, "vocab_size is a number of many digits, not 1 to"),
+        ("llama", {"num_hidden_layers": 10**8}, "num_hidden_layers is 100,000,000, not 1 to"),
+        ("llama", {"num_attention_heads": HUGE}, "num_attention_heads is a number of many"),
+        ("llama", {"max_position_embeddings": 10**11}, "embeddings is 100,000,000,000, not"),
+        ("llama", {"num_key_value_heads": 2.0}, "num_key_value_heads is 2.0, not a count"),
+        ("llama", {"num_key_value_heads": 0}, "num_key_value_heads is 0, not 1 to"),
+        ("llama", {"head_dim": -8}, "head_dim is -8, not 1 to"),
+        ("llama", {"head_dim": 8.0}, "head_dim is 8.0, not a count"),
+        ("llama", {"rms_norm_eps": NAN}, "rms_norm_eps is nan, not a number above 0"),
+        ("llama", {"rms_norm_eps": -1}, "rms_norm_eps is -1, not a number above 0"),
+        ("llama", {"rms_norm_eps": None}, "rms_norm_eps is None, not a number"),
+        ("llama", {"rope_theta": 0}, "rope_theta is 0, not a number above 1"),
+        ("llama", {"rope_theta": NAN}, "rope_theta is nan, not a number above 1"),
+        ("llama", {"rope_theta": 10**400}, "rope_theta is inf, not a number above 1"),
+        ("llama", {"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false', not true"),
+        ("llama", {"attention_bias": "no"}, "attention_bias is 'no', not true or false"),
+        ("llama", {"mlp_bias": 1}, "mlp_bias is 1, not true or false"),
+        ("qwen3", {"use_sliding_window": "no"}, "use_sliding_window is 'no', not true"),
+        ("llama", {"hidden_act": None}, "hidden_act None is not supported"),
+        ("llama", scaled("linear", factor=NAN), "'linear' is nan, not a number above 0"),
+        ("llama", scaled("linear", factor=True), "'linear' is True, not a number"),
+        ("llama", scaled("linear", factor=float("inf")), "'linear' is inf, not a number"),
+        ("llama", scaled("yarn", beta_fast=0), "beta_fast of rope_type 'yarn' is 0, not"),
+        ("llama", scaled("yarn", beta_slow=-1), "beta_slow of rope_type 'yarn' is -1, not"),
+        ("llama", scaled("yarn", truncate=0), "truncate of rope_type 'yarn' is 0, not true"),
+        (
+            "llama",
+            scaled("yarn", original_max_position_embeddings=8.5),
+            "original_context of rope_type 'yarn' is 8.5, not a count",
+        ),
+        (
+            "llama",
+            scaled("yarn", factor=None, original_max_position_embeddings=0),
+            "original_context of rope_type 'yarn' is 0, not 1 to",
+        ),
+        ("llama", scaled("llama3", low_freq_factor=0), "'llama3' is 0, not a number above 0"),
+        ("mistral", {"sliding_window": True}, "sliding_window is True, not a count"),
+        ("mistral", {"sliding_window": HUGE}, "sliding_window is a number of many digits"),
+        ("qwen2", {"layer_types": [["x"], {}, 1]}, "layer_types [['x'], {}, 1] are not"),
+        ("smollm3", {"no_rope_layers": ["0", "1", "1"]}, "no_rope_layers is '0', not a count"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(family, stated, problem):
     with pytest.raises(DataError) as refused:
         read(family, **stated)
     message = str(refused.value)

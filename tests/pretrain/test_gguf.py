@@ -82,6 +82,24 @@ def test_the_tokenizer_splits_as_the_file_says_and_keeps_the_chat(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("pre", "pieces", "composes"),
+    [
+        ("qwen2", {"42": 2, "4242": 4, "on": 2}, True),
+        # Digits fall in threes, and a whole piece that is a token needs no merge.
+        ("llama3", {"42": 1, "4242": 3, "on": 1}, False),
+        ("llama-bpe", {"42": 1, "4242": 3, "on": 1}, False),
+        ("gpt-2", {"42": 1, "4242": 2, "on": 2}, False),
+    ],
+)
+def test_each_way_of_splitting_is_the_one_named(tmp_path, pre, pieces, composes):
+    path = write(tmp_path / "m.gguf", model(), tokenizer_pre=pre, token_merges=["4 2"])
+    imported(path, tmp_path / "out")
+    found = Tokenizer.load(tmp_path / "out")
+    assert {text: len(found.encode(text)) for text in pieces} == pieces
+    assert (found.encode("e\u0301") == found.encode("\u00e9")) is composes
+
+
+@pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"architecture": "gemma"}, "general.architecture 'gemma' is not supported"),
@@ -90,6 +108,26 @@ def test_the_tokenizer_splits_as_the_file_says_and_keeps_the_chat(tmp_path):
         ({"rope_dimension_count": 4}, "4 of 8 numbers of a head turn"),
         ({"without": ["block_count"]}, "llama.block_count is missing"),
         ({"rope_scaling_type": "linear"}, "scaled rotary positions"),
+        ({"head_count": 0}, "llama.attention.head_count is 0, not 1 to"),
+        ({"head_count": [4, 4]}, r"llama.attention.head_count is \[4, 4\], not a count"),
+        ({"head_count": 3}, "heads is no multiple of key_value_heads"),
+        ({"head_count": 6, "head_count_kv": 2}, r"attn_q.weight has shape \(32, 32\)"),
+        ({"head_count_kv": 0}, "llama.attention.head_count_kv is 0, not 1 to"),
+        ({"head_count_kv": [2, 2]}, r"head_count_kv is \[2, 2\], not a count"),
+        ({"head_count_kv": 4}, r"attn_k.weight has shape \(16, 32\), its heads make 32 rows"),
+        ({"key_length": 7}, "head width is odd"),
+        ({"value_length": 4}, "4 of 8 numbers of a head are values"),
+        ({"block_count": 10**9}, "llama.block_count is 1,000,000,000, not 1 to"),
+        ({"layer_norm_rms_eps": float("nan")}, "layer_norm_rms_epsilon is nan, not a number"),
+        ({"rope_freq_base": float("nan")}, "rope.freq_base is nan, not a number"),
+        ({"token_types": [3] * 3}, "token_type does not name each of 261 tokens"),
+        ({"token_merges": ["42"]}, "merge '42' is not of two tokens"),
+        ({"token_merges": ["é é"]}, "merge 'é é' is not of two tokens"),
+        ({"token_list": [*vocabulary()[:-1], "4"]}, "are both '4'"),
+        ({"expert_count": 8}, "llama.expert_count 8 is not supported"),
+        ({"sliding_window": 4}, "llama.attention.sliding_window 4 is not supported"),
+        ({"logit_scale": 2.0}, "llama.logit_scale 2.0 is not supported"),
+        ({"attention_scale": 0.5}, "llama.attention.scale 0.5 is not supported"),
     ],
 )
 def test_what_would_compute_something_else_is_refused(tmp_path, changes, problem):

@@ -57,7 +57,7 @@ def align(
     objective = PreferenceObjective(
         beta=section.beta, label_smoothing=section.label_smoothing, nll_weight=section.nll_weight
     )
-    adapter = begin_adapter(model, section, context.seed)
+    adapter = begin_adapter(model, section, context.seed, tokenizer)
     with context.progress("align", stream.tokens, "tokens") as bar:
         result = train(
             model,

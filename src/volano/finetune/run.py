@@ -49,7 +49,7 @@ def finetune(
     )
     lengths = tokenizer.byte_lengths()
     total = stream.steps * stream.batch_rows * length
-    adapter = begin_adapter(model, section, context.seed)
+    adapter = begin_adapter(model, section, context.seed, tokenizer)
     with context.progress("finetune", total, "tokens") as bar:
         result = train(
             model,

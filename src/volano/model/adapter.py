@@ -6,7 +6,6 @@ servers load it on top of the base. Merged, the model is a plain checkpoint agai
 Source: Hu et al. 2021 (LoRA); the file format of peft 0.17 (LoraConfig).
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,34 @@ from volano.core.files import atomic_path, write_json
 from volano.model.decoder import Decoder
 from volano.model.layer import Joined
 from volano.model.low_rank import LowRank
+from volano.model.stated import number, read_object, switch, whole
 
 ADAPTER_FOLDER = "adapter"  # beside a checkpoint that it was merged into
 ADAPTER_CONFIG_FILE, ADAPTER_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # of every name in peft's file
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WORKS = f"What works: peft_type LORA on {', '.join(TARGETS)}, one rank for all, bias none."
+MOST_RANK = 1 << 16
+# Set to anything true, these change what an adapter computes or to which weights it belongs.
+FOREIGN = (
+    "use_dora",
+    "fan_in_fan_out",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "alora_invocation_tokens",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "lora_bias",
+    "use_qalora",
+    "use_bdlora",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+)
+# The beginnings that leave the base as its file has it; pissa, olora and others subtract from it.
+BEGINNINGS = (None, True, False, "gaussian", "orthogonal", "eva")
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,7 @@ def merge(model: Decoder) -> None:
             if layer.lora_A is not None:
                 layer.weight += layer.product().to(layer.weight.dtype)
                 layer.detach_adapter()
+    _forget_joined(model)
     model.requires_grad_(True)
 
 
@@ -90,6 +112,14 @@ def unmerge(model: Decoder, adapter: Adapter, state: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for _, layer in _targets(model, adapter.targets):
             layer.weight -= layer.product().to(layer.weight.dtype)
+    _forget_joined(model)
+
+
+def _forget_joined(model: Decoder) -> None:
+    """Join the weights anew from now on: what `hold_once` or `freeze` kept is of those before."""
+    for module in model.modules():
+        if isinstance(module, Joined):
+            module.kept = None
 
 
 def adapter_state(model: Decoder) -> dict[str, Tensor]:
@@ -137,16 +167,20 @@ def load_adapter(model: Decoder, folder: Path) -> Adapter:
     except (SafetensorError, OSError) as failure:
         problem = str(failure).splitlines()[0]
         raise _refused(f"damaged or truncated ({problem})", path, "Copy it again.") from None
+    for name, value in state.items():
+        if not value.is_floating_point() or not value.float().isfinite().all():
+            what = f"{name} is not finite numbers ({value.dtype})"
+            raise _refused(what, path, "Copy it again.")
     # The names in the file say what a pattern in target_modules had matched.
     found = {name.split(".lora_")[0].rpartition(".")[2] for name in state}
     if not found <= set(TARGETS):
         raise _refused(f"adapts {', '.join(sorted(found - set(TARGETS)))}", path, WORKS)
     adapter = Adapter(
-        rank=config["r"],
-        alpha=config["lora_alpha"],
+        rank=whole(config.get("r"), "r", config_path, most=MOST_RANK),
+        alpha=number(config.get("lora_alpha"), "lora_alpha", config_path),
         targets=tuple(name for name in TARGETS if name in found),
-        dropout=float(config.get("lora_dropout") or 0.0),
-        stabilised=bool(config.get("use_rslora")),
+        dropout=_dropout(config.get("lora_dropout"), config_path),
+        stabilised=switch(config.get("use_rslora"), "use_rslora", config_path),
     )
     attach(model, adapter, seed=0)
     wanted = {name: tuple(value.shape) for name, value in adapter_state(model).items()}
@@ -176,23 +210,28 @@ def _targets(model: Decoder, names: tuple[str, ...] = TARGETS) -> list[tuple[str
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_object(path)
     except FileNotFoundError:
         raise _refused("no adapter here", path, "Name the folder of an adapter.") from None
-    except ValueError as failure:
-        raise _refused(f"damaged ({failure})", path, "Copy it again.") from None
-    plain = {"peft_type": "LORA", "bias": "none"}
-    for key, value in plain.items():
-        if config.get(key, value) != value:
+    meant: dict[str, tuple[Any, ...]] = {
+        "peft_type": ("LORA",),
+        "bias": ("none",),
+        "task_type": ("CAUSAL_LM", None),
+        "init_lora_weights": BEGINNINGS,
+    }
+    for key, values in meant.items():
+        if config.get(key, values[0]) not in values:
             raise _refused(f"{key} {config[key]!r} is not supported", path, WORKS)
-    for key in ("use_dora", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern"):
+    for key in FOREIGN:
         if config.get(key):
             raise _refused(f"{key} {config[key]!r} is not supported", path, WORKS)
-    for key in ("r", "lora_alpha"):
-        value = config.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise _refused(f"{key} is {value!r}, not a number above 0", path, "Copy it again.")
-    return dict(config)
+    return config
+
+
+def _dropout(value: Any, path: Path) -> float:
+    if value is None or (value == 0 and not isinstance(value, bool)):
+        return 0.0
+    return number(value, "lora_dropout", path, below=1.0)
 
 
 def _refused(what: str, path: Path, remedy: str) -> DataError:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from volano.core.errors import DataError, RecipeError
 from volano.model.config import FAMILIES, AttentionBias, DecoderConfig, RopeKind, RopeScaling
+from volano.model.stated import number, switch, whole
 
 WORKS = (
     f"What works: model_type {', '.join(FAMILIES)} (SmolLM and SmolLM2 are llama) as a causal "
@@ -28,6 +29,18 @@ COUNTS = {
     "num_attention_heads": "heads",
     "intermediate_size": "feed_forward",
     "max_position_embeddings": "context",
+}
+# The largest of each that is taken for meant, beyond any that these families have been trained in.
+MOST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 20,
+    "num_hidden_layers": 1 << 12,
+    "num_attention_heads": 1 << 14,
+    "num_key_value_heads": 1 << 14,
+    "head_dim": 1 << 10,
+    "intermediate_size": 1 << 22,
+    "max_position_embeddings": 1 << 23,  # the rotation's table has a row for each
+    "sliding_window": 1 << 23,
 }
 # What transformers takes where the file says nothing; a null is not nothing.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -93,24 +106,26 @@ def read_family(stated: Mapping[str, Any], path: Path) -> DecoderConfig:
     for key in FOREIGN:
         if values.get(key):
             raise _refused(f"{key} {values[key]!r} is not supported", path, WORKS)
-    for key, plain in (("hidden_act", "silu"), ("pretraining_tp", 1)):
-        if values.get(key, plain) not in (plain, None):
+    for key, plain in (("hidden_act", ("silu",)), ("pretraining_tp", (1, None))):
+        if values.get(key, plain[0]) not in plain:
             raise _refused(f"{key} {values[key]!r} is not supported", path, WORKS)
-    for key in COUNTS:
-        if not isinstance(values.get(key), int) or values[key] < 1:
-            raise _refused(f"{key} is {values.get(key)!r}, not a count", path, DAMAGED)
+    counts: dict[str, Any] = {ours: _count(values, key, path) for key, ours in COUNTS.items()}
+    for key in ("num_key_value_heads", "head_dim"):
+        if values.get(key) is not None:
+            _count(values, key, path)
     theta, scaling = _rope(values, path)
     known = FAMILIES[family]
     try:
         return DecoderConfig(
-            **{ours: values[key] for key, ours in COUNTS.items()},
+            **counts,
             key_value_heads=values.get("num_key_value_heads") or values["num_attention_heads"],
-            rope_theta=float(theta),
-            norm_epsilon=float(values.get("rms_norm_eps", 1e-6)),
-            tied=bool(values.get("tie_word_embeddings", False)),
+            rope_theta=number(theta, "rope_theta", path, above=1.0),
+            norm_epsilon=number(values.get("rms_norm_eps", 1e-6), "rms_norm_eps", path, below=1.0),
+            tied=switch(values.get("tie_word_embeddings"), "tie_word_embeddings", path),
             head_width=values.get("head_dim") or 0,
-            attention_bias=_attention_bias(family, values),
-            feed_forward_bias=known.feed_forward_bias and bool(values.get("mlp_bias")),
+            attention_bias=_attention_bias(family, values, path),
+            feed_forward_bias=known.feed_forward_bias
+            and switch(values.get("mlp_bias"), "mlp_bias", path),
             qk_norm=known.qk_norm,
             unrotated_layers=_unrotated_layers(family, values, path),
             rope_scaling=scaling,
@@ -119,8 +134,6 @@ def read_family(stated: Mapping[str, Any], path: Path) -> DecoderConfig:
         )
     except RecipeError as failure:
         problem = failure.what
-    except (TypeError, ValueError, ArithmeticError) as failure:  # a word where a number belongs
-        problem = str(failure)
     raise _refused(problem, path, DAMAGED)
 
 
@@ -179,9 +192,10 @@ def _rope(values: Mapping[str, Any], path: Path) -> tuple[Any, RopeScaling | Non
         context = values["max_position_embeddings"]
         before = values.get("original_max_position_embeddings")  # outside, it goes first
         found["original_context"] = before or found.get("original_context", context)
-    for name, value in found.items():
-        if not isinstance(value, int | float):
-            raise _refused(f"{name} of rope_type {kind!r} is {value!r}", path, DAMAGED)
+    found = {
+        name: _scaling_value(value, name, f"{name} of rope_type {kind!r}", path)
+        for name, value in found.items()
+    }
     if kind == "yarn":
         found.setdefault("factor", context / found["original_context"])
     if "factor" not in found:
@@ -193,11 +207,25 @@ def _rope(values: Mapping[str, Any], path: Path) -> tuple[Any, RopeScaling | Non
     raise _refused(problem, path, DAMAGED)
 
 
-def _attention_bias(family: str, values: Mapping[str, Any]) -> AttentionBias:
+def _scaling_value(value: Any, name: str, called: str, path: Path) -> float | bool:
+    if name == "original_context":
+        return whole(value, called, path, most=MOST["max_position_embeddings"])
+    if name == "truncate":
+        return switch(value, called, path)
+    if name.startswith("mscale") and value == 0 and not isinstance(value, bool):
+        return 0.0  # the same as none, in transformers too
+    return number(value, called, path, below=1e6)
+
+
+def _count(values: Mapping[str, Any], key: str, path: Path) -> int:
+    return whole(values.get(key), key, path, most=MOST[key])
+
+
+def _attention_bias(family: str, values: Mapping[str, Any], path: Path) -> AttentionBias:
     """Qwen2 always has one, Mistral never; neither reads a key for it."""
     known = FAMILIES[family].attention_bias
     if "all" in known:
-        return "all" if values.get("attention_bias") else "none"
+        return "all" if switch(values.get("attention_bias"), "attention_bias", path) else "none"
     return known[0]
 
 
@@ -205,18 +233,23 @@ def _windows(family: str, values: Mapping[str, Any], path: Path) -> dict[str, An
     """`window` and `full_layers` of a config."""
     known, layers = FAMILIES[family], values["num_hidden_layers"]
     window = values.get("sliding_window")
-    if known.layers_differ and not values.get("use_sliding_window"):
+    used = switch(values.get("use_sliding_window"), "use_sliding_window", path)
+    if known.layers_differ and not used:
         window = None
     if not known.window:
         if window is not None:
             raise _refused(f"sliding_window {window!r} is not supported", path, WORKS)
         return {}
-    if window is not None and (not isinstance(window, int) or window < 1):
-        raise _refused(f"sliding_window is {window!r}, not a count", path, DAMAGED)
+    if window is not None:
+        _count(values, "sliding_window", path)
     kinds = values.get("layer_types")
     if kinds is None:
-        kinds = _layer_types(family, values, layers, window)
-    elif not isinstance(kinds, list) or len(kinds) != layers or not {*kinds} <= {SLIDING, FULL}:
+        kinds = _layer_types(family, values, layers, window, path)
+    elif (
+        not isinstance(kinds, list)
+        or len(kinds) != layers
+        or not all(kind in (SLIDING, FULL) for kind in kinds)
+    ):
         raise _refused(f"layer_types {kinds!r} are not supported", path, WORKS)
     full = tuple(layer for layer, kind in enumerate(kinds) if kind == FULL)
     if window is None and len(full) < layers:
@@ -229,15 +262,16 @@ def _windows(family: str, values: Mapping[str, Any], path: Path) -> dict[str, An
 
 
 def _layer_types(
-    family: str, values: Mapping[str, Any], layers: int, window: int | None
+    family: str, values: Mapping[str, Any], layers: int, window: int | None, path: Path
 ) -> list[str]:
     """Which layers have a window where the file does not list them."""
     if window is None:
         return [FULL] * layers
     if family == "smollm3":
-        unrotated = _unrotated(values, layers)
+        unrotated = _unrotated(values, layers, path)
         return [SLIDING if layer in unrotated else FULL for layer in range(layers)]
     first = values.get("max_window_layers", 0) if FAMILIES[family].layers_differ else 0
+    whole(first, "max_window_layers", path, least=0, most=MOST["num_hidden_layers"])
     return [SLIDING if layer >= first else FULL for layer in range(layers)]
 
 
@@ -248,15 +282,18 @@ def _unrotated_layers(family: str, values: Mapping[str, Any], path: Path) -> tup
     layers = values["num_hidden_layers"]
     if stated is not None and (not isinstance(stated, list) or len(stated) < layers):
         raise _refused(f"no_rope_layers {stated!r} does not name every layer", path, DAMAGED)
-    return _unrotated(values, layers)
+    return _unrotated(values, layers, path)
 
 
-def _unrotated(values: Mapping[str, Any], layers: int) -> tuple[int, ...]:
+def _unrotated(values: Mapping[str, Any], layers: int, path: Path) -> tuple[int, ...]:
     """Layers without positions. A 0 of `no_rope_layers` means one: that is how it is spelt."""
     rotated = values.get("no_rope_layers")
     if rotated is None:
-        interval = values["no_rope_layer_interval"]
-        rotated = [(layer + 1) % interval for layer in range(layers)]
+        key = "no_rope_layer_interval"
+        interval = whole(values[key], key, path, most=MOST["num_hidden_layers"])
+        rotated = [int((layer + 1) % interval > 0) for layer in range(layers)]
+    for each in rotated:
+        whole(each, "a layer of no_rope_layers", path, least=0, most=1)
     return tuple(layer for layer in range(layers) if not rotated[layer])
 
 

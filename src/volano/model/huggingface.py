@@ -5,7 +5,6 @@ for a family that the decoder computes (model/families.py) loads here, and is sa
 again. Anything that would load and then compute something else is refused.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from volano.core.files import atomic_path, write_json
 from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder
 from volano.model.families import WORKS, describe_family, read_family
+from volano.model.stated import read_object
 from volano.text.tokenizer import Tokenizer
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def save_checkpoint(folder: Path, model: Decoder, tokenizer: Tokenizer | None = None) -> None:
@@ -57,9 +58,13 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder
         model = Decoder(config)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found: dict[str, Tensor] = {}
+    heads: list[tuple[Path, Tensor]] = []
     for path, name, value in _tensors(folder):
-        if name.endswith("rotary_emb.inv_freq") or (config.tied and name == "lm_head.weight"):
+        if name.endswith("rotary_emb.inv_freq"):
             continue  # old checkpoints store what follows from the config
+        if config.tied and name == HEAD:
+            heads.append((path, value))
+            continue
         if name not in expected:
             raise _refused(f"unknown weight {name}", path, WORKS)
         if tuple(value.shape) != expected[name]:
@@ -72,6 +77,11 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder
     if missing:
         what = f"{len(missing)} weights missing, the first is {missing[0]}"
         raise _refused(what, folder, "The checkpoint is incomplete: copy or build it again.")
+    for path, head in heads:
+        # Many a file stores a tied embedding twice; transformers unties where the two differ.
+        if not torch.equal(head.to(dtype), found[EMBEDDING]):
+            what = f"{HEAD} differs from {EMBEDDING}, and {CONFIG_FILE} ties them"
+            raise _refused(what, path, f"Set tie_word_embeddings to false in {CONFIG_FILE}.")
     model.load_state_dict(found, assign=True)
     model.rebuild_rotation()
     return model.requires_grad_(True).compute_in(dtype)
@@ -83,7 +93,7 @@ def read_config(folder: Path) -> DecoderConfig:
     if not path.is_file():
         problem = "no checkpoint here" if folder.is_dir() else "no such folder"
         raise _refused(f"{problem} ({CONFIG_FILE} is missing)", folder, "Name its folder.")
-    return read_family(_read_object(path), path)
+    return read_family(read_object(path), path)
 
 
 def _described(model: Decoder) -> dict[str, Any]:
@@ -110,7 +120,7 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX_FILE
     if not index.is_file():
         raise _refused(f"no {WEIGHTS_FILE} and no {INDEX_FILE}", folder, WORKS)
-    names = _read_object(index).get("weight_map")
+    names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
         raise _refused("no weight_map", index, "Copy the checkpoint again.")
     files = [folder / name for name in sorted(set(names.values()))]
@@ -118,17 +128,6 @@ def _weight_files(folder: Path) -> list[Path]:
         if path.parent != folder or not path.is_file():
             raise _refused(f"named in {INDEX_FILE} and missing", path, "Copy it again.")
     return files
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        if isinstance(value, dict):
-            return value
-        problem = "not an object"
-    except ValueError as failure:
-        problem = str(failure)
-    raise _refused(f"not readable as JSON ({problem})", path, "Copy the checkpoint again.")
 
 
 def _refused(what: str, where: Path, remedy: str) -> DataError:

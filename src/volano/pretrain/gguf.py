@@ -23,7 +23,9 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from volano.core.errors import DataError, MissingExtra
 from volano.core.files import write_json
+from volano.model.families import MOST, read_family
 from volano.model.huggingface import CONFIG_FILE, WEIGHTS_FILE
+from volano.model.stated import number, whole
 from volano.text.tokenizer import CONFIG_FILE as TOKENIZER_CONFIG_FILE
 from volano.text.tokenizer import TOKENIZER_FILE
 
@@ -50,6 +52,18 @@ INNER = {
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
+}
+# Metadata of other architectures that llama.cpp applies, and the values at which it does nothing.
+FOREIGN: dict[str, tuple[Any, ...]] = {
+    "expert_count": (0,),
+    "logit_scale": (0, 1),
+    "residual_scale": (0, 1),
+    "embedding_scale": (0, 1),
+    "attention.scale": (0,),
+    "attention.clamp_kqv": (0,),
+    "attention.max_alibi_bias": (0,),
+    "attn_logit_softcapping": (0,),
+    "final_logit_softcapping": (0,),
 }
 SPECIAL, USER_DEFINED = 3, 4  # of tokenizer.ggml.token_type
 # How a text falls into pieces, as the tokenizer.json of these models has it.
@@ -93,6 +107,10 @@ def unpack_gguf(path: Path, folder: Path) -> None:
         heads = {"attn_q.": "num_attention_heads", "attn_k.": "num_key_value_heads"}
         for part, key in heads.items():
             if part in tensor.name and config["model_type"] == "llama":
+                rows = config[key] * config["head_dim"]
+                if len(value) != rows:
+                    what = f"{tensor.name} has shape {value.shape}, its heads make {rows} rows"
+                    raise _refused(what, path, "Copy it again.")
                 value = _halves(value, config[key])
         weights[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -119,36 +137,65 @@ class _Values:
             raise _refused(f"{missing} is missing", self.path, "Copy it again.")
         return found
 
+    def count(self, name: str, most: str, otherwise: int | None = None) -> int:
+        """A count, at most what config.json may say of `most`."""
+        value = self.take(name) if otherwise is None else self.get(name, otherwise)
+        return whole(value, name.replace("ARCH", self.architecture), self.path, most=MOST[most])
+
+    def strings(self, name: str) -> list[str]:
+        found = self.take(name)
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise _refused(f"{name} is no list of strings", self.path, "Copy it again.")
+        return found
+
 
 def _config(read: _Values, tensors: set[str]) -> dict[str, Any]:
     architecture = read.architecture
     if architecture not in ARCHITECTURES:
         raise _refused(f"general.architecture '{architecture}' is not supported", read.path, WORKS)
-    heads, width = read.take("ARCH.attention.head_count"), read.take("ARCH.embedding_length")
-    head_width = read.get("ARCH.attention.key_length", width // heads)
-    rotated = read.get("ARCH.rope.dimension_count", head_width)
-    if rotated != head_width:
-        raise _refused(f"{rotated} of {head_width} numbers of a head turn", read.path, WORKS)
+    for key, plain in FOREIGN.items():
+        value = read.get(f"ARCH.{key}", 0)
+        if value not in plain:
+            what = f"{architecture}.{key} {value!r} is not supported"
+            raise _refused(what, read.path, WORKS)
+    context = read.count("ARCH.context_length", "max_position_embeddings")
+    window = read.get("ARCH.attention.sliding_window", 0)
+    if window and (not isinstance(window, int) or window < context):
+        what = f"{architecture}.attention.sliding_window {window!r} is not supported"
+        raise _refused(what, read.path, WORKS)
+    width = read.count("ARCH.embedding_length", "hidden_size")
+    heads = read.count("ARCH.attention.head_count", "num_attention_heads")
+    head_width = read.count("ARCH.attention.key_length", "head_dim", max(1, width // heads))
+    for key in ("rope.dimension_count", "attention.value_length"):
+        stated = read.get(f"ARCH.{key}", head_width)
+        if stated != head_width:
+            verb = "turn" if key.startswith("rope") else "are values"
+            raise _refused(f"{stated} of {head_width} numbers of a head {verb}", read.path, WORKS)
     scaling = read.get("ARCH.rope.scaling.type", "none")
     if scaling != "none" or "rope_freqs.weight" in tensors:
         what = f"scaled rotary positions ({scaling if scaling != 'none' else 'rope_freqs'})"
         raise _refused(f"{what} are not supported from GGUF", read.path, WORKS)
-    return {
+    epsilon, theta = "ARCH.attention.layer_norm_rms_epsilon", "ARCH.rope.freq_base"
+    config = {
         "architectures": [ARCHITECTURES[architecture]],
         "model_type": architecture,
-        "vocab_size": len(read.take("tokenizer.ggml.tokens")),
+        "vocab_size": len(read.strings("tokenizer.ggml.tokens")),
         "hidden_size": width,
-        "num_hidden_layers": read.take("ARCH.block_count"),
+        "num_hidden_layers": read.count("ARCH.block_count", "num_hidden_layers"),
         "num_attention_heads": heads,
-        "num_key_value_heads": read.get("ARCH.attention.head_count_kv", heads),
+        "num_key_value_heads": read.count(
+            "ARCH.attention.head_count_kv", "num_key_value_heads", heads
+        ),
         "head_dim": head_width,
-        "intermediate_size": read.take("ARCH.feed_forward_length"),
-        "max_position_embeddings": read.take("ARCH.context_length"),
-        "rms_norm_eps": float(read.take("ARCH.attention.layer_norm_rms_epsilon")),
-        "rope_theta": float(read.get("ARCH.rope.freq_base", 10_000.0)),
+        "intermediate_size": read.count("ARCH.feed_forward_length", "intermediate_size"),
+        "max_position_embeddings": context,
+        "rms_norm_eps": number(read.take(epsilon), "layer_norm_rms_epsilon", read.path, below=1.0),
+        "rope_theta": number(read.get(theta, 10_000.0), "rope.freq_base", read.path, above=1.0),
         "tie_word_embeddings": "output.weight" not in tensors,
         "hidden_act": "silu",
     }
+    read_family(config, read.path)  # refuses what does not go together
+    return config
 
 
 def _name(name: str) -> str | None:
@@ -204,12 +251,11 @@ def _tokenizer(read: _Values) -> tokenizers.Tokenizer:
     if pre not in PRE_TOKENIZERS:
         known = f"What works: {', '.join(PRE_TOKENIZERS)}."
         raise _refused(f"tokenizer.ggml.pre '{pre}' is not supported", read.path, known)
-    tokens = read.take("tokenizer.ggml.tokens")
-    merges = [tuple(each.split(" ", 1)) for each in read.take("tokenizer.ggml.merges")]
+    tokens = read.strings("tokenizer.ggml.tokens")
     found = tokenizers.Tokenizer(
         models.BPE(
-            vocab={token: place for place, token in enumerate(tokens)},
-            merges=merges,
+            vocab=_vocabulary(tokens, read.path),
+            merges=_merges(read.strings("tokenizer.ggml.merges"), set(tokens), read.path),
             ignore_merges=pre in ("llama-bpe", "llama3"),
         )
     )
@@ -218,6 +264,9 @@ def _tokenizer(read: _Values) -> tokenizers.Tokenizer:
     found.pre_tokenizer = PRE_TOKENIZERS[pre]()
     found.decoder = decoders.ByteLevel()
     kinds = read.take("tokenizer.ggml.token_type")
+    if not isinstance(kinds, list) or len(kinds) != len(tokens):
+        what = f"tokenizer.ggml.token_type does not name each of {len(tokens):,} tokens"
+        raise _refused(what, read.path, "Copy it again.")
     for special in (True, False):
         wanted = SPECIAL if special else USER_DEFINED
         named = [
@@ -226,6 +275,25 @@ def _tokenizer(read: _Values) -> tokenizers.Tokenizer:
             if kind == wanted
         ]
         (found.add_special_tokens if special else found.add_tokens)(named)
+    return found
+
+
+def _vocabulary(tokens: list[str], path: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for place, token in enumerate(tokens):
+        if found.setdefault(token, place) != place:
+            what = f"tokens {found[token]} and {place} are both {token!r}"
+            raise _refused(what, path, "Copy it again.")
+    return found
+
+
+def _merges(lines: list[str], tokens: set[str], path: Path) -> list[tuple[str, str]]:
+    found = []
+    for line in lines:
+        left, _, right = line.partition(" ")
+        if not right or not {left, right, left + right} <= tokens:
+            raise _refused(f"merge {line!r} is not of two tokens", path, "Copy it again.")
+        found.append((left, right))
     return found
 
 

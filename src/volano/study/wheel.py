@@ -62,6 +62,9 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
         )
     )
     if recipe.base is None:
+        if "base_chat" in recipe.model_fields_set:
+            what = "is the chat of a finished base, and there is none"
+            raise RecipeError(what, "base_chat", "Set base, or leave this out.")
         stages += _base_from_text(recipe)
     has_base = recipe.base is not None or recipe.pretrain is not None
     _require(has_base or recipe.finetune is None, "finetune", "a base model: set pretrain or base")

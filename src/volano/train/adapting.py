@@ -7,6 +7,9 @@ whole model, so that everything behind it takes it as it takes any other; the ad
 
 from pathlib import Path
 
+import torch
+
+from volano.core.errors import DataError
 from volano.model.adapter import (
     ADAPTER_FOLDER,
     Adapter,
@@ -18,14 +21,23 @@ from volano.model.adapter import (
 )
 from volano.model.decoder import Decoder
 from volano.model.huggingface import load_checkpoint
+from volano.text.chat import END, ROLE_TOKENS
+from volano.text.tokenizer import Tokenizer
 from volano.train.compute import compute_dtype
 from volano.train.section import AdaptedSection
 
 
-def begin_adapter(model: Decoder, section: AdaptedSection, seed: int) -> Adapter | None:
-    """Freeze the model under a fresh adapter, where the section asks for one."""
+def begin_adapter(
+    model: Decoder, section: AdaptedSection, seed: int, tokenizer: Tokenizer | None = None
+) -> Adapter | None:
+    """Freeze the model under a fresh adapter, where the section asks for one.
+
+    Raises DataError where the chat of `tokenizer` could not be learnt: see `_refuse_new_tokens`.
+    """
     if section.lora is None:
         return None
+    if tokenizer is not None:
+        _refuse_new_tokens(model, tokenizer)
     lora = section.lora
     adapter = Adapter(lora.rank, lora.alpha, tuple(lora.targets), lora.dropout)
     attach(model, adapter, seed)
@@ -41,3 +53,24 @@ def end_adapter(model: Decoder, adapter: Adapter, base: Path, folder: Path) -> D
     load_adapter(merged, folder / ADAPTER_FOLDER)
     merge(merged)
     return merged
+
+
+def _refuse_new_tokens(model: Decoder, tokenizer: Tokenizer) -> None:
+    """An import that adds the tokens of a chat gives all of them one row, the mean of the others.
+
+    Below an adapter the rows are frozen: the model could never tell user from assistant, nor learn
+    to end. A chat that came with the model is taken as taught.
+    """
+    if tokenizer.keeps_its_chat:
+        return
+    tokens = (END, *ROLE_TOKENS.values())
+    rows = model.model.embed_tokens.weight.detach()[[tokenizer.special_id(t) for t in tokens]]
+    for place, token in enumerate(tokens):
+        for other in range(place):
+            if torch.equal(rows[place], rows[other]):
+                raise DataError(
+                    f"{tokens[other]} and {token} are new to the model, and lora freezes them",
+                    "lora",
+                    "Train the whole model (lora: off), or take one that has a chat of its own "
+                    "and keep it (base_chat: kept).",
+                )

@@ -10,9 +10,18 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from volano.core.errors import RecipeError
-from volano.core.recipe import Runtime, Section, Switch
+from volano.core.recipe import Runtime, Section, Switch, problem_at
 
 MOST_CONTEXT = 1024  # tokens of a row where none are asked for: attention grows with their square
+# An adapter learns by AdamW at a rate of its own, without decay: these are not read for it.
+OF_WHOLE_MODEL = (
+    "optimiser",
+    "learning_rate",
+    "head_learning_rate",
+    "matrix_learning_rate",
+    "momentum",
+    "weight_decay",
+)
 
 
 class ParallelSection(Section):
@@ -224,6 +233,17 @@ class AdaptedSection(TrainSection):
         description="Tokens of a row, and of the longest example that is read; 0: as many as the "
         "model reads, at most 1,024.",
     )
+
+    @model_validator(mode="after")
+    def _nothing_is_set_that_an_adapter_does_not_read(self) -> Self:
+        for name in OF_WHOLE_MODEL:
+            if self.lora is not None and name in self.model_fields_set:
+                raise problem_at(
+                    (name,),
+                    "is of the whole model, and with lora an adapter is trained",
+                    "Set lora.learning_rate, or leave this out.",
+                )
+        return self
 
     @property
     def adapter_learning_rate(self) -> float:
