@@ -117,3 +117,31 @@ def test_damaged_tokenizer_is_refused(tmp_path, content):
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(DataError, match="not a tokenizer"):
         Tokenizer.load(tmp_path)
+
+
+def test_a_tokenizer_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(DataError, match=r"tokenizer\.json: damaged .*utf-8"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_config_that_is_a_folder_is_refused(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "tokenizer_config.json").mkdir()
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: damaged"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "template", [5, {"default": "x"}, [5], ["x"], [{"name": "default", "template": 7}], [{}]]
+)
+def test_a_chat_template_that_is_no_text_is_refused(tokenizer, tmp_path, template):
+    tokenizer.save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(config | {"chat_template": template})
+    )
+    with pytest.raises(DataError, match=r"damaged \(chat_template is a") as raised:
+        Tokenizer.load(tmp_path)
+    assert "\n" not in str(raised.value)

@@ -9,14 +9,16 @@ dates, a system message inside the user's turn) is refused rather than guessed a
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-from volano.core.errors import DataError, MissingExtra
+from volano.core.errors import DataError, VolanoError
+from volano.core.isolated import Isolated, Lost
 from volano.core.records import Message
+from volano.text.chat_template import OURS, Render, refused, renderer
 
 ROLES = ("system", "user", "assistant")
-OURS = "Import the checkpoint with `base_chat: ours`, which gives it a chat of our own."
+LEARN_SECONDS = 30.0  # a template takes milliseconds; the rest is for a process on a busy machine
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,23 @@ class ChatFormat:
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
-        longest_first = sorted(self.specials, key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        return _any_of(self.specials)
+
+    @cached_property
+    def _breakable(self) -> re.Pattern[str]:
+        # At least two characters, no white space at the ends: then a space goes inside each, what
+        # stood apart by more than any of them holds is never found again, and breaking ends.
+        bare = (each.strip() for each in self.specials)
+        return _any_of(each for each in bare if len(each) > 1)
 
     def broken(self, content: str) -> str:
         """The content with a space in every special token that is written out in it.
 
-        Once more where a token came to be by breaking another.
+        Once more where a token came to be by breaking another. One of a single character, or of
+        white space alone, cannot be broken and stays; `learn_format` takes none that a role needs.
         """
         while True:
-            spaced = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", content)
+            spaced = self._breakable.sub(lambda found: f"{found[0][0]} {found[0][1:]}", content)
             if spaced == content:
                 return spaced
             content = spaced
@@ -81,14 +90,48 @@ class ChatFormat:
         return found
 
 
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(set(texts), key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
 def learn_format(
     template: str, specials: Iterable[str], variables: Mapping[str, Any]
 ) -> ChatFormat:
     """The format that a Jinja template renders; `variables` are bos_token and the like.
 
-    Raises DataError where it renders something that is no fixed text around each turn.
+    Raises DataError where it renders something that is no fixed text around each turn, and where
+    it takes long or fills the memory: it runs in a process of its own, once for equal arguments.
     """
-    render = _renderer(template, variables)
+    return _learnt_apart(template, tuple(specials), tuple(sorted(variables.items())))
+
+
+@cache
+def _learnt_apart(
+    template: str, specials: tuple[str, ...], variables: tuple[tuple[str, Any], ...]
+) -> ChatFormat:
+    try:
+        with Isolated(LEARN_SECONDS) as child:
+            found = child.call(_learnt_or_why_not, template, specials, dict(variables))
+    except Lost as lost:
+        raise refused(f"rendering it failed ({lost})") from None
+    if isinstance(found, VolanoError):
+        raise found
+    assert isinstance(found, ChatFormat)
+    return found
+
+
+def _learnt_or_why_not(
+    template: str, specials: tuple[str, ...], variables: Mapping[str, Any]
+) -> ChatFormat | VolanoError:
+    try:
+        return _learnt(template, specials, variables)
+    except VolanoError as problem:  # handed over whole: an error raised there loses its remedy
+        return problem
+
+
+def _learnt(template: str, specials: tuple[str, ...], variables: Mapping[str, Any]) -> ChatFormat:
+    render = renderer(template, variables)
     system, first, answer, second = (Message(role, word) for role, word in _PROBES)
 
     def around(*messages: Message) -> list[str]:
@@ -117,15 +160,14 @@ def learn_format(
     }
     trims = frozenset(role for role in after if " x " not in render(padded[role]))
     asked = render([first], add_generation_prompt=True).removeprefix(render([first]))
-    found = ChatFormat(template, tuple(specials), openings, before, after, asked, trims)
+    found = ChatFormat(template, specials, openings, before, after, asked, trims)
     found.end  # noqa: B018  (raises where there is none)
+    markup = "".join([*openings.values(), *before.values(), *after.values(), asked])
+    for special in specials:
+        if special in markup and len(special.strip()) < 2:
+            raise refused(f"any content can speak its token {special!r}")
     _prove(found, render)
     return found
-
-
-def refused(problem: str) -> DataError:
-    """The error for a template that cannot be learnt."""
-    return DataError(f"the chat template is of no known kind: {problem}", "chat_template", OURS)
 
 
 _PROBES = (("system", "Zq1vk"), ("user", "Zq2vk"), ("assistant", "Zq3vk"), ("user", "Zq4vk"))
@@ -135,7 +177,7 @@ def _known() -> str:
     return ", ".join(ROLES)
 
 
-def _prove(found: ChatFormat, render: "_Render") -> None:
+def _prove(found: ChatFormat, render: Render) -> None:
     """Conversations that the strings were not read from come out the same."""
     texts = ["Is it so?", "Yes.\n\nIt is.", "  ", "And <b>this</b>  ?", "{{ no }}\n"]
     talks = [[Message(ROLES[1 + place % 2], text) for place, text in enumerate(texts)]]
@@ -167,48 +209,3 @@ def _rest(between: str, after: str, role: str) -> str:
     if not between.startswith(after):
         raise refused(f"what ends a turn depends on the {role}'s turn behind it")
     return between.removeprefix(after)
-
-
-class _Render:
-    """A template as transformers renders it: the same Jinja, in the same sandbox."""
-
-    def __init__(self, compiled: Any, variables: Mapping[str, Any]) -> None:
-        self._compiled, self._variables = compiled, variables
-
-    def __call__(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
-        plain = [{"role": each.role, "content": each.content} for each in messages]
-        try:
-            return str(
-                self._compiled.render(
-                    **self._variables,
-                    messages=plain,
-                    add_generation_prompt=add_generation_prompt,
-                    enable_thinking=False,  # Qwen3: an answer without a chain of thought before it
-                )
-            )
-        except Exception as failure:  # it is a program of others, and may raise anything
-            problem = f"{type(failure).__name__} {failure}".splitlines()[0]
-        raise refused(problem)
-
-
-def _renderer(template: str, variables: Mapping[str, Any]) -> _Render:
-    try:
-        from jinja2 import TemplateError
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError:
-        raise MissingExtra(
-            "jinja2 is not installed", "chat_template", "Run pip install 'volano[serve]'."
-        ) from None
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.globals["raise_exception"] = raise_exception
-    try:
-        return _Render(environment.from_string(template), variables)
-    except TemplateError as failure:
-        raise refused(str(failure)) from None

@@ -244,6 +244,8 @@ class Tokenizer:
                 str(folder),
                 "Name the folder of a tokenizer or checkpoint.",
             ) from None
+        except (OSError, UnicodeDecodeError) as failure:
+            raise _damaged(failure, path) from None
         try:
             json.loads(text)
             # The library raises plain Exception on a file that is JSON and no tokenizer.
@@ -299,19 +301,42 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json, with the chat template in it wherever transformers has put it."""
-    path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        if not isinstance(config, dict):
-            raise ValueError("not an object")
-        if (folder / TEMPLATE_FILE).is_file():
-            config["chat_template"] = (folder / TEMPLATE_FILE).read_text("utf-8")
-    except ValueError as failure:
-        raise DataError(f"damaged ({failure})", str(path), "Copy the checkpoint again.") from None
-    template = config.pop("chat_template", None)
-    if isinstance(template, list):  # several, by name
-        template = {each.get("name"): each.get("template") for each in template}.get("default")
+    config = _object_in(folder / CONFIG_FILE)
+    path = folder / TEMPLATE_FILE
+    if path.exists():
+        try:
+            config["chat_template"] = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as failure:
+            raise _damaged(failure, path) from None
+    template = _default_template(config.pop("chat_template", None), folder / CONFIG_FILE)
     return config if template is None else config | {"chat_template": template}
+
+
+def _object_in(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds, an empty one where there is no such file."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as failure:
+        raise _damaged(failure, path) from None
+    if not isinstance(found, dict):
+        raise _damaged("not an object", path)
+    return found
+
+
+def _default_template(found: object, path: Path) -> str | None:
+    if isinstance(found, list):  # several, by name
+        if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in found):
+            raise _damaged("chat_template is a list of other things than named templates", path)
+        found = {each["name"]: each.get("template") for each in found}.get("default")
+    if found is None or isinstance(found, str):
+        return found
+    raise _damaged(f"chat_template is a {type(found).__name__} and no text", path)
+
+
+def _damaged(failure: object, path: Path) -> DataError:
+    return DataError(f"damaged ({failure})", str(path), "Copy the checkpoint again.")
 
 
 def _special(token: str) -> AddedToken:
