@@ -12,7 +12,8 @@ turns are then its own, and all else is the same.
 Content cannot speak for another role. A special token written out inside a content is broken by
 a space ("<|end|>" becomes "< |end|>"), here and in the template alike: transformers parses special
 tokens in the rendered string, so leaving them whole would let a user end his own turn there, and
-the two would disagree. All other content passes through unchanged.
+the two would disagree. Where a checkpoint keeps its chat, the same holds for what marks a role
+in plain text there ("[INST]"). All other content passes through unchanged.
 """
 
 from collections.abc import Sequence
@@ -103,8 +104,11 @@ def encode_prompt(tokenizer: "Tokenizer", messages: Sequence[Message]) -> list[i
 
 def encode_answer(tokenizer: "Tokenizer", answer: str) -> list[int]:
     """The tokens of an answer behind `encode_prompt`, the end of its turn included."""
+    return _answered(tokenizer, tokenizer.chat.as_answer(answer))
+
+
+def _answered(tokenizer: "Tokenizer", content: str) -> list[int]:
     chat = tokenizer.chat
-    content = chat.broken(answer.strip() if "assistant" in chat.trims else answer)
     closing = chat.after["assistant"].partition(chat.end)[0]
     # Behind a special token, as it stands in the conversation: some tokenizers put a space before
     # whatever begins a text.
@@ -125,7 +129,7 @@ def _spoken(
             pending += before + content + after
             continue
         header = tokenizer.encode_markup(pending + before)
-        answer = encode_answer(tokenizer, messages[place].content)
+        answer = _answered(tokenizer, content)
         learnt = not last_answer_only or place == len(messages) - 1
         ids += header + answer
         is_answer += [False] * len(header) + [learnt] * len(answer)

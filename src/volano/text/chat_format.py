@@ -7,8 +7,8 @@ dates, a system message inside the user's turn) is refused rather than guessed a
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -17,8 +17,12 @@ from volano.core.isolated import Isolated, Lost
 from volano.core.records import Message
 from volano.text.chat_template import OURS, Render, refused, renderer
 
+MOST_ROUNDS = 8  # of breaking and normalising; one is enough for NFKC
 ROLES = ("system", "user", "assistant")
 LEARN_SECONDS = 30.0  # a template takes milliseconds; the rest is for a process on a busy machine
+
+
+Trim = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,10 @@ class ChatFormat:
     """The strings around turns, by role. A role that is missing cannot stand there.
 
     answer: what stands before an answer that is being made, and before one that ends a
-    conversation. trims: roles whose contents lose white space at both ends.
+    conversation. trims: by role, which characters a content loses at its left and right end, ""
+    for none and None for all white space; "answer" is the assistant's turn that ends a
+    conversation. marks: pieces of the markup that are no tokens ("[INST]"), which no content may
+    write either. normalise: what the tokenizer makes of a text before it looks for tokens.
     """
 
     template: str
@@ -35,7 +42,9 @@ class ChatFormat:
     before: Mapping[str, str]  # before that of any later turn
     after: Mapping[str, str]
     answer: str
-    trims: frozenset[str] = field(default_factory=frozenset)
+    trims: Mapping[str, Trim] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+    normalise: Callable[[str], str] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def end(self) -> str:
@@ -53,20 +62,54 @@ class ChatFormat:
     def _breakable(self) -> re.Pattern[str]:
         # At least two characters, no white space at the ends: then a space goes inside each, what
         # stood apart by more than any of them holds is never found again, and breaking ends.
-        bare = (each.strip() for each in self.specials)
+        written = [*self.specials, *self.marks]
+        if self.normalise is not None:
+            written += [self.normalise(each) for each in written]
+        bare = (each.strip() for each in written)
         return _any_of(each for each in bare if len(each) > 1)
 
-    def broken(self, content: str) -> str:
-        """The content with a space in every special token that is written out in it.
+    def read_through(self, normalise: Callable[[str], str]) -> "ChatFormat":
+        """The format for a tokenizer that normalises texts first, as by NFKC.
 
-        Once more where a token came to be by breaking another. One of a single character, or of
-        white space alone, cannot be broken and stays; `learn_format` takes none that a role needs.
+        Raises DataError where a mark that was broken is whole again afterwards.
         """
+        found = replace(self, normalise=normalise)
+        for each in (*self.specials, *self.marks):
+            found.broken(each)
+        return found
+
+    def broken(self, content: str) -> str:
+        """The content with a space in every special token and mark that is written out in it.
+
+        Once more where one came to be by breaking another. One of a single character, or of white
+        space alone, cannot be broken and stays; `learn_format` takes none that a role needs. A
+        content that only normalising turns into such a token is normalised here, and then broken.
+        """
+        content = self._spaced(content)
+        if self.normalise is None:
+            return content
+        for _ in range(MOST_ROUNDS):
+            normal = self.normalise(content)
+            spaced = self._spaced(normal)
+            if spaced == normal:
+                return content
+            content = spaced
+        raise refused("its tokenizer joins again what a space has parted")
+
+    def _spaced(self, content: str) -> str:
         while True:
             spaced = self._breakable.sub(lambda found: f"{found[0][0]} {found[0][1:]}", content)
             if spaced == content:
                 return spaced
             content = spaced
+
+    def as_answer(self, content: str) -> str:
+        """The content of an answer that ends a conversation, as it stands in it."""
+        return self.broken(self._trimmed(content, "answer"))
+
+    def _trimmed(self, content: str, turn: str) -> str:
+        left, right = self.trims.get(turn, ("", ""))
+        return content.lstrip(left).rstrip(right)
 
     def turns(self, messages: Sequence[Message]) -> list[tuple[str, str, str]]:
         """What stands before each content, the content, and what stands after it.
@@ -83,10 +126,10 @@ class ChatFormat:
                 where = "first" if not place else f"as turn {place + 1}"
                 what = f"the model's chat knows no message of role '{role}' {where}"
                 raise DataError(what, "conversation", f"Leave it out. {OURS}")
+            content = self.broken(self._trimmed(message.content, role))
             if place and place == len(messages) - 1 and role == "assistant":
-                before = self.answer
-            content = message.content.strip() if role in self.trims else message.content
-            found.append((before, self.broken(content), self.after[role]))
+                before, content = self.answer, self.as_answer(message.content)
+            found.append((before, content, self.after[role]))
         return found
 
 
@@ -96,23 +139,35 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
 
 
 def learn_format(
-    template: str, specials: Iterable[str], variables: Mapping[str, Any]
+    template: str,
+    specials: Iterable[str],
+    variables: Mapping[str, Any],
+    plain_tokens: Iterable[str] = (),
 ) -> ChatFormat:
     """The format that a Jinja template renders; `variables` are bos_token and the like.
+
+    plain_tokens: those added to the tokenizer that are not special. One that the template writes
+    (<think>) is as good as special here.
 
     Raises DataError where it renders something that is no fixed text around each turn, and where
     it takes long or fills the memory: it runs in a process of its own, once for equal arguments.
     """
-    return _learnt_apart(template, tuple(specials), tuple(sorted(variables.items())))
+    named = tuple(sorted(variables.items()))
+    return _learnt_apart(template, tuple(specials), tuple(plain_tokens), named)
 
 
 @cache
 def _learnt_apart(
-    template: str, specials: tuple[str, ...], variables: tuple[tuple[str, Any], ...]
+    template: str,
+    specials: tuple[str, ...],
+    plain_tokens: tuple[str, ...],
+    variables: tuple[tuple[str, Any], ...],
 ) -> ChatFormat:
     try:
         with Isolated(LEARN_SECONDS) as child:
-            found = child.call(_learnt_or_why_not, template, specials, dict(variables))
+            found = child.call(
+                _learnt_or_why_not, template, specials, plain_tokens, dict(variables)
+            )
     except Lost as lost:
         raise refused(f"rendering it failed ({lost})") from None
     if isinstance(found, VolanoError):
@@ -122,16 +177,31 @@ def _learnt_apart(
 
 
 def _learnt_or_why_not(
-    template: str, specials: tuple[str, ...], variables: Mapping[str, Any]
+    template: str,
+    specials: tuple[str, ...],
+    plain_tokens: tuple[str, ...],
+    variables: Mapping[str, Any],
 ) -> ChatFormat | VolanoError:
     try:
-        return _learnt(template, specials, variables)
+        return _learnt(template, specials, plain_tokens, variables)
     except VolanoError as problem:  # handed over whole: an error raised there loses its remedy
         return problem
 
 
-def _learnt(template: str, specials: tuple[str, ...], variables: Mapping[str, Any]) -> ChatFormat:
-    render = renderer(template, variables)
+def _learnt(
+    template: str,
+    specials: tuple[str, ...],
+    plain_tokens: tuple[str, ...],
+    variables: Mapping[str, Any],
+) -> ChatFormat:
+    program = renderer(template, variables)
+    written = [template, *map(str, variables.values())]  # all that the template has said, too
+
+    def render(messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+        rendered = program(messages, add_generation_prompt=add_generation_prompt)
+        written.append(rendered)
+        return rendered
+
     system, first, answer, second = (Message(role, word) for role, word in _PROBES)
 
     def around(*messages: Message) -> list[str]:
@@ -153,14 +223,23 @@ def _learnt(template: str, specials: tuple[str, ...], variables: Mapping[str, An
         openings["system"], after["system"] = begun, inner.removesuffix(before["user"])
     except DataError:
         pass  # then a system message is refused where one comes up
-    padded = {
-        "system": [Message("system", " x "), first],
-        "user": [Message("user", " x ")],
-        "assistant": [first, Message("assistant", " x ")],
-    }
-    trims = frozenset(role for role in after if " x " not in render(padded[role]))
     asked = render([first], add_generation_prompt=True).removeprefix(render([first]))
-    found = ChatFormat(template, specials, openings, before, after, asked, trims)
+    said = "\n".join(written[1:])
+    for _, word in _PROBES:
+        said = said.replace(word, "\n")  # what stands before a content and behind it is two marks
+    tokens = list(specials)
+    tokens += [
+        each for each in plain_tokens if _is_mark(each) and any(each in text for text in written)
+    ]
+    marks = tuple(sorted(set(_marks(_any_of(tokens).sub("\n", said)))))
+    trims = {
+        "user": _trim(render, [], "user", []),
+        "assistant": _trim(render, [first], "assistant", [second]),
+        "answer": _trim(render, [first], "assistant", []),
+    }
+    if "system" in after:
+        trims["system"] = _trim(render, [], "system", [first])
+    found = ChatFormat(template, tuple(tokens), openings, before, after, asked, trims, marks)
     found.end  # noqa: B018  (raises where there is none)
     markup = "".join([*openings.values(), *before.values(), *after.values(), asked])
     for special in specials:
@@ -179,19 +258,72 @@ def _known() -> str:
 
 def _prove(found: ChatFormat, render: Render) -> None:
     """Conversations that the strings were not read from come out the same."""
-    texts = ["Is it so?", "Yes.\n\nIt is.", "  ", "And <b>this</b>  ?", "{{ no }}\n"]
-    talks = [[Message(ROLES[1 + place % 2], text) for place, text in enumerate(texts)]]
-    talks.append(talks[0][:2])
-    if "system" in found.after:
-        talks += [[Message("system", " Be brief.\n"), *talk] for talk in talks]
-    for talk in talks:
+    for talk in _trials(with_system="system" in found.after):
         ours = "".join("".join(turn) for turn in found.turns(talk))
-        if ours != render(talk):
+        theirs = [Message(each.role, found.broken(each.content)) for each in talk]
+        if ours != render(theirs):
             raise refused("its turns do not stand between fixed texts")
         if talk[-1].role == "user" and ours + found.answer != render(
-            talk, add_generation_prompt=True
+            theirs, add_generation_prompt=True
         ):
             raise refused("what stands before an answer is no fixed text")
+
+
+# What templates are known to treat otherwise: blank ends, thoughts, nothing at all. An odd number,
+# so that each text is said by both when the list goes round.
+_TEXTS = (
+    "Is it so?", "Yes.\n\nIt is.", "  ", "And <b>this</b>  ?", "{{ no }}\n", "\n\n both \n\n",
+    "\n\tleft", " left", "right \t\n", "right ", "<think>\nHm.\n</think>\n\nYes.", "</think>", "",
+)  # fmt: skip
+
+
+def _trials(*, with_system: bool) -> list[list[Message]]:
+    """Conversations of 1 to 27 messages: every text in every role, first, between and last."""
+
+    def talk(*texts: str) -> list[Message]:
+        return [Message(ROLES[1 + place % 2], text) for place, text in enumerate(texts)]
+
+    talks = [talk(*_TEXTS, *_TEXTS), talk(*_TEXTS, *_TEXTS, _TEXTS[0]), talk(*["Yes."] * 12)]
+    talks += [talk(text) for text in _TEXTS] + [talk("Is it so?", text) for text in _TEXTS]
+    if with_system:
+        briefs = ["Be brief.", "Yes.", *_TEXTS]
+        talks += [
+            [Message("system", brief), *rest]
+            for brief in briefs
+            for rest in (talk("Yes."), talk("Yes.", "Yes."), talk(*_TEXTS))
+        ]
+    return talks
+
+
+_TAG = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+_MARK_CHARACTERS = re.compile(r"[<>\[\]{}|#]")
+
+
+def _is_mark(text: str) -> bool:
+    return len(text.strip()) > 1 and bool(_MARK_CHARACTERS.search(text))
+
+
+def _marks(said: str) -> Iterable[str]:
+    """What in the markup is neither token nor plain words: tags, and lines like '### User:'."""
+    for line in map(str.strip, said.splitlines()):
+        yield from _TAG.findall(line)
+        if _is_mark(_TAG.sub("", line)):
+            yield line
+
+
+def _trim(render: Render, head: list[Message], role: str, tail: list[Message]) -> Trim:
+    """What the content of that turn loses at its ends; of what no kind fits, proof will tell."""
+    pad, word = "\n \n", "Zq5vk"
+
+    def around(content: str) -> tuple[str, str]:
+        before, _, after = render([*head, Message(role, content), *tail]).partition(word)
+        return before, after
+
+    (before, after), (padded, padded_after) = around(word), around(pad + word + pad)
+    kinds = ("", "\n", None)
+    left = next((kind for kind in kinds if before + pad.lstrip(kind) == padded), "")
+    right = next((kind for kind in kinds if pad.rstrip(kind) + after == padded_after), "")
+    return left, right
 
 
 def _around(rendered: str, messages: Sequence[Message]) -> list[str]:

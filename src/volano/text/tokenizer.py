@@ -110,7 +110,10 @@ class Tokenizer:
         variables = {name: self._named(name) or "" for name in ("bos_token", "eos_token")}
         added = self._inner.get_added_tokens_decoder().values()
         specials = [token.content for token in added if token.special]
-        return learn_format(self._config["chat_template"], specials, variables)
+        plain = [token.content for token in added if not token.special]
+        found = learn_format(self._config["chat_template"], specials, variables, plain)
+        normalizer = self._inner.normalizer
+        return found if normalizer is None else found.read_through(normalizer.normalize_str)
 
     @property
     def keeps_its_chat(self) -> bool:
