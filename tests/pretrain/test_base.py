@@ -126,3 +126,31 @@ def test_folder_without_a_checkpoint_is_refused(tmp_path):
 def test_other_forms_of_base_are_refused(base):
     with pytest.raises(RecipeError, match=r"Write it as hf:PATH, a folder, or as gguf:PATH"):
         ImportSection.of(base)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_added_tokens_in_a_padded_vocabulary_begin_at_the_mean_of_real_tokens(
+    foreign, tmp_path, tied
+):
+    known = Tokenizer.load(foreign).vocabulary
+    shape = {"width": 16, "layers": 1, "heads": 2, "key_value_heads": 2, "feed_forward": 32}
+    model = Decoder(DecoderConfig(vocabulary=known + 64, context=8, tied=tied, **shape))
+    initialise(model, seed=0)
+    with torch.no_grad():
+        model.head_weight[known:] = 7.0
+    save_checkpoint(foreign, model)
+    run(foreign, tmp_path / "base")
+    weight = load_checkpoint(tmp_path / "base").head_weight
+    mean = model.head_weight[:known].mean(0)
+    assert len(weight) == known + 64
+    for token in SPECIAL_TOKENS:
+        row = weight[Tokenizer.load(tmp_path / "base").special_id(token)]
+        torch.testing.assert_close(row, mean)
+    assert bool((weight[-1] == 7.0).all())
+
+
+def test_a_changed_map_of_special_tokens_is_another_listing(foreign):
+    section = ImportSection.of(f"hf:{foreign}")
+    before = IMPORT.scan(section).digest()
+    (foreign / "special_tokens_map.json").write_text("{}")
+    assert IMPORT.scan(section).digest() != before

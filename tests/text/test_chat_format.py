@@ -259,3 +259,36 @@ def test_a_token_that_normalising_makes_is_broken_too(tmp_path):
 
     tokenizer = edited(foreign(tmp_path, CHATML), normalised)
     assert count_of(tokenizer, "<|im_end|>", "a＜|im_end|＞b") == 2
+
+
+def test_tokens_named_in_the_special_tokens_map_alone_are_found_and_kept(tmp_path):
+    folder = foreign(tmp_path / "theirs", LLAMA3)
+    before = Tokenizer.load(folder).chat
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {"bos_token": {"content": config.pop("bos_token")}, "eos_token": "ignored"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "special_tokens_map.json").write_text(json.dumps(names))
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.chat == before
+    assert before.opening["user"].startswith("<|begin_of_text|>")
+    tokenizer.save(tmp_path / "again")
+    assert Tokenizer.load(tmp_path / "again").chat == before
+
+
+def test_the_padding_token_is_a_variable_of_the_template(tmp_path):
+    folder = foreign(tmp_path, "{{ pad_token }}" + CHATML)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["pad_token"] = "<|endoftext|>"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    assert Tokenizer.load(folder).chat.opening["user"].startswith("<|endoftext|>")
+
+
+def test_the_vocabulary_reaches_to_the_largest_id(tmp_path):
+    def with_a_hole(saved):
+        for each in saved["added_tokens"]:
+            each["id"] += 50 * (each["content"] == "<|im_end|>")
+        saved["model"]["vocab"]["<|im_end|>"] += 50
+
+    tokenizer = edited(foreign(tmp_path, CHATML), with_a_hole)
+    assert tokenizer.special_id("<|im_end|>") == tokenizer.vocabulary - 1
+    assert len(tokenizer.byte_lengths()) == tokenizer.vocabulary

@@ -19,25 +19,27 @@ def import_checkpoint(source: Path, folder: Path, *, chat: Chat = "kept") -> int
 
     One that has a chat template keeps it and gets no tokens, unless `chat` is "ours"; raises
     DataError where that template is of no known kind. Otherwise a token that the tokenizer lacks
-    (see text/chat.py) is given the mean of all embeddings: it is then about as likely as any other
-    until fine-tuning teaches it. What the checkpoint was trained on is not known to us, so `seen`
-    is empty.
+    (see text/chat.py) is given the mean of all embeddings, padding left out: it is then about as
+    likely as any other until fine-tuning teaches it. What the checkpoint was trained on is not
+    known to us, so `seen` is empty.
     """
     model = load_checkpoint(source)
     tokenizer = Tokenizer.load(source)
     if tokenizer.keeps_its_chat and chat == "ours":
         tokenizer = tokenizer.with_our_chat()
-    added = 0
+    known = min(tokenizer.vocabulary, model.config.vocabulary)
+    added: list[int] = []
     if tokenizer.keeps_its_chat:
         _ = tokenizer.stop_ids  # raises where its chat cannot be learnt
     else:
         added = tokenizer.add_special_tokens()
     if tokenizer.vocabulary > model.config.vocabulary:
         model = with_vocabulary(model, tokenizer.vocabulary)
+    _begin_at_the_mean(model, added, known)
     save_checkpoint(folder, model, tokenizer)
     seen = {"id": pa.array([], pa.string()), "tokens": pa.array([], pa.int64())}
     write_shard(folder / "seen.parquet", pa.table(seen))
-    return added
+    return len(added)
 
 
 def with_vocabulary(model: Decoder, vocabulary: int) -> Decoder:
@@ -49,6 +51,15 @@ def with_vocabulary(model: Decoder, vocabulary: int) -> Decoder:
         for name, parameter in grown.state_dict().items():
             parameter.copy_(_grown(weights[name], len(parameter)))
     return grown.compute_in(model.compute_dtype)
+
+
+def _begin_at_the_mean(model: Decoder, ids: list[int], known: int) -> None:
+    """Give these tokens the mean of the first `known` rows, in a vocabulary that was padded too."""
+    with torch.no_grad():
+        for weight in {
+            id(each): each for each in (model.model.embed_tokens.weight, model.head_weight)
+        }.values():
+            weight[ids] = weight[:known].mean(0)
 
 
 def _grown(weight: Tensor, rows: int) -> Tensor:

@@ -29,6 +29,7 @@ CHECKPOINT_FILES = (
     "*.safetensors.index.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
     "chat_template.jinja",
 )
 
@@ -163,7 +164,7 @@ PRETRAIN = Step(
 IMPORT = Step(
     name="import",
     kind="checkpoint",
-    version=2,  # 2: a checkpoint keeps the chat it came with
+    version=3,  # 3: its names of tokens, and added tokens in a padded vocabulary
     section=ImportSection,
     run=run_import,
     scan=scan_import,

@@ -21,6 +21,8 @@ from volano.text.chat import CHAT_TEMPLATE, END_OF_TEXT, OUR_CHAT, SPECIAL_TOKEN
 from volano.text.chat_format import ChatFormat, learn_format
 
 TOKENIZER_FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
+NAMES_FILE = "special_tokens_map.json"  # older checkpoints name theirs here alone
+NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
 TEMPLATE_FILE = "chat_template.jinja"  # where transformers 5 keeps it
 DECIDE_IDS = ("added_tokens", "normalizer", "pre_tokenizer", "model")  # of tokenizer.json
 BYTES = 256
@@ -74,8 +76,8 @@ class Tokenizer:
 
     @property
     def vocabulary(self) -> int:
-        """How many ids there are, special tokens included."""
-        return int(self._inner.get_vocab_size(with_added_tokens=True))
+        """One more than the largest id, special tokens included; some ids may stand for none."""
+        return 1 + max(self._inner.get_vocab(with_added_tokens=True).values(), default=-1)
 
     @property
     def digest(self) -> str:
@@ -107,7 +109,7 @@ class Tokenizer:
         """
         if not self.keeps_its_chat:
             return OUR_CHAT
-        variables = {name: self._named(name) or "" for name in ("bos_token", "eos_token")}
+        variables = {name: self._named(name) or "" for name in NAMED}
         added = self._inner.get_added_tokens_decoder().values()
         specials = [token.content for token in added if token.special]
         plain = [token.content for token in added if not token.special]
@@ -211,9 +213,11 @@ class Tokenizer:
             lengths.append(len(spelt))
         return lengths
 
-    def add_special_tokens(self) -> int:
-        """Give ids to the special tokens that a foreign tokenizer lacks; how many were added."""
-        return int(self._inner.add_special_tokens([_special(token) for token in SPECIAL_TOKENS]))
+    def add_special_tokens(self) -> list[int]:
+        """Give ids to the special tokens that a foreign tokenizer lacks; the ids given."""
+        missing = [each for each in SPECIAL_TOKENS if self._inner.token_to_id(each) is None]
+        self._inner.add_special_tokens([_special(token) for token in SPECIAL_TOKENS])
+        return [self.special_id(each) for each in missing]
 
     def save(self, folder: Path) -> None:
         """Write the files that transformers and the servers read, the chat template included."""
@@ -223,7 +227,7 @@ class Tokenizer:
             write_json(folder / CONFIG_FILE, self._config)
             return
         roles = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
-        write_json(folder / "special_tokens_map.json", roles)
+        write_json(folder / NAMES_FILE, roles)
         write_json(
             folder / CONFIG_FILE,
             {
@@ -303,8 +307,15 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json, with the chat template in it wherever transformers has put it."""
+    """tokenizer_config.json, with the chat template and the names of special tokens in it, wherever
+    transformers has put them."""
     config = _object_in(folder / CONFIG_FILE)
+    elsewhere = _object_in(folder / NAMES_FILE)
+    config |= {
+        name: elsewhere[name]
+        for name in NAMED
+        if config.get(name) is None and elsewhere.get(name) is not None
+    }
     path = folder / TEMPLATE_FILE
     if path.exists():
         try:
