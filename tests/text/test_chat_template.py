@@ -197,3 +197,27 @@ def test_a_token_made_by_normalising_is_broken_too():
 def test_a_tokenizer_that_takes_spaces_out_is_refused():
     with pytest.raises(DataError, match="joins again what a space has parted"):
         learnt(CHATML).read_through(lambda text: text.replace(" ", ""))
+
+
+# The turns of Qwen3 as it is published: a thought is cut out of earlier answers and put before
+# the last, whose line breaks at the left are lost.
+QWEN3 = (
+    "{%- for message in messages %}{%- set content = message.content %}"
+    "{%- if message.role != 'assistant' %}"
+    "{{- '<|im_start|>' + message.role + '\n' + content + '<|im_end|>\n' }}{%- else %}"
+    "{%- set thought = '' %}{%- if '</think>' in content %}"
+    "{%- set thought = content.split('</think>')[0].rstrip('\n').split('<think>')[-1] %}"
+    "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
+    "{%- if loop.last %}{{- '<|im_start|>assistant\n<think>\n' + thought.strip('\n') "
+    "+ '\n</think>\n\n' + content.lstrip('\n') }}{%- else %}"
+    "{{- '<|im_start|>assistant\n' + content }}{%- endif %}{{- '<|im_end|>\n' }}{%- endif %}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
+    "{%- if enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}"
+)
+
+
+def test_the_chat_of_qwen3_is_learnt_with_its_thoughts_as_tokens():
+    chat = learn_format(QWEN3, SPECIALS, {}, ("<think>", "</think>", "<tool_call>"))
+    assert chat.answer == "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    assert said(chat, "q", "\na</think>b").endswith("</think>\n\na< /think>b<|im_end|>\n")
+    assert "<tool_call>" not in chat.specials

@@ -142,6 +142,6 @@ def test_a_chat_template_that_is_no_text_is_refused(tokenizer, tmp_path, templat
     (tmp_path / "tokenizer_config.json").write_text(
         json.dumps(config | {"chat_template": template})
     )
-    with pytest.raises(DataError, match=r"damaged \(chat_template is a") as raised:
+    with pytest.raises(DataError, match=r"damaged \(chat_template is (a|no)") as raised:
         Tokenizer.load(tmp_path)
     assert "\n" not in str(raised.value)

@@ -346,7 +346,7 @@ def _default_template(found: object, path: Path) -> str | None:
         found = {each["name"]: each.get("template") for each in found}.get("default")
     if found is None or isinstance(found, str):
         return found
-    raise _damaged(f"chat_template is a {type(found).__name__} and no text", path)
+    raise _damaged(f"chat_template is no text but {json.dumps(found)[:40]}", path)
 
 
 def _damaged(failure: object, path: Path) -> DataError:
