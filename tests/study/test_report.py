@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from toy_wheel import (
@@ -20,10 +21,15 @@ from volano.core.errors import StoreError
 from volano.core.files import read_json, write_json
 from volano.core.release import promote
 from volano.core.store import Store
+from volano.curate.section import CurateSection
+from volano.finetune.section import FinetuneSection
+from volano.study.recipe import read_recipe
+from volano.train.section import LoraSection
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
+from volano.study import report_origin
 from volano.study.found import Found, find_stages, split_version
 from volano.study.report import default_path, figures_of, render, write_report
 from volano.study.report_text import percent
@@ -210,3 +216,16 @@ def test_versions_are_read_off_names():
     assert split_version("sft-12") == ("sft", 12)
     assert split_version("requested-preferences") == ("requested-preferences", 1)
     assert split_version("requested-preferences-2") == ("requested-preferences", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "section"),
+    [
+        ("curate", CurateSection()),  # an identity has the bounds of rules that do not judge
+        ("finetune", FinetuneSection(lora=LoraSection())),  # and the rates of the whole model
+    ],
+)
+def test_the_settings_of_an_artifact_are_a_recipe_that_is_not_refused(key, section):
+    recorded = SimpleNamespace(meta={"identity": {"settings": section.identity()}})
+    recipe = read_recipe({"name": "a", key: report_origin._settings(recorded)}, {}, (), where="it")
+    assert getattr(recipe, key).identity() == section.identity()

@@ -6,8 +6,10 @@ from typing import Any
 from volano.core.artifact import Artifact
 from volano.core.finding import FINDINGS_FILE, load_findings
 from volano.core.release import aliases, current
+from volano.curate.quality_section import QUALITY_RULES
 from volano.study.found import FIRST, Found, split_version
 from volano.study.words import PHASES, count_of, duration, size
+from volano.train.section import OF_WHOLE_MODEL
 
 DIGEST_CHARACTERS = 12
 # Stage → the section of a recipe that holds its settings.
@@ -235,7 +237,15 @@ def _memory(artifact: Artifact) -> int:
 
 
 def _settings(artifact: Artifact) -> Any:
-    return artifact.meta["identity"]["settings"]
+    """Its settings, but for those that have no effect beside the others: a recipe refuses them."""
+    settings = dict(artifact.meta["identity"]["settings"])
+    quality = settings.get("quality")
+    if isinstance(quality, dict) and "rules" in quality:
+        unused = {*QUALITY_RULES}.difference(quality["rules"])
+        settings["quality"] = {key: each for key, each in quality.items() if key not in unused}
+    if settings.get("lora"):
+        settings = {key: each for key, each in settings.items() if key not in OF_WHOLE_MODEL}
+    return settings
 
 
 def _turn_settings(found: Found, version: int) -> dict[str, Any]:
