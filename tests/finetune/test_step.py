@@ -20,6 +20,7 @@ from volano.model.adapter import TARGETS, load_adapter
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.tokenizer import Tokenizer, train_tokenizer
+from volano.train.adapting import begin_adapter, end_adapter
 
 QUICK = {"batch_rows": 2, "learning_rate": 0.01, "matrix_learning_rate": 0.02, "threads": 1}
 
@@ -226,6 +227,15 @@ def test_what_an_adapter_does_not_read_is_refused(setting):
     with pytest.raises(RecipeError, match=rf"finetune: {name}: is of the whole model, and with"):
         FinetuneSection.read({"lora": {"rank": 2}, **setting}, "finetune")
     assert FinetuneSection.read({"lora": "off", **setting}, "finetune").lora is None
+
+
+def test_the_frozen_base_is_let_go_before_the_merged_model_is_made(speaking, tmp_path):
+    model = load_checkpoint(speaking / "base")
+    adapter = begin_adapter(model, FinetuneSection(lora=LORA), seed=1)
+    merged = end_adapter(model, adapter, speaking / "base", tmp_path)
+    assert all(each.device.type == "meta" for each in model.parameters())
+    assert not any(getattr(each, "kept", None) for each in model.modules())
+    assert torch.equal(merged.head_weight, load_checkpoint(speaking / "base").head_weight)
 
 
 def test_an_adapter_that_was_stopped_gives_the_bytes_of_one_that_was_not(

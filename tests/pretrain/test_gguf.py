@@ -8,6 +8,7 @@ from volano.core.errors import DataError
 from volano.core.records import Message
 from volano.core.step import Context
 from volano.model.huggingface import load_checkpoint
+from volano.pretrain.gguf import unpack_gguf
 from volano.pretrain.section import ImportSection
 from volano.pretrain.step import IMPORT
 from volano.text.chat import encode_prompt
@@ -43,6 +44,12 @@ def test_the_logits_are_those_of_the_model_that_was_written(tmp_path, architectu
     with torch.no_grad():
         torch.testing.assert_close(load_checkpoint(tmp_path / "out")(tokens), made(tokens))
     assert context.bill["added_tokens"] == 0
+
+
+def test_unpacking_shows_a_bar(tmp_path, capsys):
+    path = write(tmp_path / "m.gguf", model())
+    unpack_gguf(path, tmp_path / "out", Context(tmp_path, tmp_path / "scratch", seed=0))
+    assert "unpack" in capsys.readouterr().err
 
 
 def test_weights_of_eight_bits_are_those_that_were_kept(tmp_path):

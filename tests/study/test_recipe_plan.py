@@ -17,7 +17,7 @@ from volano.model.shape import shape_for
 from volano.pretrain.section import PretrainSection
 from volano.pretrain.step import PRETRAIN
 from volano.study import measured_rate
-from volano.study.measured_rate import LEAST, Measured, measure_rate
+from volano.study.measured_rate import Measured, measure_rate
 from volano.study.recipe import load_recipe
 from volano.study.recipe_plan import _flops_per_token, memory_of_section, plan_recipe
 from volano.study.training_cost import flops_per_token, forward_flops_per_token, size_of
@@ -157,13 +157,23 @@ def test_rates_of_bills_are_scaled_by_the_flops_of_the_shape(recipe, tmp_path, r
 
 def test_a_rate_is_measured_by_training(monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(measured_rate, "SECONDS", 0.01)
+    monkeypatch.setattr(measured_rate, "SECONDS", 1e6)
+    monkeypatch.setattr(measured_rate, "MOST", 8)
     shape = shape_for(20_000, 300, 16)
     for section in (PretrainSection(batch_rows=2), FinetuneSection(batch_rows=2)):
         found = measure_rate(shape, section, row_tokens=16, workers=1)
-        assert found.steps >= LEAST
+        assert found.steps == 8
         assert 0 < found.tokens_per_second < 1e9
         assert found.tokens_per_processor_second > 0
+
+
+def test_one_step_is_timed_where_a_step_takes_long(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(measured_rate, "SECONDS", 0.0)
+    section = PretrainSection(batch_rows=2)
+    found = measure_rate(shape_for(20_000, 300, 16), section, row_tokens=16, workers=1)
+    assert found.steps == 1
+    assert 0 < found.tokens_per_second < 1e9
 
 
 def test_pairs_count_both_of_their_sides(recipe, monkeypatch):

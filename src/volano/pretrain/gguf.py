@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from volano.core.errors import DataError, MissingExtra
 from volano.core.files import write_json
+from volano.core.step import Context
 from volano.model.families import MOST, read_family
 from volano.model.huggingface import CONFIG_FILE, WEIGHTS_FILE
 from volano.model.stated import number, whole
@@ -74,8 +75,8 @@ LLAMA3 = (
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
-def unpack_gguf(path: Path, folder: Path) -> None:
-    """Write config.json, weights and tokenizer into `folder`.
+def unpack_gguf(path: Path, folder: Path, context: Context) -> None:
+    """Write config.json, weights and tokenizer into `folder`, under a bar of `context`.
 
     Raises DataError for a file that is damaged or of another kind, MissingExtra without `gguf`.
     """
@@ -96,23 +97,19 @@ def unpack_gguf(path: Path, folder: Path) -> None:
     tokenizer = _tokenizer(read)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {}
-    for tensor in reader.tensors:
-        name = _name(tensor.name)
-        if name is None:
-            continue
-        try:
-            value = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        except (NotImplementedError, ValueError) as failure:
-            raise _refused(f"{tensor.name} cannot be unpacked ({failure})", path, WORKS) from None
-        heads = {"attn_q.": "num_attention_heads", "attn_k.": "num_key_value_heads"}
-        for part, key in heads.items():
-            if part in tensor.name and config["model_type"] == "llama":
-                rows = config[key] * config["head_dim"]
-                if len(value) != rows:
-                    what = f"{tensor.name} has shape {value.shape}, its heads make {rows} rows"
-                    raise _refused(what, path, "Copy it again.")
-                value = _halves(value, config[key])
-        weights[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
+    with context.progress("unpack", len(reader.tensors), "tensors") as bar:
+        for tensor in reader.tensors:
+            bar.advance()
+            name = _name(tensor.name)
+            if name is None:
+                continue
+            try:
+                value = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            except (NotImplementedError, ValueError) as failure:
+                what = f"{tensor.name} cannot be unpacked ({failure})"
+                raise _refused(what, path, WORKS) from None
+            value = _as_hugging_face(tensor.name, value, config, path)
+            weights[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     tokenizer.save(str(folder / TOKENIZER_FILE))
     write_json(folder / TOKENIZER_CONFIG_FILE, _tokenizer_config(read))
@@ -207,6 +204,19 @@ def _name(name: str) -> str | None:
     if stem.startswith("blk.") and rest in INNER:
         return f"model.layers.{block}.{INNER[rest]}.{kind}"
     return None if stem == "rope_freqs" else name
+
+
+def _as_hugging_face(name: str, value: Array, config: Mapping[str, Any], path: Path) -> Array:
+    """The weight in the order of rows that Hugging Face has."""
+    heads = {"attn_q.": "num_attention_heads", "attn_k.": "num_key_value_heads"}
+    for part, key in heads.items():
+        if part in name and config["model_type"] == "llama":
+            rows = config[key] * config["head_dim"]
+            if len(value) != rows:
+                what = f"{name} has shape {value.shape}, its heads make {rows} rows"
+                raise _refused(what, path, "Copy it again.")
+            return _halves(value, config[key])
+    return value
 
 
 def _halves(weight: Array, heads: int) -> Array:

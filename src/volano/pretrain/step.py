@@ -137,7 +137,7 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
         from volano.pretrain.gguf import unpack_gguf
 
         unpacked = context.scratch / "unpacked"
-        unpack_gguf(source, unpacked)
+        unpack_gguf(source, unpacked, context)
         source = unpacked
     added = import_checkpoint(source, context.folder, chat=section.chat)
     context.bill["added_tokens"] = added

@@ -50,9 +50,11 @@ def measure_rate(
 ) -> Measured:
     """The rate of that section's training. `row_tokens` is the width of its rows, or of a side of
     its pairs."""
-    first, _ = _timed(shape, section, row_tokens, workers, WARM_UP + 2)
-    steps = max(LEAST, min(MOST, round(SECONDS / first)))
-    each, of_processor = _timed(shape, section, row_tokens, workers, steps + WARM_UP)
+    each, of_processor = _timed(shape, section, row_tokens, workers, WARM_UP + 2)
+    steps = 1
+    if each < SECONDS:  # one long step tells as much as many short ones
+        steps = max(LEAST, min(MOST, round(SECONDS / each)))
+        each, of_processor = _timed(shape, section, row_tokens, workers, steps + WARM_UP)
     tokens = _tokens(section, row_tokens)
     return Measured(tokens / each, tokens / of_processor, steps)
 

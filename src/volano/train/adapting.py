@@ -21,6 +21,7 @@ from volano.model.adapter import (
 )
 from volano.model.decoder import Decoder
 from volano.model.huggingface import load_checkpoint
+from volano.model.layer import Joined
 from volano.text.chat import END, ROLE_TOKENS
 from volano.text.tokenizer import Tokenizer
 from volano.train.compute import compute_dtype
@@ -47,8 +48,12 @@ def begin_adapter(
 
 def end_adapter(model: Decoder, adapter: Adapter, base: Path, folder: Path) -> Decoder:
     """Write the adapter below `folder`; the base from its file, which was never rounded, with the
-    adapter merged in."""
+    adapter merged in. `model` is empty afterwards: two whole models would not have to fit."""
     save_adapter(folder / ADAPTER_FOLDER, model, adapter, base=base.name)
+    for module in model.modules():
+        if isinstance(module, Joined):
+            module.kept = None
+    model.to("meta")
     merged = load_checkpoint(base)
     load_adapter(merged, folder / ADAPTER_FOLDER)
     merge(merged)
