@@ -374,3 +374,17 @@ def test_a_plan_of_one_phase_is_of_that_phase(capsys):
     assert run_command(["run", "tiny/python-docs", "--only", "align", "--plan", "--json"]) == 0
     told = [each["stage"] for each in json.loads(capsys.readouterr().out)]
     assert told == ["preferences", "aligned"]
+
+
+@pytest.mark.parametrize(
+    ("turn", "key"), [("on", "pretrain"), ("off", "pretrain"), ("on", "finetune")]
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_is_made(in_folder, capsys, turn, key):
+    impossible = "pretrain.parallel.tensor=3" if key == "pretrain" else f"{key}.parallel.shard=99"
+    # A recipe with a turn makes its first version on another way than one without.
+    switches = [] if turn == "on" else ["turn=off", "users=off"]
+    arguments = ["run", "tiny/python-docs", impossible, *switches, "--store", "here"]
+    code, said = fails(capsys, *arguments)
+    assert code == 2
+    assert said.startswith("parallel: ")
+    assert not list(Path("here").glob("*/*/*"))

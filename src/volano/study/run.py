@@ -49,9 +49,7 @@ def run(
     if only is not None:
         check_phase(only, stages)
     present = dict(given or {})
-    check_parallel(stages, recipe)
     stages = needed(stages, present, targets, only)
-    _require_base(stages, recipe)
     return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
 
 
@@ -108,6 +106,8 @@ def _made(
     silent: bool,
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
+    check_parallel(stages, recipe)
+    _require_base(stages, recipe)
     outcomes = []
     for stage in stages:
         begun = time.monotonic()
