@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from volano.core.errors import DataError, RecipeError
+from volano.core.origin import keep_origin, origin_of
 from volano.core.records import Message
 from volano.core.step import Context
 from volano.model.decoder import Decoder, DecoderConfig, initialise
@@ -96,6 +97,27 @@ def test_a_checkpoint_keeps_the_chat_it_came_with_unless_ours_is_asked_for(forei
     ours = run(foreign, tmp_path / "ours", chat="ours")
     assert ours.bill["added_tokens"] == len(SPECIAL_TOKENS)
     assert not Tokenizer.load(tmp_path / "ours").keeps_its_chat
+
+
+@pytest.mark.parametrize(
+    ("card", "stated"),
+    [
+        ("---\nlicense: apache-2.0\nmodel_name: Little\n---\n# Little\n",
+         {"name": "Little", "licence": "apache-2.0"}),
+        ("---\nlicense: other\nlicense_name: gemma\n---\n", {"licence": "gemma"}),
+        ("# no head\n", {"licence": None}),
+        ("---\n- [\n---\n", {"licence": None}),
+    ],
+)  # fmt: skip
+def test_what_a_card_states_stays_beside_the_model_and_those_made_of_it(
+    foreign, tmp_path, card, stated
+):
+    (foreign / "README.md").write_text(card)
+    run(foreign, tmp_path / "base")
+    assert origin_of(tmp_path / "base") == {"file": "foreign", **stated}
+    (tmp_path / "next").mkdir()
+    keep_origin(tmp_path / "base", tmp_path / "next")
+    assert origin_of(tmp_path / "next") == origin_of(tmp_path / "base")
 
 
 def test_a_chat_of_no_known_kind_is_refused(foreign, tmp_path):

@@ -5,6 +5,7 @@ import torch
 from written_gguf import model, vocabulary, write
 
 from volano.core.errors import DataError
+from volano.core.origin import origin_of
 from volano.core.records import Message
 from volano.core.step import Context
 from volano.model.huggingface import load_checkpoint
@@ -44,6 +45,15 @@ def test_the_logits_are_those_of_the_model_that_was_written(tmp_path, architectu
     with torch.no_grad():
         torch.testing.assert_close(load_checkpoint(tmp_path / "out")(tokens), made(tokens))
     assert context.bill["added_tokens"] == 0
+
+
+def test_name_and_licence_of_the_file_stay_beside_the_model(tmp_path):
+    path = write(tmp_path / "m.gguf", model(), name="Little", license="cc-by-nc-4.0")
+    imported(path, tmp_path / "out")
+    origin = {"file": "m.gguf", "name": "Little", "licence": "cc-by-nc-4.0"}
+    assert origin_of(tmp_path / "out") == origin
+    imported(write(tmp_path / "n.gguf", model()), tmp_path / "silent")
+    assert origin_of(tmp_path / "silent") == {"file": "n.gguf", "licence": None}
 
 
 def test_unpacking_shows_a_bar(tmp_path, capsys):

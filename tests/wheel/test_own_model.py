@@ -11,7 +11,9 @@ pytest.importorskip("gguf")
 from written_gguf import model, write
 
 from volano.cli.main import run_command
+from volano.core.origin import origin_of
 from volano.core.store import Store
+from volano.study.card import model_card
 from volano.study.recipe import load_recipe
 from volano.study.run import run
 from volano.study.turn import first_stages, turn_stages
@@ -95,6 +97,14 @@ def test_the_published_models_are_whole_and_their_adapters_lie_beside(made):
     for name in ("sft", "aligned"):
         files = {each.name for each in made[name].folder.iterdir()}
         assert {"model.safetensors", "tokenizer.json", "adapter"} <= files
+
+
+def test_the_card_names_the_model_that_it_began_as_and_its_licence(made):
+    origin = origin_of(made["base"].folder)
+    assert origin["licence"] is None
+    card = model_card("mine", {"checkpoint": made["aligned"]})
+    assert f"it began as `{origin['file']}`, whose licence it does not state" in card
+    assert origin_of(made["sft"].folder) == origin
 
 
 def test_without_a_file_it_learns_functions_and_asks_about_the_held_out_ones():

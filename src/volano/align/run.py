@@ -11,6 +11,7 @@ from volano.align.pairs import EncodedPair, PairStream
 from volano.align.preferences import with_dropped_words
 from volano.align.section import AlignSection
 from volano.core.files import atomic_path
+from volano.core.origin import keep_origin
 from volano.core.records import Preference
 from volano.core.step import Context
 from volano.model.decoder import Decoder
@@ -72,6 +73,7 @@ def align(
     if adapter is not None:
         model = end_adapter(model, adapter, sft, context.folder)
     save_checkpoint(context.folder, model, tokenizer)
+    keep_origin(sft, context.folder)
     result.save(context.folder)
     context.bill |= result.bill()
     context.bill["parameters"] = model.config.parameters

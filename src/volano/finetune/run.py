@@ -5,6 +5,7 @@ from math import log
 from pathlib import Path
 
 from volano.core.feedback import EDIT
+from volano.core.origin import keep_origin
 from volano.core.records import Conversation
 from volano.core.step import Context
 from volano.finetune.section import FinetuneSection
@@ -66,6 +67,7 @@ def finetune(
     if adapter is not None:
         model = end_adapter(model, adapter, base, context.folder)
     save_checkpoint(context.folder, model, tokenizer)
+    keep_origin(base, context.folder)
     result.save(context.folder)
     context.bill |= result.bill()
     context.bill["parameters"] = model.config.parameters

@@ -66,6 +66,12 @@ FOREIGN: dict[str, tuple[Any, ...]] = {
     "attn_logit_softcapping": (0,),
     "final_logit_softcapping": (0,),
 }
+STATED = {
+    "name": "general.name",
+    "organization": "general.organization",
+    "licence": "general.license",
+    "source": "general.source.url",
+}
 SPECIAL, USER_DEFINED = 3, 4  # of tokenizer.ggml.token_type
 # How a text falls into pieces, as the tokenizer.json of these models has it.
 LLAMA3 = (
@@ -75,8 +81,10 @@ LLAMA3 = (
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
-def unpack_gguf(path: Path, folder: Path, context: Context) -> None:
+def unpack_gguf(path: Path, folder: Path, context: Context) -> dict[str, Any]:
     """Write config.json, weights and tokenizer into `folder`, under a bar of `context`.
+
+    What the file says of its model: name, organization, licence, source.
 
     Raises DataError for a file that is damaged or of another kind, MissingExtra without `gguf`.
     """
@@ -114,6 +122,7 @@ def unpack_gguf(path: Path, folder: Path, context: Context) -> None:
     tokenizer.save(str(folder / TOKENIZER_FILE))
     write_json(folder / TOKENIZER_CONFIG_FILE, _tokenizer_config(read))
     write_json(folder / CONFIG_FILE, config)
+    return {name: read.get(key) for name, key in STATED.items()}
 
 
 class _Values:

@@ -10,6 +10,7 @@ from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus
 from volano.core.errors import DataError, did_you_mean
 from volano.core.files import file_digest
+from volano.core.origin import stated_by_folder, write_origin
 from volano.core.records import Document
 from volano.core.step import Context, Entry, Inputs, Listing, Step
 from volano.pretrain.section import (
@@ -31,6 +32,7 @@ CHECKPOINT_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "README.md",
 )
 
 
@@ -132,14 +134,17 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
     """Take over a finished checkpoint and its tokenizer."""
     from volano.pretrain.base import import_checkpoint
 
-    source = Path(section.path).expanduser()
+    path = Path(section.path).expanduser()
     if section.form == "gguf":
         from volano.pretrain.gguf import unpack_gguf
 
         unpacked = context.scratch / "unpacked"
-        unpack_gguf(source, unpacked, context)
-        source = unpacked
-    added = import_checkpoint(source, context.folder, chat=section.chat)
+        stated = unpack_gguf(path, unpacked, context)
+        added = import_checkpoint(unpacked, context.folder, chat=section.chat)
+    else:
+        stated = stated_by_folder(path)
+        added = import_checkpoint(path, context.folder, chat=section.chat)
+    write_origin(context.folder, path, stated)
     context.bill["added_tokens"] = added
 
 
@@ -164,7 +169,7 @@ PRETRAIN = Step(
 IMPORT = Step(
     name="import",
     kind="checkpoint",
-    version=3,  # 3: its names of tokens, and added tokens in a padded vocabulary
+    version=4,  # 4: name and licence that it states
     section=ImportSection,
     run=run_import,
     scan=scan_import,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus
 from volano.core.mixture import origins_read
+from volano.core.origin import origin_of
 from volano.core.report import Measurement
 from volano.evaluate.gate import Verdict, verdict_of
 
@@ -66,6 +67,19 @@ def _what(inputs: Mapping[str, Artifact]) -> str:
         f"A causal language model made by Volano from the artifacts below. Weights: "
         f"`{checkpoint.name}` ({checkpoint.digest[:12]}). It answers in the form of its chat "
         "template, greedily unless asked otherwise, and is wrong often: see the evaluation."
+        f"{_origin(checkpoint)}"
+    )
+
+
+def _origin(checkpoint: Artifact) -> str:
+    origin = origin_of(checkpoint.folder)
+    if origin is None:
+        return ""
+    name = origin.get("name") or origin["file"]
+    terms = f"under {origin['licence']}" if origin["licence"] else "whose licence it does not state"
+    return (
+        f"\n\nIt was not trained from nothing: it began as `{name}`, {terms}, and what that "
+        "model had seen is not known here."
     )
 
 
