@@ -13,6 +13,8 @@ def test_operations_of_a_shape_counted_by_hand():
     # A layer: queries and output 8·8 each, keys and values 8·4 each, three of 8·5; the head 10·8.
     weights = 3 * (2 * 64 + 2 * 32 + 3 * 40) + 80
     assert training_flops_per_token(shape, 4) == 6 * weights + 12 * 3 * 2 * 4 * 4
+    # Below an adapter no gradient of a weight is made.
+    assert training_flops_per_token(shape, 4, frozen=True) == 4 * weights + 12 * 3 * 2 * 4 * 4
 
 
 def test_operations_are_three_times_those_that_torch_counts_on_the_way_forward():

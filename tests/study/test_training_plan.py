@@ -54,6 +54,15 @@ def test_gpt_3_on_1024_a100_takes_about_a_month():
     assert planned(GPT3)["time"] == near(30)  # by the utilisation of the table of devices
 
 
+def test_energy_and_carbon_follow_from_hours_watts_pue_and_grid_exactly():
+    target = replace(GPT3, watts=500, pue=1.2, kilograms_per_kwh=0.25)
+    found = planned(target)
+    megawatt_hours = found["device-hours"] * 500 * 1.2 / 1e6
+    assert found["energy"] == pytest.approx(megawatt_hours)
+    assert found["CO₂"] == pytest.approx(megawatt_hours * 0.25)  # kg a kWh is t a MWh
+    assert found["time"] == pytest.approx(found["device-hours"] / 1024 / 24)
+
+
 def test_gpt_3_on_v100_takes_3_6_million_hours_1300_mwh_and_5_million_dollars():
     # Utilisation: Chowdhery et al. 2022 (PaLM), table 3: 21.3 %. Patterson et al. 2021, table 4:
     # 10,000 V100 for 14.8 days (3.55M hours), 330 W each, PUE 1.10, 1,287 MWh, 552 t of CO₂e.
