@@ -59,6 +59,10 @@ def recipe(text, name="mine.yaml"):
             "quality.rules. Add it there (c4, fineweb), or leave this out.",
         ),
         ("name: a\nfinetune: off\nalign: {}\n", "align: needs finetune"),
+        (
+            "name: a\nfinetune: {evaluate_steps: 5}\n",
+            "mine.yaml:2: finetune.evaluate_steps: is of pre-training",
+        ),
         ("name: a\nbase: ggml:model.bin\n", "base: cannot read 'ggml:model.bin'"),
         ("name: a\nbase: gguf:model.gguf\n", "model.gguf: no such file. Name a GGUF file."),
         ("name: a\nbase: hf:model\npretrain: {tokens: 7}\n", "pretrain: needs no base"),

@@ -235,6 +235,16 @@ class AdaptedSection(TrainSection):
     )
 
     @model_validator(mode="after")
+    def _nothing_is_measured_meanwhile(self) -> Self:
+        if self.evaluate_steps:
+            raise problem_at(
+                ("evaluate_steps",),
+                "is of pre-training; here nothing is held out to be measured meanwhile",
+                "Leave it out: the section evaluate measures what comes out.",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nothing_is_set_that_an_adapter_does_not_read(self) -> Self:
         for name in OF_WHOLE_MODEL:
             if self.lora is not None and name in self.model_fields_set:
