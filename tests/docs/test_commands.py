@@ -29,6 +29,7 @@ NOT_RUN = {
     "docs/curation.md": 1,
     "docs/feedback.md": 1,
     "docs/own-model.md": 3,
+    "docs/parallel.md": 2,
     "docs/quality.md": 1,
     "docs/scale.md": 1,
     "docs/sources.md": 1,

@@ -20,7 +20,8 @@ from volano.core.files import explained
 from volano.core.forgotten import refuse_forgotten
 from volano.core.store import Store
 from volano.study.recipe import Recipe, read_recipe
-from volano.study.run import Outcome, run
+from volano.study.run import Outcome, check_parallel, needed, run
+from volano.study.wheel import stages_of
 
 # Which stage a phase ends in, and in the place of which stages its data may be given.
 TARGETS = {
@@ -76,6 +77,7 @@ def run_phase(
         given.update(_checkpoint(phase, store, checkpoint, recipe))
     if "curated" in places and "curated" not in given and "collect" in values:
         # A phase on plain files takes them as they are: filters run only when they are asked for.
+        check_parallel(needed(stages_of(recipe), given, [target], None), recipe)
         collected = run(recipe, store, targets=["collected"], silent=silent, report=report)
         given["curated"] = given["collected"] = collected[-1].artifact
     outcomes = run(recipe, store, given=given, targets=[target], silent=silent, report=report)
