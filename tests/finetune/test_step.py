@@ -21,6 +21,7 @@ from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.tokenizer import Tokenizer, train_tokenizer
 from volano.train.adapting import begin_adapter, end_adapter
+from volano.train.checkpoint import load_state
 
 QUICK = {"batch_rows": 2, "learning_rate": 0.01, "matrix_learning_rate": 0.02, "threads": 1}
 
@@ -254,9 +255,9 @@ def test_an_adapter_that_was_stopped_gives_the_bytes_of_one_that_was_not(
     monkeypatch.setattr(AnswerObjective, "loss", stops)
     with pytest.raises(KeyboardInterrupt):
         finetune(root, tmp_path / "again", **settings)
-    kept = torch.load(tmp_path / "again-scratch" / "resume.pt", weights_only=True)
-    assert kept["step"] == 4
-    assert all(".lora_" in name for name in kept["model"])
+    kept = load_state(tmp_path / "again-scratch")
+    assert kept.step == 4
+    assert all(".lora_" in name for name in kept.weights)
     finetune(root, tmp_path / "again", **settings)
     for name in ("model.safetensors", "adapter/adapter_model.safetensors", "metrics.parquet"):
         whole, resumed = (tmp_path / each / name for each in ("straight", "again"))

@@ -10,7 +10,7 @@ from toy_run import ToyObjective, ToyStream, toy_model, toy_section, weights_of
 
 from volano.core.errors import RunFailed
 from volano.core.progress import SilentBar
-from volano.train.checkpoint import load_state
+from volano.train.checkpoint import kept_states, load_state
 from volano.train.dynamics import LabelBytes, Metrics
 from volano.train.loop import train
 
@@ -145,9 +145,9 @@ def test_going_back_leaves_the_weights_as_if_the_batches_had_never_been(tmp_path
     with pytest.raises(ConnectionAbortedError):
         run(tmp_path / "cut", cut, checkpoint_steps=16)
     state = load_state(tmp_path / "cut")
-    assert state["step"] == 16
+    assert state.step == 16
     for name, value in model.state_dict().items():
-        assert torch.equal(value, state["model"][name])
+        assert torch.equal(value, state.weights[name])
 
 
 def test_where_a_return_has_not_helped_the_next_goes_further_back(tmp_path):
@@ -233,11 +233,11 @@ def test_divergence_stops_with_the_last_good_state_and_names_the_documents(tmp_p
     message = str(failed.value)
     assert "It left its course at step 25, whose batch holds document-24, other-0" in message
     assert failed.value.exit_code == 1
-    good = load_state(tmp_path)["step"]
+    good = load_state(tmp_path).step
     assert f"The last good state, after step {good}, is kept in {tmp_path}" in message
     # Five of nine losses have to rise before the state is in doubt.
     assert 24 <= good <= 28
-    assert not (tmp_path / "good.pt").exists()
+    assert max(kept_states(tmp_path)) == good
     with pytest.raises(RunFailed) as again:  # the same command goes on from there and ends alike
         run(tmp_path, diverging, **settings)
     assert str(again.value) == message
@@ -252,8 +252,8 @@ def test_divergence_without_a_good_state_says_so_and_begins_anew(tmp_path):
 
 def test_a_loss_that_rises_and_comes_back_leaves_one_state(tmp_path):
     marked = MarkedStream(set(range(20, 26)))
-    run(tmp_path, marked, factor=3.0, spike_window=16, checkpoint_steps=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
+    run(tmp_path, marked, factor=3.0, spike_window=16, checkpoint_steps=1, checkpoints=1)
+    assert list(kept_states(tmp_path)) == [40]
 
 
 def test_bits_per_byte_of_a_batch_counted_by_hand():

@@ -59,7 +59,7 @@ def test_another_number_of_processes_goes_on_to_the_same_weights(tmp_path, plan)
     with pytest.raises(ConnectionAbortedError):
         shared_train(Plan(), tmp_path / "scratch", stop_at=11)  # kept after step 8
     processes.spawn(stopping_member, (tmp_path, plan, 19), nprocs=2)
-    assert load_state(tmp_path / "scratch")["step"] == 16
+    assert load_state(tmp_path / "scratch").step == 16
     model, result = shared_train(Plan(), tmp_path / "scratch")
     assert result.steps == 24
     for name, value in straight.state_dict().items():

@@ -73,7 +73,9 @@ def toy_section(**changes):
     return TrainSection(**({"threads": 1, "checkpoint_steps": 5} | changes))
 
 
-def toy_train(scratch, model=None, stream=None, objective=None, validate=None, **changes):
+def toy_train(
+    scratch, model=None, stream=None, objective=None, validate=None, best=False, **changes
+):
     model = model or toy_model()
     result = train(
         model,
@@ -83,6 +85,7 @@ def toy_train(scratch, model=None, stream=None, objective=None, validate=None, *
         seed=3,
         scratch=scratch,
         validate=validate,
+        best=best,
     )
     return model, result
 

@@ -18,8 +18,12 @@ def write(): save_checkpoint(disk, model)
 """,
     "resume state": """
 import torch
-from volano.train.checkpoint import save_state
-def write(): save_state(disk, {"weights": torch.zeros(1_000_000), "doubtful": False})
+from volano.train.checkpoint import State
+from volano.train.keeper import Keeper
+state = State(3, {"weight": torch.zeros(1_000_000)}, {}, {}, {}, [], [], [], False, None, 0.0)
+def write():
+    with Keeper(disk, most=2) as keeper:
+        keeper.keep(state)
 """,
     "tokenizer": """
 from volano.text.tokenizer import train_tokenizer
@@ -34,7 +38,7 @@ try:
     write()
 except RunFailed as problem:
     print(problem)
-    print(sorted(path.name for path in disk.iterdir()))
+    print(sorted(path.name for path in disk.rglob("*") if path.is_file()))
 else:
     print("it fitted")
 """

@@ -30,9 +30,9 @@ SETTINGS = [
 MOMENTS = {
     "collected": ("scratch", 0.5),
     "curated": ("scratch", 0.2),
-    "base": ("scratch/**/resume.pt", 0.5),
-    "sft": ("scratch/**/resume.pt", 0.5),
-    "aligned": ("scratch/**/resume.pt", 0.5),
+    "base": ("scratch/**/state.json", 0.5),
+    "sft": ("scratch/**/state.json", 0.5),
+    "aligned": ("scratch/**/state.json", 0.5),
 }
 
 

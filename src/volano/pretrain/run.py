@@ -81,6 +81,7 @@ def pretrain(
             label_bytes=LabelBytes(lengths) if lengths is not None else None,
             guessing=log(model.config.vocabulary),
             sampler=milestones,
+            best=section.weights == "best",
         )
     save_checkpoint(context.folder, model, tokenizer)
     result.save(context.folder)

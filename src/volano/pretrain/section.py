@@ -143,6 +143,11 @@ class PretrainSection(TrainSection):
         ge=0,
         description="Held-out documents whose bits per byte are measured while training; 0: none.",
     )
+    weights: Literal["last", "best"] = Field(
+        default="last",
+        description="Which are the result: those after the last step, or those of the evaluation "
+        "with the fewest bits per byte of held-out text; see `evaluate_steps`.",
+    )
     evaluate_by: Literal["kind", "source"] = Field(
         default="kind",
         description="Bits per byte are told for each kind of held-out document, or each source.",
@@ -169,6 +174,13 @@ class PretrainSection(TrainSection):
                 "start: bigrams sets embedding and head apart, and they are tied. "
                 "Set model.tied: off, or start: random"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _best_needs_evaluations(self) -> Self:
+        if self.weights == "best" and not (self.evaluate_steps and self.evaluate_documents):
+            what = "the best of one evaluation is the last"
+            raise problem_at(("weights",), what, "Set evaluate_steps and evaluate_documents.")
         return self
 
     @model_validator(mode="after")

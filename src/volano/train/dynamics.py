@@ -33,6 +33,14 @@ SPIKES = pa.schema(
         ("documents", pa.list_(pa.string())),
     ]
 )
+SAMPLES = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("tokens", pa.int64()),  # read until then
+        ("prompt", pa.string()),
+        ("continuation", pa.string()),
+    ]
+)
 
 
 class Sampler(Protocol):
@@ -135,7 +143,7 @@ class TrainResult(NamedTuple):
         if self.spikes:
             write_shard(folder / SPIKES_FILE, pa.Table.from_pylist(self.spikes, SPIKES))
         if self.samples:
-            write_shard(folder / SAMPLES_FILE, pa.Table.from_pylist(self.samples))
+            write_shard(folder / SAMPLES_FILE, pa.Table.from_pylist(self.samples, SAMPLES))
         self.save_measured(folder)
 
 

@@ -7,6 +7,7 @@ It stops of itself where loss or gradient is no finite number, before that step 
 the loss has left its course; it says which documents were in the batch (docs/training.md).
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from volano.core.progress import Bar, SilentBar
 from volano.model.decoder import Decoder
 from volano.model.flops import training_flops_per_token
 from volano.train.checkpoint import (
-    ResumeState,
+    State,
+    kept_states,
     learning_state,
     load_state,
-    save_state,
+    load_weights,
     take_up,
 )
 from volano.train.compute import compiled, compute_dtype, computing
@@ -39,6 +41,7 @@ from volano.train.dynamics import (
 from volano.train.energy import energy_counter
 from volano.train.guard import Guard, Spike
 from volano.train.interruption import caught_signals, stopped
+from volano.train.keeper import Keeper, best_of
 from volano.train.measured import StepMeter, matmul_ceiling
 from volano.train.objective import Objective, Stream
 from volano.train.optimiser import Optimiser
@@ -66,13 +69,15 @@ def train(
     label_bytes: LabelBytes | None = None,
     sampler: Sampler | None = None,
     guessing: float | None = None,
+    best: bool = False,
 ) -> TrainResult:
     """Train `model` in place over the whole stream, resuming from `scratch` where a state is kept.
 
     `workers` is the number of threads where the section names none; 0 takes every available core.
     `validate` is called every `evaluate_steps` and after the last step; its figures join the
-    metrics, as do bits per byte with `label_bytes`, for batches that have `labels_BT`. `guessing`
-    is the loss of a model that knows nothing, where there is one.
+    metrics, and the first of them says which weights are best: with `best` the model is left with
+    those. Bits per byte join with `label_bytes`, for batches that have `labels_BT`. `guessing` is
+    the loss of a model that knows nothing, where there is one.
 
     Where several processes share the run (train/parallel.py), all call this with the same model
     and stream, and each learns from its share of every batch; the first returns with the whole
@@ -91,24 +96,28 @@ def train(
         loss_of = compiled(objective.loss) if section.compile else objective.loss
         team = team_of(model, section, loss_of)
         run = _Run(team, stream, section, dtype, scratch, bar or SilentBar(), guessing)
-        first = run.resume()
-        run.speak(first, sampler)
-        for step in range(first, stream.steps):
-            torch.manual_seed(seed * 1_000_003 + step + team.reader * READER_SEEDS)
-            row = run.step(step, label_bytes)
-            done, last = step + 1, step + 1 == stream.steps
-            due = section.evaluate_steps and done % section.evaluate_steps == 0
-            if validate is not None and (due or last):
-                row |= run.validated(validate)
-            run.metrics.add({"step": done, **row})
-            run.show(row)
-            run.speak(done, sampler)
-            stop, overdue = team.agree(bool(caught), run.overdue())
-            if last or overdue or done % section.checkpoint_steps == 0 or stop:
-                run.keep(done)
-            if stop and not last:
-                raise stopped(caught[0], done) if team.first else WorkDone
-        team.show()
+        with run.keeper:
+            first = run.resume()
+            run.speak(first, sampler)
+            for step in range(first, stream.steps):
+                torch.manual_seed(seed * 1_000_003 + step + team.reader * READER_SEEDS)
+                row = run.step(step, label_bytes)
+                done, last = step + 1, step + 1 == stream.steps
+                due = section.evaluate_steps and done % section.evaluate_steps == 0
+                if validate is not None and (due or last):
+                    row |= run.validated(validate)
+                run.metrics.add({"step": done, **row})
+                run.show(row)
+                run.speak(done, sampler)
+                stop, overdue, better = team.agree(bool(caught), run.overdue(), run.better())
+                regular = overdue or better or done % section.checkpoint_steps == 0
+                if regular or stop or last:
+                    run.keep(done, wait=stop or last)
+                if stop and not last:
+                    raise stopped(caught[0], done) if team.first else WorkDone
+            team.show()
+            if best and team.first:
+                run.take_best()
     if not team.first:
         raise WorkDone
     return run.result(threads)
@@ -145,6 +154,16 @@ class _Run:
         if section.on_spike == "rewind":
             self.rewinder = Rewinder(model, self.optimiser, every=section.rewind_steps)
         self.spikes = Spikes(stream, scratch, bar)
+        self.keeper = Keeper(
+            scratch,
+            most=section.checkpoints,
+            first=team.first,
+            group=team.writers,
+            shares=team.shares,
+        )
+        self.figure: float | None = None  # of this step's evaluation
+        self.best_figure = math.inf
+        self.weights_of = stream.steps  # the step whose weights are left
         device = next(each for each in model.parameters() if each.requires_grad).device
         self.meter = StepMeter(
             team.counter(energy_counter(watts_per_core=section.watts_per_core)),
@@ -156,23 +175,23 @@ class _Run:
 
     def resume(self) -> int:
         """Steps done in earlier sittings, whose state is taken up."""
-        state = load_state(self.scratch)
-        first = 0 if state is None else state["step"]
+        team, state = self.team, load_state(self.scratch, self.team.room)
+        first = 0 if state is None else state.step
         if state is not None:
-            take_up(self.model, self.team.own(state["model"]))
-            self.optimiser.load_state_dict(self.team.own(state["optimiser"]))
-            self.metrics.columns, self.metrics.rows = state["metrics"], first
-            self.meter.resume(state["measured"], first)
-            self.samples, self.spikes.found = state["samples"], state["spikes"]
-            self.earlier_seconds = state["seconds"]
+            take_up(self.model, team.settled(state.weights))
+            self.optimiser.load_state_dict(team.settled(state.optimiser))
+            self.metrics.columns, self.metrics.rows = state.metrics, first
+            self.meter.resume(state.measured, first)
+            self.samples, self.spikes.found = state.samples, state.spikes
+            self.earlier_seconds = state.seconds
             self.guard.replay(self.metrics.losses())
             self.resumed_tokens = self.metrics.total("tokens")
+            figures = [each["figure"] for each in kept_states(self.scratch).values()]
+            self.best_figure = min((each for each in figures if each is not None), default=math.inf)
         if self.rewinder is not None:
             self.rewinder.states = [
-                each
-                | {"model": self.team.own(each["model"])}
-                | {"optimiser": self.team.own(each["optimiser"])}
-                for each in (state["rewind"] if state is not None else [])
+                each | {name: team.settled(each[name]) for name in ("weights", "optimiser")}
+                for each in (state.rewind if state is not None else [])
             ]
             if not first:  # later states were kept by the steps that made them, or not at all
                 self.rewinder.keep_if_due(0)
@@ -183,6 +202,8 @@ class _Run:
     def step(self, step: int, label_bytes: LabelBytes | None) -> Row:
         """Learn from one batch, unless its loss stands out; the step's figures."""
         section = self.section
+        self.figure = None
+        self.keeper.look()
         self.meter.begin()
         batch = self.stream.batch(step)
         row = self.team.backward(batch, section.accumulate)
@@ -200,7 +221,7 @@ class _Run:
         loss = likelihood_of(row)
         spike = self.guard.look(step + 1, loss, row["gradient_norm"])
         if spike is not None and spike.not_finite and self.rewinder is None:
-            self.keep(step)  # the last good state: this step's update never happens
+            self.keep(step, wait=True)  # the last good state: this step's update never happens
             raise self.spikes.not_finite(spike)
         if spike is not None and self.rewinder is not None:
             self._leave_out(spike, self.rewinder)
@@ -211,6 +232,7 @@ class _Run:
             self.guard.add(step + 1, loss)
             diverged = self.guard.diverged()
             if diverged is not None:
+                self.keeper.wait()
                 if not self.team.first:  # which of the states is good, one has to say
                     raise WorkDone
                 raise self.spikes.diverged(diverged, step + 1)
@@ -269,33 +291,49 @@ class _Run:
             return {}
         found = dict(validate())
         self.team.shown.train()
+        self.figure = next(iter(found.values()), None)
         return found
+
+    def better(self) -> bool:
+        """Whether this step's evaluation is the best so far."""
+        if self.figure is None or not self.figure < self.best_figure:
+            return False
+        self.best_figure = self.figure
+        return True
 
     def overdue(self) -> bool:
         """Whether a state has to be kept, whatever the step."""
         return time.monotonic() - self.kept_at >= self.section.checkpoint_seconds
 
-    def keep(self, done: int) -> None:
-        """Keep the state after so many steps."""
-        whole = self.team.whole
-        state = ResumeState(
-            step=done,
-            model=dict(whole(learning_state(self.model))),
-            optimiser=dict(whole(self.optimiser.state_dict())),
-            metrics=self.metrics.columns,
-            measured=self.meter.columns,
-            spikes=self.spikes.found,
-            samples=self.samples,
-            rewind=[
-                each | {"model": whole(each["model"]), "optimiser": whole(each["optimiser"])}
-                for each in (self.rewinder.states if self.rewinder is not None else [])
-            ],
-            doubtful=self.guard.doubtful,
-            seconds=self.earlier_seconds + time.monotonic() - self.start,
+    def keep(self, done: int, *, wait: bool = False) -> None:
+        """Keep the state after so many steps; it is written meanwhile, unless we wait for it."""
+        self.keeper.keep(
+            State(
+                step=done,
+                weights=learning_state(self.model),
+                optimiser=self.optimiser.state_dict(),
+                metrics=self.metrics.columns,
+                measured=self.meter.columns,
+                spikes=list(self.spikes.found),
+                samples=list(self.samples),
+                rewind=list(self.rewinder.states if self.rewinder is not None else []),
+                doubtful=self.guard.doubtful,
+                figure=self.figure,
+                seconds=self.earlier_seconds + time.monotonic() - self.start,
+            )
         )
-        if self.team.first:
-            save_state(self.scratch, state)
+        if wait:
+            self.keeper.wait()
         self.kept_at = time.monotonic()
+
+    def take_best(self) -> None:
+        """Leave the weights of the best evaluation, of those that were not undone."""
+        undone = set(self.metrics.undone())
+        states = kept_states(self.scratch)
+        step = best_of({step: each for step, each in states.items() if step - 1 not in undone})
+        if step is not None and step != self.stream.steps:
+            self.weights_of = step
+            take_up(self.team.shown, load_weights(self.scratch, step))
 
     def result(self, threads: int) -> TrainResult:
         """What the finished run leaves."""
@@ -306,7 +344,7 @@ class _Run:
             steps=steps,
             tokens=tokens,
             metrics=self.metrics.table(),
-            seen=dict(self.stream.documents(steps, without=undone)),
+            seen=dict(self.stream.documents(self.weights_of, without=undone)),
             spikes=self.spikes.found,
             samples=self.samples,
             measured={
@@ -317,6 +355,8 @@ class _Run:
                 "trained_parameters": sum(
                     each.numel() for each in learning_state(self.team.shown).values()
                 ),
+                **({"weights_of_step": self.weights_of} if self.weights_of < steps else {}),
+                "keeping_seconds": round(self.keeper.seconds, 3),
                 **self.meter.bill(),
             },
             save_measured=self.meter.save,

@@ -27,7 +27,7 @@ class Rewinder:
         if done % self.every == 0 and not any(each["step"] == done for each in self.states):
             state = {
                 "step": done,
-                "model": deepcopy(learning_state(self._model)),
+                "weights": deepcopy(learning_state(self._model)),
                 "optimiser": deepcopy(self._optimiser.state_dict()),
                 "returned_to": False,
             }
@@ -39,7 +39,7 @@ class Rewinder:
             self.states = self.states[:-1]
         state = self.states[-1]
         state["returned_to"] = True
-        take_up(self._model, state["model"])
+        take_up(self._model, state["weights"])
         # AdamW takes the tensors that it is given and writes into them.
         self._optimiser.load_state_dict(deepcopy(state["optimiser"]))
         self._optimiser.clear()

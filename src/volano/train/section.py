@@ -165,6 +165,12 @@ class TrainSection(Section):
     checkpoint_seconds: Annotated[float, Runtime] = Field(
         default=60.0, ge=0, description="Seconds after which a state is kept whatever the step."
     )
+    checkpoints: Annotated[int, Runtime] = Field(
+        default=2,
+        ge=1,
+        description="States kept for resuming: the last so many. The best by evaluation and the "
+        "last from before the loss began to rise are kept besides.",
+    )
     threads: Annotated[int, Runtime] = Field(
         default=0,
         ge=0,

@@ -22,18 +22,27 @@ class Share(NamedTuple):
 
     def whole(self, part: Tensor) -> Tensor:
         """All parts joined; any axes before those of the parameter are kept. Collective."""
+        return self.laid(part).full_tensor()
+
+    def laid(self, part: Tensor) -> DTensor:
+        """The part as torch's own word for a part of a whole, in the same memory; any axes before
+        those of the parameter are kept."""
         stacked = part.dim() - len(self.shape)
         shape = torch.Size((*part.shape[:stacked], *self.shape))
-        stride = torch.empty(shape, device="meta").stride()
-        laid = DTensor.from_local(
+        laid: DTensor = DTensor.from_local(
             part.contiguous(),
             self.mesh,
             [Shard(self.axis + stacked)],
             run_check=False,
             shape=shape,
-            stride=stride,
+            stride=torch.empty(shape, device="meta").stride(),
         )
-        return laid.full_tensor()
+        return laid
+
+    def room(self, dtype: torch.dtype) -> DTensor:
+        """A part without content."""
+        whole = torch.empty(self.shape, dtype=dtype, device="meta")
+        return self.laid(torch.empty(self.part(whole).shape, dtype=dtype))
 
     def part(self, whole: Tensor) -> Tensor:
         """This process's part."""

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from volano.model.decoder import Decoder
-from volano.train.checkpoint import learning_state, take_up
+from volano.train.checkpoint import SCALAR, learning_state, take_up
 from volano.train.compute import LossFunction
 from volano.train.dynamics import Row
 from volano.train.energy import EnergyCounter, TogetherCounter
@@ -45,6 +45,7 @@ class Alone:
         self.shown = model  # the one that the phase has; whole in the first process
         self.frozen = not all(each.requires_grad for each in model.parameters())
         self.shares: dict[str, Share] = {}
+        self.writers: Any = None  # the group of those that keep states
 
     def backward(self, batch: Any, micro_batches: int) -> Row:
         """Gradients of the mean loss over the whole batch, and the step's figures."""
@@ -71,12 +72,12 @@ class Alone:
         )
         return float(norm)
 
-    def whole(self, state: State) -> State:
-        """A state with all parts joined, for the first process; nothing for the others."""
-        return state
+    def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
+        """A tensor to read into what is held here of a name of a kept state; None: nothing is."""
+        return torch.empty(shape, dtype=dtype)
 
-    def own(self, state: State) -> State:
-        """What is held here of a whole state."""
+    def settled(self, state: State) -> State:
+        """What was read into such tensors, as the model and its optimiser hold it."""
         return state
 
     def show(self) -> None:
@@ -109,6 +110,7 @@ class Team(Alone):
         self.reader = self._place("data") * plan.shard + self._place("shard")
         self._counts = self._place("tensor") == 0 and (laid.stage is None or laid.stage.last)
         self._sums = Sums()
+        self.writers = dist.new_group(backend="gloo")
         own = dict(trained.named_parameters())
         self._partial = [own[name] for name in laid.partial if own[name].requires_grad]
         self._pipeline: Pipeline | None = None
@@ -191,11 +193,37 @@ class Team(Alone):
                     parameter.grad *= factor
         return norm
 
-    def whole(self, state: State) -> State:
-        """A state with all parts joined, for the first process; nothing for the others."""
-        joined = {name: self._each(name, value, self._join) for name, value in state.items()}
-        if self._pipeline is None:
-            return joined if self.first else {}
+    def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor | None:
+        """As `Alone.room`."""
+        mine = self._mine()
+        parameter = next((each for each in name.split("/") if each in mine), None)
+        if parameter is None:
+            return None
+        share = self.shares.get(parameter)
+        if share is None or name.endswith(SCALAR):
+            return torch.empty(shape, dtype=dtype)
+        return share.room(dtype)
+
+    def settled(self, state: State) -> State:
+        """As `Alone.settled`."""
+        return {
+            name: {key: self._settle(name, each) for key, each in value.items()}
+            if isinstance(value, Mapping)
+            else self._settle(name, value)
+            for name, value in state.items()
+        }
+
+    def show(self) -> None:
+        """Give the phase's model the weights of now, in the first process: it is to be asked."""
+        if self.shown is self.model:
+            return
+        joined = {name: self._join(name, value) for name, value in self._mine().items()}
+        if self._pipeline is not None:
+            joined = self._of_all_stages(joined)
+        if self.first:
+            take_up(self.shown, {name: joined[name] for name in learning_state(self.shown)})
+
+    def _of_all_stages(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
         replica = not (self._place("data") or self._place("tensor"))
         stages: list[Any] = [None] * self.plan.pipeline
         dist.gather_object(
@@ -204,27 +232,8 @@ class Team(Alone):
             group=self._mesh.get_group("pipeline"),
             group_dst=0,
         )
-        if not self.first:
-            return {}
-        found = {name: value for stage in reversed(stages) for name, value in stage.items()}
-        return {name: found[name] for name in learning_state(self.shown)}
-
-    def own(self, state: State) -> State:
-        """What is held here of a whole state."""
-        mine = dict(self.model.named_parameters())
-        return {
-            name: self._each(name, value, self._cut)
-            for name, value in state.items()
-            if name in mine and mine[name].requires_grad
-        }
-
-    def show(self) -> None:
-        """Give the phase's model the weights of now, in the first process: it is to be asked."""
-        if self.shown is self.model:
-            return
-        state = self.whole(learning_state(self.model))
-        if self.first:
-            take_up(self.shown, state)
+        present = [stage for stage in stages if stage is not None]
+        return {name: value for stage in reversed(present) for name, value in stage.items()}
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
         """What the first process decides."""
@@ -249,21 +258,16 @@ class Team(Alone):
             and parameter is self.model.head_weight
         )
 
-    def _each(self, name: str, value: Any, function: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: function(name, each) for key, each in value.items()}
-        return function(name, value)
+    def _mine(self) -> dict[str, Tensor]:
+        return learning_state(self.model)
 
     def _join(self, name: str, value: Tensor) -> Tensor:
         share = self.shares.get(name)
-        # A count of steps is no part of anything.
-        return share.whole(local(value)) if share is not None and value.dim() else value.detach()
+        return value.detach() if share is None else share.whole(local(value))
 
-    def _cut(self, name: str, value: Tensor) -> Tensor:
-        share = self.shares.get(name)
-        if share is None or not value.dim():
-            return value.clone()
-        return like(share.part(value).clone(), dict(self.model.named_parameters())[name])
+    def _settle(self, name: str, value: Tensor) -> Tensor:
+        split = name in self.shares and value.dim()  # a count of steps is no part of anything
+        return like(local(value), self._mine()[name]) if split else value
 
 
 def team_of(model: Decoder, section: TrainSection, loss_of: LossFunction) -> Alone:
