@@ -10,6 +10,9 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130
+# Of processes that do not find each other torch tells a page of its own code. It reads this when it
+# is imported; what went wrong is an error in Python besides.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
 
 
 def main() -> None:

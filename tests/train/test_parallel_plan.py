@@ -60,9 +60,8 @@ def test_other_number_of_processes_than_torchrun_has_started_is_refused():
     assert plan_of(section, started=4) == Plan(data=2, tensor=2)
     with pytest.raises(RecipeError) as refused:
         plan_of(section, started=2)
-    assert (
-        "data 2 × shard 1 × tensor 2 × pipeline 1 = 4 processes, and torchrun has started 2"
-        in str(refused.value)
+    assert "data 2 × shard 1 × tensor 2 × pipeline 1 = 4 processes, and torchrun starts 2" in str(
+        refused.value
     )
 
 

@@ -19,6 +19,7 @@ from volano.cli import (
     forget,
     inspect,
     judging,
+    launch,
     ngrams,
     phases,
     plan,
@@ -69,6 +70,7 @@ def options(
 
 for group in (
     run,
+    launch,
     turn,
     report,
     serve,

@@ -53,12 +53,13 @@ def run(
     return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
 
 
-def check_parallel(stages: Iterable[Stage], recipe: Recipe) -> None:
-    """Raise RecipeError where a stage cannot be shared by as many processes as it asks for: before
-    any is made."""
+def check_parallel(stages: Iterable[Stage], recipe: Recipe, started: int | None = None) -> None:
+    """Raise RecipeError where a stage cannot be shared by as many processes as it asks for, or as
+    were started: before any is made."""
+    started = started_processes() if started is None else started
     for stage in stages:
         if isinstance(stage.section, TrainSection):
-            plan = plan_of(stage.section, started=started_processes())
+            plan = plan_of(stage.section, started=started)
             splits = plan.tensor > 1 or plan.pipeline > 1
             if splits and isinstance(stage.section, PretrainSection):
                 check_shape(plan, stage.section.model.shape(recipe.tokenizer.vocabulary))

@@ -14,17 +14,15 @@ import tempfile
 import threading
 from datetime import timedelta
 from importlib import import_module
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
 from volano.core.artifact import Artifact
-from volano.core.errors import VolanoError
+from volano.core.errors import RunFailed, VolanoError
 from volano.core.step import Context, Step
-from volano.train.distributed import HELPER, WorkDone, join
+from volano.train.distributed import HELPER, Led, WorkDone, begin_to_help, meet
 
 PATIENCE = timedelta(days=365)  # data may be made for long before anything is trained
 OURS = "volano."
@@ -32,27 +30,37 @@ OURS = "volano."
 
 def main() -> None:
     """Help until the first process says that it is done; exits with 1 where a run has failed."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # the first process says when to stop
     if HELPER in os.environ:
         threading.Thread(target=_end_with_starter, daemon=True).start()
-    store, rank, processes = next(rendezvous("env://"))
+    try:
+        store, rank, processes = meet()
+    except RunFailed as problem:
+        sys.exit(f"volano: {problem}")
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # the first process says when to stop
     store.set_timeout(PATIENCE)
-    for number in count():
-        task = json.loads(store.get(f"task/{number}"))
+    led, number = Led(store), 0
+    while True:
+        if not led.wait(f"task/{number}"):
+            led, number = Led(store), 0
+            continue
+        task = json.loads(led.store.get(f"task/{number}"))
         if task is None:
             return
-        join(store, number, rank, processes)
+        if not begin_to_help(led, number, rank, processes):
+            led, number = Led(store), 0
+            continue
         try:
             run_task(task)
         except WorkDone:
             pass
         except Exception as problem:
-            store.set(f"failed/{number}/{rank}", _said(problem))
+            led.store.set(f"failed/{number}/{rank}", _said(problem))
             raise
         finally:
             if dist.is_initialized():
                 dist.destroy_process_group()
+        number += 1
 
 
 def run_task(task: dict[str, Any]) -> None:

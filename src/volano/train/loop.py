@@ -350,6 +350,7 @@ class _Run:
             measured={
                 "training_seconds": round(self.earlier_seconds + seconds, 3),
                 "tokens_per_second": round((tokens - self.resumed_tokens) / seconds, 1),
+                **({"resumed_tokens": self.resumed_tokens} if self.resumed_tokens else {}),
                 "threads": threads,  # byte identity of weights holds per thread count
                 **({"processes": self.team.processes} if self.team.processes > 1 else {}),
                 "trained_parameters": sum(

@@ -56,8 +56,8 @@ def plan_of(section: TrainSection, *, started: int = 0) -> Plan:
     plan = Plan(asked.data or max(1, started // others), asked.shard, asked.tensor, asked.pipeline)
     if started and plan.processes != started:
         raise _impossible(
-            f"{plan.sum()} = {plan.processes} processes, and torchrun has started {started}",
-            f"Start it with --nproc-per-node {plan.processes}, or change an axis.",
+            f"{plan.sum()} = {plan.processes} processes, and torchrun starts {started}",
+            f"Start it with {plan.processes}, or change an axis.",
         )
     if plan.processes > 1:
         _check_section(plan, section)

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -23,17 +22,23 @@ from typing import Any
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
-from torch.distributed.rendezvous import rendezvous
 
 from volano.core.errors import RunFailed
 from volano.core.step import Context, Inputs
 from volano.model.config import DecoderConfig
-from volano.train.distributed import HELPER, RUN_TIMEOUT, WORKER_LOG, join
+from volano.train.distributed import (
+    HELPER,
+    POLL_SECONDS,
+    RUN_TIMEOUT,
+    WORKER_LOG,
+    begin_to_lead,
+    lead,
+    meet,
+)
 from volano.train.parallel_plan import Plan, check_shape, plan_of, started_processes
 from volano.train.section import TrainSection
 
 LOCALHOST = "127.0.0.1"
-POLL_SECONDS = 0.05
 END_SECONDS = 10.0  # that a helper has to end by itself, or to be found dead
 AGAIN = "Run the same command again: it resumes."
 _runs = count()  # of this process, in which helpers of torchrun take part one after another
@@ -86,11 +91,10 @@ def _led(
     store.set(f"task/{number}", json.dumps(task))
     try:
         # Until all are there a lost one would be waited for in vain.
-        while not all(store.check([f"ready/{number}/{rank}"]) for rank in range(1, plan.processes)):
+        while not begin_to_lead(store, number, plan.processes):
             if any(each.poll() is not None for each in helpers):
                 raise RuntimeError("a helper has not come up")
             time.sleep(POLL_SECONDS)
-        join(store, number, 0, plan.processes)
         yield
     except RuntimeError as problem:  # torch's own, of a connection that broke
         lost = _lost(store, number, plan, helpers, Path(task["scratch"]))
@@ -156,8 +160,9 @@ def _helpers(plan: Plan, context: Context) -> Iterator[tuple[Any, list["subproce
                         stderr=log,
                     )
                 )
-        yield store, helpers
-        store.set("task/1", json.dumps(None))
+        led = lead(store)
+        yield led, helpers
+        led.set("task/1", json.dumps(None))
         for helper in helpers:
             helper.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -172,8 +177,7 @@ def _helpers(plan: Plan, context: Context) -> Iterator[tuple[Any, list["subproce
 
 @lru_cache
 def _torchrun_store() -> Any:
-    store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=5)))
-    return store
+    return lead(meet()[0])
 
 
 def dismiss_helpers() -> None:
