@@ -1,6 +1,6 @@
 """What keeping a state costs a run: written beside it, and with the run waiting.
 
-    python benchmarks/checkpoint.py [--parameters 1M --parameters 10M] [--precision float32] [--json]
+    python benchmarks/checkpoint.py [--parameters 1M --parameters 10M] [--precision P] [--json]
 
 Random tokens, context 512, 16k vocabulary, 8 rows a step, Muon; on the disk of --folder. Runs that
 keep no state, that keep one every `--every` steps, and that wait until it is written take turns.

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,7 @@ import torch
 from toy_run import ToyObjective, ToyStream, toy_model, toy_train, weights_of
 
 from volano.core.errors import MissingExtra, RunFailed
-from volano.train import compute
+from volano.train import compute, interruption
 from volano.train.checkpoint import kept_states, load_state
 
 PROGRAM = Path(__file__).with_name("toy_run.py")
@@ -94,6 +95,27 @@ def test_signal_keeps_the_state_first(tmp_path, number, error, words):
     assert signal.getsignal(number) is before
     resumed, _ = toy_train(tmp_path / "stopped")
     assert weights_of(resumed) == weights_of(toy_train(tmp_path / "straight")[0])
+
+
+@pytest.mark.parametrize(("later", "error"), [(0.0, RunFailed), (2.0, KeyboardInterrupt)])
+def test_the_same_wish_twice_is_one_and_a_later_ctrl_c_interrupts(
+    tmp_path, monkeypatch, later, error
+):
+    now = [100.0]
+    monkeypatch.setattr(interruption, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Signalling(ToyStream):
+        def batch(self, step):
+            if step == 7:  # Slurm ends a job, and torchrun ends what it has started
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)
+                now[0] += later
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().batch(step)
+
+    with pytest.raises(error):
+        toy_train(tmp_path, stream=Signalling())
+    assert load_state(tmp_path).step == (8 if error is RunFailed else 5)
 
 
 def test_loss_that_is_not_finite_stops_before_the_update_and_names_documents(tmp_path):

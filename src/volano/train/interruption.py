@@ -2,25 +2,33 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from volano.core.errors import RunFailed
 
+ECHO_SECONDS = 1.0
+
 
 @contextmanager
 def caught_signals(*, patient: bool = False) -> Iterator[list[int]]:
-    """A list that SIGTERM and the first Ctrl-C are put into; the second interrupts, unless we are
-    patient: then another process says when to stop."""
+    """A list that SIGTERM and the first Ctrl-C are put into; a later Ctrl-C interrupts, unless we
+    are patient: then another process says when to stop."""
     caught: list[int] = []
+    first = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield caught  # Python delivers signals to the main thread alone
         return
 
     def catch(number: int, _frame: FrameType | None) -> None:
-        if caught and not patient:
+        nonlocal first
+        now = time.monotonic()
+        # One wish may come twice: from Slurm or the terminal, and from torchrun that it stopped too.
+        if caught and number == signal.SIGINT and now - first > ECHO_SECONDS and not patient:
             raise KeyboardInterrupt
+        first = first or now
         caught.append(number)
 
     before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
