@@ -103,7 +103,7 @@ def test_golden_loss_curve(root, tmp_path):
     # A change here means another output for equal inputs: raise the step's version with it.
     finetune(root, tmp_path / "sft", epochs=4.0, precision="float32")
     losses = pq.read_table(tmp_path / "sft" / "metrics.parquet")["loss"].to_numpy()
-    assert FINETUNE.version == 2
+    assert FINETUNE.version == 3
     np.testing.assert_allclose(losses[[0, 4, 9, -1]], GOLDEN, rtol=2e-3)
 
 
@@ -283,6 +283,17 @@ def test_users_file_becomes_conversations_and_its_bad_lines_are_quarantined(root
     corpus = Corpus.open(tmp_path / "c")
     assert [each.messages[1].content for each in corpus.records()] == ["Ho"]
     assert corpus.quarantine()["where"].to_pylist() == ["mine.jsonl:2"]
+
+
+def test_what_a_model_has_seen_of_a_users_file_is_named_by_its_own_ids(root, tmp_path):
+    turns = (Message("user", "Hi"), Message("assistant", "Ho"))
+    own = [Conversation(f"mine:{n}", turns, "mine.jsonl") for n in range(3)]
+    made_of = [Conversation("f:1", turns, "s", source_ids=("p:m.value1",))]
+    write_shard(shard_path(tmp_path / "asked", "data", 0), table_of([*own, *made_of]))
+    finish_corpus(tmp_path / "asked", "conversation")
+    finetune(root, tmp_path / "sft", tmp_path / "asked")
+    seen = pq.read_table(tmp_path / "sft" / "seen.parquet")["id"].to_pylist()
+    assert set(seen) == {"mine:0", "mine:1", "mine:2", "p:m.value1"}
 
 
 def test_path_bears_no_identity_but_the_content_does(tmp_path):

@@ -49,7 +49,7 @@ def align(
     stream = PairStream(
         pairs,
         _reference(model, pairs, context.scratch / REFERENCE_FILE),
-        [each.source_ids for each in kept],
+        [each.origins for each in kept],
         padding_id=tokenizer.end_of_text_id,
         batch_pairs=section.batch_rows,
         epochs=section.epochs,

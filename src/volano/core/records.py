@@ -128,6 +128,11 @@ class Conversation(Record):
 
     schema: ClassVar[pa.Schema] = CONVERSATION_SCHEMA
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """What a model has seen that learns it: the documents it was made of, or itself."""
+        return self.source_ids or (self.id,)
+
 
 @dataclass(frozen=True)
 class Preference(Record):
@@ -147,6 +152,11 @@ class Preference(Record):
     metadata: str = "{}"
 
     schema: ClassVar[pa.Schema] = PREFERENCE_SCHEMA
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """What a model has seen that learns it: the documents it was made of, or itself."""
+        return self.source_ids or (self.id,)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def finetune(
     found = fitting(examples, context=length, where="finetune.data")
     stream = AnswerStream(
         [examples[place] for place in found.places],
-        [conversations[place].source_ids for place in found.places],
+        [conversations[place].origins for place in found.places],
         context=length,
         padding_id=tokenizer.end_of_text_id,
         batch_rows=section.batch_rows,
