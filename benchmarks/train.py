@@ -3,6 +3,7 @@
     make peers
     python benchmarks/train.py pretrain-10M                       # also pretrain-1M, pretrain-30M
     python benchmarks/train.py loss                               # held-out bits per byte, 3 seeds
+    python benchmarks/train.py sft-lora sft-full --model FOLDER --conversations FILE.jsonl
 
 Works `pretrain-*`: a Llama of that size, context 512, 16k vocabulary, on the source files of this
 Python installation, packed into rows in which documents do not see each other; both sides read the
@@ -30,7 +31,9 @@ KEPT = ROOT / "build" / "benchmarks"
 CONTEXT, VOCABULARY, ROWS = 512, 16_384, 8
 SIZES = {"pretrain-1M": 1_000_000, "pretrain-10M": 10_000_000, "pretrain-30M": 30_000_000}
 
-WORKS = [*SIZES, "loss"]
+TUNED = {"sft-lora": True, "sft-full": False}  # by an adapter
+WORKS = [*SIZES, *TUNED, "loss"]
+CONVERSATIONS = 8  # a step
 TEXT_BYTES = 24_000_000
 
 
@@ -53,6 +56,21 @@ PRETRAIN = [
     Side("Trainer autocast bf16 compiled", False, {"bf16": True, "torch_compile": True}),
 ]
 
+_FASTEST = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
+TUNE = [
+    Side("volano", True, {}),
+    Side("volano fp32", True, {"precision": "float32"}),
+    Side("volano bf16", True, {"precision": "bfloat16"}),
+    Side("volano fp32, a row at a time", True, {"precision": "float32", "one_row": True}),
+    Side("SFTTrainer (its default: bf16, checkpointing)", False, {}),
+    Side("SFTTrainer fp32", False, {"bf16": False}),
+    Side("SFTTrainer fp32, by length, no checkpointing", False, {"bf16": False, **_FASTEST}),
+    Side("SFTTrainer bf16, by length, no checkpointing", False, {"bf16": True, **_FASTEST}),
+    Side("SFTTrainer fp32, packed, no checkpointing", False, {
+        "bf16": False, "packing": True, "gradient_checkpointing": False,
+    }),
+]  # fmt: skip
+
 
 class Run(NamedTuple):
     """What one process has found."""
@@ -70,18 +88,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=6, help="that are counted, of each run")
     parser.add_argument("--loss-steps", type=int, default=240, help="of 4,096 tokens")
+    parser.add_argument("--model", type=Path, help="of sft-*: a folder with config.json")
+    parser.add_argument("--conversations", type=Path, help="of sft-*: JSONL with `messages`")
     parser.add_argument("--sides", default="", help="only those whose names hold this")
     parser.add_argument("--quick", action="store_true", help="one round of two steps")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        from train_ours import run_ours
+        from train_ours import run_ours, tune_ours
 
-        print(json.dumps(run_ours(json.loads(options.side))))
+        task = json.loads(options.side)
+        print(json.dumps((tune_ours if task["work"] in TUNED else run_ours)(task)))
         return
     if not options.works or not set(options.works) <= set(WORKS):
         parser.error("name works: " + ", ".join(WORKS))
+    if set(options.works) & set(TUNED) and None in (options.model, options.conversations):
+        parser.error("sft-* needs --model and --conversations")
     if options.quick:
         options.rounds, options.steps = 1, 2
     if not PEERS.exists():
@@ -93,9 +116,14 @@ def main() -> None:
 def _measure(work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     if work == "loss":
         return _compare_losses(options)
-    sides = [side for side in PRETRAIN if options.sides in side.name]
+    kinds = TUNE if work in TUNED else PRETRAIN
+    sides = [side for side in kinds if options.sides in side.name]
     task: dict[str, Any] = {"work": work, "steps": options.steps, "seed": 1, "rows": ROWS}
-    task |= {"data": str(prepare(SIZES[work]))}
+    if work in TUNED:
+        task |= {"adapter": TUNED[work], "rows": CONVERSATIONS, "context": CONTEXT}
+        task |= {"data": str(options.model), "conversations": str(options.conversations)}
+    else:
+        task |= {"data": str(prepare(SIZES[work]))}
     runs: dict[str, list[Run]] = {side.name: [] for side in sides}
     for number in range(options.rounds):
         for side in sides:

@@ -102,10 +102,49 @@ def pretrained(task: dict[str, Any], scratch: str) -> tuple[Clock, list[int]]:
     return clock, [task["rows"] * rows.tokens.shape[1]] * len(clock.began)
 
 
+def tuned(task: dict[str, Any], scratch: str) -> tuple[Clock, list[int]]:
+    """TRL's SFTTrainer on the same conversations; sizes are positions that hold data."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    lines = Path(task["conversations"]).read_text("utf-8").splitlines()
+    tokenizer = AutoTokenizer.from_pretrained(task["data"])
+    rows = [{"messages": json.loads(line)["messages"]} for line in lines if line.strip()]
+    # Longer ones would be cut; the other side leaves them out.
+    fit = [row for row in rows if _tokens(tokenizer, row["messages"]) <= task["context"]]
+    clock, sizes = Clock(), []
+    adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(task["data"], dtype=torch.float32),
+        args=arguments(task, SFTConfig, scratch, max_length=task["context"]),
+        train_dataset=Dataset.from_list(fit),
+        processing_class=tokenizer,
+        peft_config=adapter if task["adapter"] else None,
+        callbacks=[clock],
+    )
+    collate = trainer.data_collator
+
+    def counted(examples: Any) -> Any:
+        batch = collate(examples)
+        mask = batch.get("attention_mask")
+        sizes.append(int(batch["input_ids"].numel() if mask is None else mask.sum()))
+        return batch
+
+    trainer.data_collator = counted
+    trainer.train()
+    return clock, sizes
+
+
+def _tokens(tokenizer: Any, messages: Any) -> int:
+    return len(tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"])
+
+
 def main() -> None:
     task = json.loads(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch:
-        clock, sizes = pretrained(task, scratch)
+        clock, sizes = (tuned if "adapter" in task else pretrained)(task, scratch)
     seconds = np.diff(clock.began)[WARM_UP:]
     counted = sizes[WARM_UP : WARM_UP + len(seconds)]
     found = {

@@ -59,15 +59,18 @@ def pretrain(
         return {HELD_OUT: found.value, **by_group}
 
     lengths = tokenizer.byte_lengths()
+    prompts = section.milestone_prompts or beginnings(held_out)
     milestones = Milestones(
         model,
         tokenizer,
-        section.milestone_prompts or beginnings(held_out),
+        prompts,
         fractions=section.milestones,
         steps=stream.steps,
         tokens=section.milestone_tokens,
     )
     with context.progress("pretrain", stream.steps * stream.tokens_per_step, "tokens") as bar:
+        if section.milestones and not prompts:
+            bar.tell("no milestones: nothing is held out to go on with; set milestone_prompts")
         result = train(
             model,
             LanguageModelling(section.z_loss),

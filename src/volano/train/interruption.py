@@ -25,7 +25,7 @@ def caught_signals(*, patient: bool = False) -> Iterator[list[int]]:
     def catch(number: int, _frame: FrameType | None) -> None:
         nonlocal first
         now = time.monotonic()
-        # One wish may come twice: from Slurm or the terminal, and from torchrun that it stopped too.
+        # One wish may come twice: from Slurm or the terminal, and from torchrun, which they stop.
         if caught and number == signal.SIGINT and now - first > ECHO_SECONDS and not patient:
             raise KeyboardInterrupt
         first = first or now
