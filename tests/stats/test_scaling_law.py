@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from volano.core.errors import DataError
-from volano.stats.scaling_law import HUBER, Law, Run, fit_law, line_through_two
+from volano.stats.scaling_law import HUBER, Law, Run, fit_law, largest_below, line_through_two
 
 # Of the size of what small models of documentation give: 1.6 to 2.7 bits per byte.
 TRUTH = Law(e=1.0, a=0.8 * 2e5**0.35, alpha=0.35, b=0.6 * 5e5**0.45, beta=0.45)
@@ -114,6 +114,27 @@ def test_one_run_that_went_wrong_moves_the_law_little():
     assert off < 0.01
 
 
+@pytest.mark.parametrize("true", [-0.03, 0.03])
+def test_an_interaction_that_the_law_has_no_word_for_is_found(true):
+    size, budget = (np.log(each).mean() for each in (SIZES, BUDGETS))
+    twisted = [
+        run._replace(
+            loss=run.loss
+            * np.exp(true * (np.log(run.parameters) - size) * (np.log(run.tokens) - budget))
+        )
+        for run in ladder(0.002, 6)
+    ]
+    found = fit_law(twisted, seed=1, resamples=10).interaction
+    assert found.low <= true <= found.high
+    assert (found.low > 0) == (true > 0)
+    assert (found.high < 0) == (true < 0)
+
+
+def test_an_interaction_is_seldom_seen_where_there_is_none():
+    fits = [fit_law(ladder(0.005, each), seed=1, resamples=2).interaction for each in range(80)]
+    assert sum(not each.low <= 0 <= each.high for each in fits) <= 10  # 4 are expected
+
+
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
@@ -131,11 +152,19 @@ def test_runs_that_cannot_tell_five_numbers_apart_are_refused(runs, said):
 
 def test_the_baseline_goes_on_in_the_direction_of_what_is_asked():
     runs = [Run(n, d, 8 * n**-0.1 * d**-0.05) for n in (1e5, 2e5, 4e5) for d in (1e5, 2e5, 4e5)]
-    for asked in ((8e5, 4e5), (8e5, 8e5), (4e5, 8e5)):
+    # The last asks for fewer tokens than the longest run had: that one is then no help.
+    for asked in ((8e5, 4e5), (8e5, 8e5), (4e5, 8e5), (8e5, 1e5)):
         exact = 8 * asked[0] ** -0.1 * asked[1] ** -0.05
         assert line_through_two(runs, *asked) == pytest.approx(exact)
     bent = [each._replace(loss=each.loss + 1) if each.tokens < 4e5 else each for each in runs]
     assert line_through_two(bent, 8e5, 4e5) == pytest.approx(8 * 8e5**-0.1 * 4e5**-0.05)
+
+
+def test_the_largest_run_is_one_that_has_no_more_than_is_asked_for():
+    runs = ladder(0, 0)
+    assert largest_below(runs, *NEXT) == runs[-1]
+    assert largest_below(runs, 3.5e6, 0.5e6)[:2] == (1.9e6, 0.5e6)
+    assert largest_below(runs, 3.5e6, 0.1e6) == runs[-1]  # there is none
 
 
 def test_the_baseline_takes_the_mean_of_seeds():

@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from volano.cli.main import run_command
+from volano.cli.plan_ladder import print_ladder
 from volano.core.errors import DataError, RecipeError
+from volano.core.report import Measurement, Report
 from volano.core.store import Store
 from volano.model.shape import shape_of_depth
 from volano.pretrain import run as pretrain_run
@@ -207,6 +209,8 @@ def test_the_report_has_law_prediction_baselines_and_measurement(climbed):
     ]
     assert report.find("largest_run", "next").value == runs[-1]["loss"]
     assert report.find("measured", "next").value < runs[0]["loss"]  # it has learnt
+    interaction = report.find("interaction", "law")
+    assert interaction.low < interaction.value < interaction.high
 
 
 def test_a_second_climb_trains_nothing(climbed, monkeypatch):
@@ -274,6 +278,20 @@ def test_the_table_ends_with_prediction_measurement_and_the_order_of_events(
     assert f"measured {measured.value:.3f}" in capsys.readouterr().out
     assert run_command(["show", "small-ladder/predicted", *command[-2:]]) == 0
     assert "measured" not in capsys.readouterr().out  # it knows nothing of it
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "said"),
+    [(-0.3, -0.2, -0.1, "gain more"), (0.1, 0.2, 0.3, "gain less"), (-0.1, 0.1, 0.3, None)],
+)
+def test_a_misfit_with_a_pattern_is_told(low, value, high, said, climbed, capsys):
+    report = climbed[2].report
+    twist = Measurement("interaction", "law", value, low, high, 9)
+    others = [each for each in report.measurements if each.name != "interaction"]
+    print_ladder(Report((*others, twist), extra=report.extra), "small-ladder")
+    shown = capsys.readouterr().out
+    assert ("The misfit has a pattern" in shown) == (said is not None)
+    assert said is None or said in shown
 
 
 def test_json_has_runs_law_prediction_and_order(command, climbed, capsys):

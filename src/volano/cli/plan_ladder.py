@@ -231,7 +231,21 @@ def print_ladder(report: Any, name: str) -> None:
     print_line(
         f"A run lies {report.find('noise', 'law').value:.1%} about the law (seed and misfit)."
     )
+    _print_pattern(report.find("interaction", "law"))
     _print_next(report, ladder)
+
+
+def _print_pattern(interaction: Any) -> None:
+    from volano.cli.output import print_line
+
+    if interaction.low <= 0 <= interaction.high:
+        return
+    gains, side = ("more", "high") if interaction.value < 0 else ("less", "low")
+    print_line(
+        f"The misfit has a pattern: large models gain {gains} from tokens than the law lets them "
+        f"({interaction.value:+.3f} [{interaction.low:+.3f}, {interaction.high:+.3f}]). Beyond the "
+        f"runs in both, its prediction is likely too {side}; larger --tokens may mend it."
+    )
 
 
 def _print_next(report: Any, ladder: Any) -> None:

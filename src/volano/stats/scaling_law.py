@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from volano.core.errors import DataError
 from volano.stats.intervals import Interval
@@ -69,12 +70,16 @@ class Fit:
     """The law with 95 % intervals of its numbers by name (e, a, alpha, b, beta).
 
     `noise` is the standard deviation of a run about the law, as a share of its loss: seed and what
-    the law cannot say together.
+    the law cannot say together. `interaction` is what the law has no word for: how much lower
+    (negative) or higher the log loss is where size and tokens are both e times larger or both e
+    times smaller than the mean run. Where its interval leaves out 0, the misfit is no chance, and
+    a prediction beyond both ranges is off to that side, more than its interval tells.
     """
 
     law: Law
     numbers: dict[str, Interval]
     noise: float
+    interaction: Interval
     drawn_SP: Array  # numbers of the resamples, as _Scaled has them
     spread_S: Array  # by which each resample's noise is larger than `noise`
     left_over_R: Array  # log loss of each run less that of the law, widened to `noise`
@@ -141,7 +146,8 @@ def fit_law(runs: Sequence[Run], *, seed: int, resamples: int = RESAMPLES) -> Fi
         low, high = _quantiles(np.array([getattr(each, name) for each in laws]), 0.95)
         numbers[name] = Interval(value, min(low, value), max(high, value), len(runs))
     noise = float(np.sqrt((left_over_R**2).mean()))
-    return Fit(law, numbers, noise, drawn_SP, spread_S, left_over_R, scaled)
+    interaction = _interaction(scaled, best_P, log_loss_R)
+    return Fit(law, numbers, noise, interaction, drawn_SP, spread_S, left_over_R, scaled)
 
 
 def check_runs(runs: Sequence[Run]) -> None:
@@ -169,12 +175,18 @@ def check_grid(grid: Sequence[tuple[float, float]]) -> None:
         )
 
 
+def largest_below(runs: Sequence[Run], parameters: float, tokens: float) -> Run:
+    """The run of most parameters × tokens among those with no more of either than is asked for;
+    among all, where there are not two such. Its loss is what one would say who knows of no law."""
+    return max(_below(runs, parameters, tokens), key=lambda each: each.parameters * each.tokens)
+
+
 def line_through_two(runs: Sequence[Run], parameters: float, tokens: float) -> float:
-    """What two runs say without a law: a straight line, all in logarithms, through the largest run
-    (of parameters × tokens) and the one that lies most nearly behind it on the way to what is
-    asked for, the nearer of two. Runs of one size and budget count as their mean."""
+    """What two runs say without a law: a straight line, all in logarithms, through `largest_below`
+    and the run that lies most nearly behind it on the way to what is asked for, the nearer of two.
+    Runs of one size and budget count as their mean."""
     cells: dict[tuple[float, float], list[float]] = {}
-    for each in runs:
+    for each in _below(runs, parameters, tokens):
         cells.setdefault((each.parameters, each.tokens), []).append(float(np.log(each.loss)))
     points = [(np.log(np.array(key)), float(np.mean(value))) for key, value in cells.items()]
     largest, its_loss = max(points, key=lambda each: float(each[0].sum()))
@@ -191,6 +203,12 @@ def line_through_two(runs: Sequence[Run], parameters: float, tokens: float) -> f
     second, other_loss = max((each for each in points if np.any(each[0] != largest)), key=behind)
     slope = (its_loss - other_loss) / float(np.linalg.norm(largest - second))
     return float(np.exp(its_loss + slope * length))
+
+
+def _below(runs: Sequence[Run], parameters: float, tokens: float) -> Sequence[Run]:
+    found = [each for each in runs if each.parameters <= parameters and each.tokens <= tokens]
+    kinds = {(each.parameters, each.tokens) for each in found}
+    return found if len(kinds) > 1 else runs
 
 
 @dataclass(frozen=True)
@@ -309,12 +327,7 @@ def _step(
     log_SR, shares_SR3 = scaled.parts(numbers_SP, scaled.size_R, scaled.budget_R)
     error_SR = log_SR - wanted_SR
     weight_SR = np.minimum(1.0, turn_S1 / np.maximum(np.abs(error_SR), 1e-300))
-    slopes = [
-        shares_SR3,
-        -(shares_SR3[..., 1] * scaled.size_R)[..., None],
-        -(shares_SR3[..., 2] * scaled.budget_R)[..., None],
-    ]
-    slope_SRP = np.concatenate(slopes, axis=-1)
+    slope_SRP = _slopes(scaled, shares_SR3)
     weighted_SPR = (slope_SRP * weight_SR[..., None]).transpose(0, 2, 1)
     square_SPP = weighted_SPR @ slope_SRP
     gradient_SP1 = weighted_SPR @ error_SR[..., None]
@@ -322,6 +335,29 @@ def _step(
     step_SP1 = np.linalg.solve(square_SPP + np.eye(NUMBERS) * damped_SP[:, None], gradient_SP1)
     step_SP: Array = step_SP1[..., 0]
     return step_SP
+
+
+def _slopes(scaled: _Scaled, shares_SR3: Array) -> Array:
+    """Of the log losses by the numbers, shape SRP."""
+    by_alpha_SR = -shares_SR3[..., 1] * scaled.size_R
+    by_beta_SR = -shares_SR3[..., 2] * scaled.budget_R
+    return np.concatenate([shares_SR3, by_alpha_SR[..., None], by_beta_SR[..., None]], axis=-1)
+
+
+def _interaction(scaled: _Scaled, numbers_P: Array, log_loss_R: Array) -> Interval:
+    """The coefficient of size × budget beside the law, by least squares about it (a test of an
+    added variable), with Student's t interval."""
+    log_SR, shares_SR3 = scaled.parts(numbers_P[None], scaled.size_R, scaled.budget_R)
+    slope_RP = _slopes(scaled, shares_SR3)[0]
+    product_R = scaled.size_R * scaled.budget_R
+    off_R = log_loss_R - log_SR[0]
+    fitted = np.linalg.lstsq(slope_RP, np.stack([product_R, off_R], axis=1), rcond=None)[0]
+    new_R, left_R = (np.stack([product_R, off_R], axis=1) - slope_RP @ fitted).T
+    value = float(new_R @ left_R / (new_R @ new_R))
+    degrees = len(off_R) - NUMBERS - 1
+    error = np.sqrt(((left_R - value * new_R) ** 2).sum() / degrees / (new_R @ new_R))
+    half_width = float(stats.t.ppf(0.975, degrees) * error)
+    return Interval(value, value - half_width, value + half_width, len(off_R))
 
 
 def _cost(error_SR: Array, turn_S1: Array) -> Array:

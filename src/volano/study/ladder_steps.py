@@ -15,7 +15,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Runtime, Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
-from volano.stats.scaling_law import Run, fit_law, line_through_two
+from volano.stats.scaling_law import Run, fit_law, largest_below, line_through_two
 from volano.study.training_cost import size_of
 
 HELD_OUT = "held_out_bits_per_byte"  # the column of pre-training's metrics
@@ -74,7 +74,7 @@ def run_prediction(section: PredictionSection, inputs: Inputs, context: Context)
     fit = fit_law(runs, seed=SEED)
     asked = (section.parameters, section.tokens)
     predicted = fit.predict(*asked, seed=SEED)
-    largest = max(runs, key=lambda each: each.parameters * each.tokens)
+    largest = largest_below(runs, *asked)
     line = line_through_two(runs, *asked)
     found = [
         Measurement(name, LAW, each.value, each.low, each.high, each.n)
@@ -82,6 +82,7 @@ def run_prediction(section: PredictionSection, inputs: Inputs, context: Context)
     ]
     found += [
         _plain("noise", LAW, fit.noise, len(runs), "share of the loss"),
+        Measurement("interaction", LAW, *fit.interaction, unit="log loss"),
         Measurement(
             "predicted", NEXT, predicted.value, predicted.low, predicted.high, len(runs), UNIT
         ),
