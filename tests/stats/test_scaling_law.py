@@ -114,20 +114,47 @@ def test_one_run_that_went_wrong_moves_the_law_little():
     assert off < 0.01
 
 
-@pytest.mark.parametrize("true", [-0.03, 0.03])
-def test_an_interaction_that_the_law_has_no_word_for_is_found(true):
+def twist(runs, true):
+    """Losses that the law has no word for: large models gain more from tokens, or less."""
     size, budget = (np.log(each).mean() for each in (SIZES, BUDGETS))
-    twisted = [
+    return [
         run._replace(
             loss=run.loss
             * np.exp(true * (np.log(run.parameters) - size) * (np.log(run.tokens) - budget))
         )
-        for run in ladder(0.002, 6)
+        for run in runs
     ]
-    found = fit_law(twisted, seed=1, resamples=10).interaction
+
+
+@pytest.mark.parametrize("true", [-0.03, 0.03])
+def test_an_interaction_that_the_law_has_no_word_for_is_found(true):
+    fit = fit_law(twist(ladder(0.002, 6), true), seed=1, resamples=10)
+    found = fit.interaction
     assert found.low <= true <= found.high
     assert (found.low > 0) == (true > 0)
     assert (found.high < 0) == (true < 0)
+    [got] = twist([Run(*NEXT, TRUTH.loss(*NEXT))], true)
+    off, extended = (each.value / got.loss - 1 for each in (fit.predict(*NEXT, seed=1), mend(fit)))
+    assert abs(off) > 0.04
+    assert (off > 0) == (true < 0)
+    assert abs(extended) < 0.02
+
+
+def mend(fit, confidence=0.95):
+    return fit.predict_with_interaction(*NEXT, confidence=confidence)
+
+
+def test_predictions_with_interaction_hold_the_next_run_about_as_often_as_they_say():
+    inside = {0.95: 0, 0.5: 0}
+    for each in range(120):
+        fit = fit_law(twist(ladder(0.005, each), -0.02), seed=1, resamples=2)
+        [got] = twist(ladder(0.005, 10_000 + each, [NEXT[0]], [NEXT[1]]), -0.02)
+        for confidence in inside:
+            found = mend(fit, confidence)
+            inside[confidence] += found.low <= got.loss <= found.high
+    # Three standard errors of a share of 120: 6 and 14 points.
+    assert inside[0.95] / 120 >= 0.89
+    assert 0.36 <= inside[0.5] / 120 <= 0.64
 
 
 def test_an_interaction_is_seldom_seen_where_there_is_none():

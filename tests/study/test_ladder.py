@@ -93,6 +93,7 @@ def test_by_default_the_recipe_itself_is_predicted_from_smaller_and_shorter_runs
     ladder = plan_ladder(load_recipe("laptop/python-docs"))
     assert [each.size for each in ladder.runs[::3]] == ["d1", "d2", "d3", "d4"]
     assert [each.section.tokens for each in ladder.runs[:3]] == [312_500, 625_000, 1_250_000]
+    assert ladder.fewest_steps == 153
     assert ladder.next.section == ladder.recipe.pretrain
     assert ladder.next.seed == ladder.recipe.seed
     assert ladder.runs[0].tokens == round(312_500 / (16 * 128)) * 16 * 128
@@ -291,6 +292,7 @@ def test_a_misfit_with_a_pattern_is_told(low, value, high, said, climbed, capsys
     print_ladder(Report((*others, twist), extra=report.extra), "small-ladder")
     shown = capsys.readouterr().out
     assert ("The misfit has a pattern" in shown) == (said is not None)
+    assert ("the law with interaction: predicted" in shown) == (said is not None)
     assert said is None or said in shown
 
 
@@ -300,7 +302,7 @@ def test_json_has_runs_law_prediction_and_order(command, climbed, capsys):
     assert found["prediction_came_first"] is True
     assert found["reused"] == len(found["runs"]) + 1 == 10
     assert 0 < found["most_epochs"] < 1
-    assert {"predicted", "measured", "line_through_two"} <= {
+    assert {"predicted", "measured", "line_through_two", "with_interaction"} <= {
         each["name"] for each in found["measurements"]
     }
 
@@ -320,6 +322,7 @@ def test_a_plan_says_what_would_be_trained_and_makes_nothing(
     assert run_command([*asked, *store]) == 0
     said = capsys.readouterr().out
     assert "4 × 128" in said
+    assert "The shortest run has 4 steps" in said
     assert "All training: 15 s" in said  # 3 × 3.584 + 4.096 thousands of tokens
     assert run_command([*asked, *store, "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]

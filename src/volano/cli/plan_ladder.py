@@ -89,6 +89,7 @@ def plan_ladder(
         return
     if not json:
         print_line(_heading(ladder, reckoned))
+        _print_short(ladder)
     climbed = climb(
         ladder,
         opened,
@@ -181,16 +182,37 @@ def print_reckoned(ladder: Any, reckoned: list[Any], as_json: bool) -> None:
         f"All training: {duration(sum(each.seconds for each in reckoned))}, by steps of each size "
         "on this machine now; text, tokenizer and measuring come on top."
     )
+    _print_short(ladder)
+
+
+def _print_short(ladder: Any) -> None:
+    from volano.cli.output import print_line
+    from volano.study.ladder import ENOUGH_STEPS
+
+    if ladder.fewest_steps < ENOUGH_STEPS:
+        print_line(
+            f"The shortest run has {ladder.fewest_steps} steps: so early the loss follows no law. "
+            f"Give more --tokens, for {ENOUGH_STEPS} steps at least."
+        )
 
 
 def _tell(prediction: Any, ladder: Any, store: Any) -> None:
     from volano.cli.output import print_line
 
-    found = prediction.report().find("predicted", "next")
-    print_line(
-        f"Predicted for {ladder.next.label}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] "
-        f"{found.unit}, kept as {store.path_of(prediction)}."
-    )
+    report = prediction.report()
+    said = _within(report.find("predicted", "next"))
+    if _has_pattern(report):
+        said += f" by the law, {_within(report.find('with_interaction', 'next'))} with interaction"
+    print_line(f"Predicted for {ladder.next.label}: {said}, kept as {store.path_of(prediction)}.")
+
+
+def _within(found: Any) -> str:
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _has_pattern(report: Any) -> bool:
+    interaction = report.find("interaction", "law")
+    return not interaction.low <= 0 <= interaction.high
 
 
 def print_ladder(report: Any, name: str) -> None:
@@ -231,39 +253,37 @@ def print_ladder(report: Any, name: str) -> None:
     print_line(
         f"A run lies {report.find('noise', 'law').value:.1%} about the law (seed and misfit)."
     )
-    _print_pattern(report.find("interaction", "law"))
+    _print_pattern(report)
     _print_next(report, ladder)
 
 
-def _print_pattern(interaction: Any) -> None:
+def _print_pattern(report: Any) -> None:
     from volano.cli.output import print_line
 
-    if interaction.low <= 0 <= interaction.high:
+    if not _has_pattern(report):
         return
-    gains, side = ("more", "high") if interaction.value < 0 else ("less", "low")
+    found = report.find("interaction", "law")
+    gains, side = ("more", "high") if found.value < 0 else ("less", "low")
     print_line(
         f"The misfit has a pattern: large models gain {gains} from tokens than the law lets them "
-        f"({interaction.value:+.3f} [{interaction.low:+.3f}, {interaction.high:+.3f}]). Beyond the "
-        f"runs in both, its prediction is likely too {side}; larger --tokens may mend it."
+        f"({found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]). Beyond the runs in both, the "
+        f"law says too {side} a loss: look at the row with interaction."
     )
 
 
 def _print_next(report: Any, ladder: Any) -> None:
     from volano.cli.output import print_line, print_table
 
-    predicted, measured = report.find("predicted", "next"), report.find("measured", "next")
-    within = f"[{predicted.low:.3f}, {predicted.high:.3f}]"
-    found = [("the law", predicted.value, within)]
-    found += [(title, report.find(key, "next").value, "") for key, title in BASELINES.items()]
-    rows = [
-        (
-            title,
-            f"{value:.3f}",
-            interval,
-            "" if measured is None else f"{value / measured.value - 1:+.2%}",
-        )
-        for title, value, interval in found
-    ]
+    measured = report.find("measured", "next")
+    says = {"predicted": "the law"}
+    if _has_pattern(report):
+        says["with_interaction"] = "the law with interaction"
+    rows = []
+    for key, title in (says | BASELINES).items():
+        found = report.find(key, "next")
+        interval = f"[{found.low:.3f}, {found.high:.3f}]" if key in says else ""
+        off = "" if measured is None else f"{found.value / measured.value - 1:+.2%}"
+        rows.append((title, f"{found.value:.3f}", interval, off))
     print_table(
         ["says", "predicted", "95 % interval", "off"],
         rows,
@@ -271,11 +291,13 @@ def _print_next(report: Any, ladder: Any) -> None:
         title=f"N = {ladder['next']['parameters']:,}, D = {ladder['next']['tokens']:,}",
     )
     if measured is not None:
-        inside = predicted.low <= measured.value <= predicted.high
-        print_line(
-            f"predicted {predicted.value:.3f} {within}, measured {measured.value:.3f}, inside the "
-            f"interval: {'yes' if inside else 'no'}"
-        )
+        for key, title in says.items():
+            found = report.find(key, "next")
+            inside = found.low <= measured.value <= found.high
+            print_line(
+                f"{title}: predicted {_within(found)}, measured {measured.value:.3f}, inside the "
+                f"interval: {'yes' if inside else 'no'}"
+            )
 
 
 def _order_of_events(climbed: Any, store: Any) -> str:

@@ -11,7 +11,7 @@ narrow (Besiroglu et al. 2024). Their Huber loss turns linear at 0.001, about th
 runs; with twelve runs of small models that would be the least absolute error, whose curve goes
 exactly through five of them. Here it turns at 1.345 standard deviations of what is left over.
 
-Shapes: S starts or resamples, R runs, P = 5 numbers.
+Shapes: S starts or resamples, R runs, P = 5 numbers, Q = 6 with the interaction.
 """
 
 from collections.abc import Sequence
@@ -70,16 +70,13 @@ class Fit:
     """The law with 95 % intervals of its numbers by name (e, a, alpha, b, beta).
 
     `noise` is the standard deviation of a run about the law, as a share of its loss: seed and what
-    the law cannot say together. `interaction` is what the law has no word for: how much lower
-    (negative) or higher the log loss is where size and tokens are both e times larger or both e
-    times smaller than the mean run. Where its interval leaves out 0, the misfit is no chance, and
-    a prediction beyond both ranges is off to that side, more than its interval tells.
+    the law cannot say together.
     """
 
     law: Law
     numbers: dict[str, Interval]
     noise: float
-    interaction: Interval
+    extended: "_Extended"
     drawn_SP: Array  # numbers of the resamples, as _Scaled has them
     spread_S: Array  # by which each resample's noise is larger than `noise`
     left_over_R: Array  # log loss of each run less that of the law, widened to `noise`
@@ -97,6 +94,23 @@ class Fit:
         value = self.law.loss(parameters, tokens)
         runs = len(self.left_over_R)
         return Interval(value, min(float(low), value), max(float(high), value), runs)
+
+    @property
+    def interaction(self) -> Interval:
+        """What the law has no word for: how much lower (negative) or higher the log loss is where
+        size and tokens are both e times larger, or both e times smaller, than the mean run.
+
+        Where the interval leaves out 0 the misfit is no chance, and a prediction by the law beyond
+        both ranges is off to that side: take `predict_with_interaction`.
+        """
+        return self.extended.interaction()
+
+    def predict_with_interaction(
+        self, parameters: float, tokens: float, *, confidence: float = 0.95
+    ) -> Interval:
+        """As `predict`, by the law and its interaction as a sixth number: one linear step from the
+        law (least squares), with the interval that Student's t gives there."""
+        return self.extended.predict(parameters, tokens, confidence)
 
     @property
     def weak(self) -> tuple[str, ...]:
@@ -146,8 +160,8 @@ def fit_law(runs: Sequence[Run], *, seed: int, resamples: int = RESAMPLES) -> Fi
         low, high = _quantiles(np.array([getattr(each, name) for each in laws]), 0.95)
         numbers[name] = Interval(value, min(low, value), max(high, value), len(runs))
     noise = float(np.sqrt((left_over_R**2).mean()))
-    interaction = _interaction(scaled, best_P, log_loss_R)
-    return Fit(law, numbers, noise, interaction, drawn_SP, spread_S, left_over_R, scaled)
+    extended = _Extended.of(scaled, best_P, log_loss_R)
+    return Fit(law, numbers, noise, extended, drawn_SP, spread_S, left_over_R, scaled)
 
 
 def check_runs(runs: Sequence[Run]) -> None:
@@ -278,6 +292,60 @@ class _Scaled:
         return Law(float(np.exp(e)), float(np.exp(factor_a)), alpha, float(np.exp(factor_b)), beta)
 
 
+@dataclass(frozen=True)
+class _Extended:
+    """The law about its own numbers, where it is a plane, and size × budget as a sixth column Q."""
+
+    scaled: _Scaled
+    numbers_P: Array
+    off_R: Array  # log losses less those of the law
+    inverse_QR: Array  # pseudo-inverse of the columns
+
+    @classmethod
+    def of(cls, scaled: _Scaled, numbers_P: Array, log_loss_R: Array) -> "_Extended":
+        log_R, columns_RQ = cls._at(scaled, numbers_P, scaled.size_R, scaled.budget_R)
+        return cls(scaled, numbers_P, log_loss_R - log_R, np.linalg.pinv(columns_RQ))
+
+    @staticmethod
+    def _at(
+        scaled: _Scaled, numbers_P: Array, size_R: Array, budget_R: Array
+    ) -> tuple[Array, Array]:
+        log_SR, shares_SR3 = scaled.parts(numbers_P[None], size_R, budget_R)
+        slope_RP = _slopes(shares_SR3, size_R, budget_R)[0]
+        return log_SR[0], np.concatenate([slope_RP, (size_R * budget_R)[:, None]], axis=1)
+
+    def _noise(self) -> tuple[float, int]:
+        _, columns_RQ = self._at(
+            self.scaled, self.numbers_P, self.scaled.size_R, self.scaled.budget_R
+        )
+        left_R = self.off_R - columns_RQ @ (self.inverse_QR @ self.off_R)
+        degrees = len(left_R) - NUMBERS - 1
+        return float(np.sqrt((left_R**2).sum() / degrees)), degrees
+
+    def interaction(self) -> Interval:
+        """The sixth number, with its 95 % interval."""
+        value = float(self.inverse_QR[-1] @ self.off_R)
+        noise, degrees = self._noise()
+        half = _student(0.95, degrees) * noise * float(np.linalg.norm(self.inverse_QR[-1]))
+        return Interval(value, value - half, value + half, len(self.off_R))
+
+    def predict(self, parameters: float, tokens: float, confidence: float) -> Interval:
+        """The loss of one more run."""
+        size_R = np.array([np.log(parameters) - self.scaled.mean_size])
+        budget_R = np.array([np.log(tokens) - self.scaled.mean_budget])
+        log_R, columns_RQ = self._at(self.scaled, self.numbers_P, size_R, budget_R)
+        of_runs_R = columns_RQ[0] @ self.inverse_QR
+        value = float(log_R[0] + of_runs_R @ self.off_R)
+        noise, degrees = self._noise()
+        half = _student(confidence, degrees) * noise * float(np.hypot(1, np.linalg.norm(of_runs_R)))
+        low, middle, high = np.exp([value - half, value, value + half])
+        return Interval(float(middle), float(low), float(high), len(self.off_R))
+
+
+def _student(confidence: float, degrees: int) -> float:
+    return float(stats.t.ppf((1 + confidence) / 2, degrees))
+
+
 def _starts(scaled: _Scaled, runs: Sequence[Run]) -> Array:
     least, mean = min(each.loss for each in runs), float(np.mean([each.loss for each in runs]))
     found = []
@@ -327,7 +395,7 @@ def _step(
     log_SR, shares_SR3 = scaled.parts(numbers_SP, scaled.size_R, scaled.budget_R)
     error_SR = log_SR - wanted_SR
     weight_SR = np.minimum(1.0, turn_S1 / np.maximum(np.abs(error_SR), 1e-300))
-    slope_SRP = _slopes(scaled, shares_SR3)
+    slope_SRP = _slopes(shares_SR3, scaled.size_R, scaled.budget_R)
     weighted_SPR = (slope_SRP * weight_SR[..., None]).transpose(0, 2, 1)
     square_SPP = weighted_SPR @ slope_SRP
     gradient_SP1 = weighted_SPR @ error_SR[..., None]
@@ -337,27 +405,11 @@ def _step(
     return step_SP
 
 
-def _slopes(scaled: _Scaled, shares_SR3: Array) -> Array:
+def _slopes(shares_SR3: Array, size_R: Array, budget_R: Array) -> Array:
     """Of the log losses by the numbers, shape SRP."""
-    by_alpha_SR = -shares_SR3[..., 1] * scaled.size_R
-    by_beta_SR = -shares_SR3[..., 2] * scaled.budget_R
+    by_alpha_SR = -shares_SR3[..., 1] * size_R
+    by_beta_SR = -shares_SR3[..., 2] * budget_R
     return np.concatenate([shares_SR3, by_alpha_SR[..., None], by_beta_SR[..., None]], axis=-1)
-
-
-def _interaction(scaled: _Scaled, numbers_P: Array, log_loss_R: Array) -> Interval:
-    """The coefficient of size × budget beside the law, by least squares about it (a test of an
-    added variable), with Student's t interval."""
-    log_SR, shares_SR3 = scaled.parts(numbers_P[None], scaled.size_R, scaled.budget_R)
-    slope_RP = _slopes(scaled, shares_SR3)[0]
-    product_R = scaled.size_R * scaled.budget_R
-    off_R = log_loss_R - log_SR[0]
-    fitted = np.linalg.lstsq(slope_RP, np.stack([product_R, off_R], axis=1), rcond=None)[0]
-    new_R, left_R = (np.stack([product_R, off_R], axis=1) - slope_RP @ fitted).T
-    value = float(new_R @ left_R / (new_R @ new_R))
-    degrees = len(off_R) - NUMBERS - 1
-    error = np.sqrt(((left_R - value * new_R) ** 2).sum() / degrees / (new_R @ new_R))
-    half_width = float(stats.t.ppf(0.975, degrees) * error)
-    return Interval(value, value - half_width, value + half_width, len(off_R))
 
 
 def _cost(error_SR: Array, turn_S1: Array) -> Array:

@@ -35,6 +35,10 @@ MOST_SIZES = 4  # that are chosen where none are given
 BELOW = (1.5, 1.1)  # the next has so many times the parameters of the largest that is chosen
 APART = 2.0  # and that of the one below it
 
+ENOUGH_STEPS = (
+    100  # before, loss falls by what any model learns first. Source: docs/training-plan.md
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,6 +73,11 @@ class Ladder:
     def name(self) -> str:
         """Under which its runs and reports are labelled: not among the recipe's own stages."""
         return f"{self.recipe.name}-ladder"
+
+    @property
+    def fewest_steps(self) -> int:
+        """Steps of the shortest run; below `ENOUGH_STEPS` a law of it says little."""
+        return min(each.section.steps for each in self.runs)
 
     def shared(self) -> list[Stage]:
         """The stages that every run reads, in the order of making."""

@@ -86,6 +86,7 @@ def run_prediction(section: PredictionSection, inputs: Inputs, context: Context)
         Measurement(
             "predicted", NEXT, predicted.value, predicted.low, predicted.high, len(runs), UNIT
         ),
+        Measurement("with_interaction", NEXT, *fit.predict_with_interaction(*asked), unit=UNIT),
         _plain("line_through_two", NEXT, line, 2, UNIT),
         _plain("largest_run", NEXT, largest.loss, 1, UNIT),
     ]
