@@ -151,12 +151,15 @@ def test_too_few_rungs_are_refused_before_anything_is_made(recipe, sizes, tokens
         plan_ladder(recipe, sizes=sizes, tokens=tokens)
 
 
-def test_recipes_without_a_held_out_loss_are_refused(recipe):
+def test_recipes_without_a_held_out_loss_of_all_their_tokens_are_refused(recipe):
     with pytest.raises(RecipeError, match="this recipe trains none"):
         plan_ladder(recipe.model_copy(update={"pretrain": None}))
     unmeasured = recipe.pretrain.model_copy(update={"evaluate_documents": 0})
     with pytest.raises(RecipeError, match=r"pretrain\.evaluate_documents"):
         plan_ladder(recipe.model_copy(update={"pretrain": unmeasured}))
+    best = recipe.pretrain.model_copy(update={"weights": "best"})
+    with pytest.raises(RecipeError, match="those of fewer tokens"):
+        plan_ladder(recipe.model_copy(update={"pretrain": best}))
 
 
 def test_documents_of_which_none_is_held_out_are_refused_before_training(

@@ -113,8 +113,9 @@ def plan_ladder(
     default the recipe's own, and is trained on the recipe's tokens. Every run is made with `seeds`
     seeds, each of its own, so that what they have in common is not their luck.
 
-    Raises RecipeError where the recipe pre-trains nothing or measures nothing held out, where a
-    size cannot be or is no smaller than the next; DataError where the runs are too few.
+    Raises RecipeError where the recipe pre-trains nothing, measures nothing held out or takes the
+    weights of its best evaluation, where a size cannot be or is no smaller than the next;
+    DataError where the runs are too few.
     """
     section = recipe.pretrain
     if section is None or recipe.base is not None:
@@ -128,6 +129,12 @@ def plan_ladder(
             "no held-out document is measured, and a law of the training loss says little",
             "pretrain.evaluate_documents",
             "Set 100, the default.",
+        )
+    if section.weights == "best":
+        raise RecipeError(
+            "the best weights may be those of fewer tokens, and the law is of all",
+            "pretrain.weights",
+            "Set pretrain.weights=last.",
         )
     vocabulary = recipe.tokenizer.vocabulary
     largest = _sized(section, next_size, vocabulary, "--next") if next_size else section
