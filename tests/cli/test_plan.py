@@ -117,10 +117,10 @@ def test_the_first_word_may_be_left_out(tmp_path, capsys):
     assert "Did you mean 'laptop/python-docs'?" in capsys.readouterr().err
 
 
-def test_help_tells_the_three_meanings(capsys):
+def test_help_tells_the_meanings(capsys):
     assert run_command(["plan", "--help"]) == 0
     said = capsys.readouterr().out
-    assert all(word in said for word in ("recipe", "corpus", "training"))
+    assert all(word in said for word in ("recipe", "corpus", "training", "ladder"))
 
 
 def test_a_recipe_without_a_bill_cannot_be_planned_by_bills(tmp_path, capsys):

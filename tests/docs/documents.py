@@ -7,7 +7,7 @@ from pathlib import Path
 FENCE = re.compile(r"^```(\S*)\s*$")
 COMMENT = re.compile(r"^<!-- (not run: (?P<reason>.+)|exits (?P<code>\d+)) -->$")
 LAPTOP_RECIPES = re.compile(r"laptop/(?!own-model)")
-LAPTOP_NAMES = re.compile(r"(?<![\w/-])python-docs/")
+LAPTOP_NAMES = re.compile(r"(?<![\w/-])python-docs(?=(?:-ladder)?/)")
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ def in_miniature(text: str) -> str:
 
     `laptop/own-model` stays: it is as small as the model that lies on the desk.
     """
-    return LAPTOP_NAMES.sub("tiny-python-docs/", LAPTOP_RECIPES.sub("tiny/", text))
+    return LAPTOP_NAMES.sub("tiny-python-docs", LAPTOP_RECIPES.sub("tiny/", text))

@@ -22,6 +22,7 @@ def test_a_fence_knows_its_comment_and_its_commands(tmp_path):
         ("volano run laptop/python-docs", "volano run tiny/python-docs"),
         ("volano show python-docs/curated", "volano show tiny-python-docs/curated"),
         ('store["python-docs/base"]', 'store["tiny-python-docs/base"]'),
+        ("volano show python-docs-ladder/next", "volano show tiny-python-docs-ladder/next"),
         ("volano show tiny-python-docs/base", "volano show tiny-python-docs/base"),
         ("volano run laptop/own-model", "volano run laptop/own-model"),
     ],

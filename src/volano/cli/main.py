@@ -36,7 +36,7 @@ INTERRUPTED = 130
 # What a path of the user's may be: in a folder that may not be entered, or no name at all.
 NO_WAY = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 # What makes artifacts: the finished parts of a stopped one are taken up.
-RESUMING = {"run", "turn", "label", *(verb.__name__ for verb in phases.VERBS)}
+RESUMING = {"run", "turn", "label", "ladder", "--ladder", *(verb.__name__ for verb in phases.VERBS)}
 
 app = typer.Typer(
     name="volano",
@@ -148,6 +148,7 @@ def run_command(arguments: list[str]) -> int:
 def _interrupted(arguments: list[str]) -> int:
     again = " Run the same command again: it goes on where it stopped."
     verbs = [each for each in arguments if not each.startswith("-")][:2]
+    verbs += [each for each in arguments if each == "--ladder"]  # of plan: as good as the word
     _say(f"stopped.{again if RESUMING.intersection(verbs) else ''}")
     # CPython remembers that Ctrl-C once left code run by exec() (a dataclass is made so), caught or
     # not, and would end by signal where we give an exit code. It forgets when exec() runs again.

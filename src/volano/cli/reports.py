@@ -1,4 +1,4 @@
-"""How a report is printed: an evaluation's figures, a diagnosis's findings, or a gate's verdict."""
+"""How a report is printed: an evaluation's figures, findings, a gate's verdict, or a ladder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +16,10 @@ def print_report(artifact: Any) -> None:
 
         print_verdict(verdict_of(report.extra), artifact.name)
         _print_programs(report.extra, "cases")
+    elif "ladder" in report.extra:
+        from volano.cli.plan_ladder import print_ladder
+
+        print_ladder(report, artifact.name)
     else:
         from volano.evaluate.table import report_tables
 
