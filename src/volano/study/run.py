@@ -1,5 +1,6 @@
 """Run the stages of a recipe: each is reused where it exists and made where it does not."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,24 @@ def check_parallel(stages: Iterable[Stage], recipe: Recipe, started: int | None 
                 check_shape(plan, stage.section.model.shape(recipe.tokenizer.vocabulary))
 
 
+def check_device(stages: Iterable[Stage], recipe: Recipe) -> None:
+    """Raise RecipeError where a stage asks for CUDA that is not there, or for more devices than
+    there are: before any is made."""
+    computing = [each for each in stages if each.step.on_device]
+    plans = [
+        plan_of(each.section, started=started_processes())
+        for each in computing
+        if isinstance(each.section, TrainSection)
+    ]
+    here = max((each.processes for each in plans), default=1)
+    if started_processes():
+        here = min(here, int(os.environ.get("LOCAL_WORLD_SIZE", here)))
+    if computing and (recipe.device == "cuda" or here > 1):
+        from volano.model.device import require_devices  # torch, which other stages do without
+
+        require_devices(recipe.device, here)
+
+
 def check_phase(phase: str, stages: Sequence[Stage]) -> None:
     """Raise RecipeError where none of the stages belongs to it."""
     known = dict.fromkeys(each.phase for each in stages)
@@ -108,6 +127,7 @@ def _made(
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
     check_parallel(stages, recipe)
+    check_device([each for each in stages if only in {None, each.phase}], recipe)
     _require_base(stages, recipe)
     outcomes = []
     for stage in stages:
@@ -123,7 +143,13 @@ def _made(
                 )
             present[stage.name] = found
             continue
-        made = store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
+        made = store.make(
+            order,
+            workers=recipe.workers,
+            silent=silent,
+            engine=engine_of(recipe),
+            device=recipe.device,
+        )
         present[stage.name] = made.artifact
         outcome = Outcome(stage, made.artifact, made.reused, time.monotonic() - begun)
         outcomes.append(outcome)
