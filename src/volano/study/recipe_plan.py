@@ -24,13 +24,13 @@ from volano.evaluate.section import EvaluateSection
 from volano.model.config import DecoderConfig
 from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.recipe import Recipe
+from volano.study.section_memory import memory_of_section
 from volano.study.training_cost import (
     ModelSize,
     flops_per_token,
     forward_flops_per_token,
     size_of,
 )
-from volano.study.training_memory import Layout, bytes_held, memory_of
 from volano.study.wheel import Stage
 from volano.study.whole import whole_stages
 from volano.train.section import AdaptedSection, TrainSection
@@ -188,7 +188,7 @@ def _stage(
         tokens=tokens,
         tokens_from=source,
         flops=None if tokens is None else tokens * _flops_per_token(section, size),
-        memory_bytes=memory_of_section(section, size),
+        memory_bytes=memory_of_section(section, size).total,
         tokens_per_second=rate,
         rate_from=rate_from,
         seconds=None if tokens is None or rate is None else tokens / rate,
@@ -287,40 +287,6 @@ def _row_tokens(section: TrainSection, shape: DecoderConfig) -> int:
     if isinstance(section, AdaptedSection):
         return section.context_of(shape.context)
     return shape.context
-
-
-def memory_of_section(section: TrainSection, size: ModelSize) -> float:
-    """Bytes that training takes of one process of ours; interpreter and libraries are not in it.
-
-    Weights are float32. What is joined or cast for a matmul (model/decoder.py) is a copy, kept for
-    the way back; the head's gradient is there before the others, and where it is tied once more as
-    the embedding's. Under an adapter the base is held once, in the type that matmuls run in, and
-    the adapter's own numbers are left out: they are few.
-    """
-    import torch
-
-    from volano.train.compute import compute_dtype
-
-    reduced = compute_dtype(section.precision) is not torch.float32
-    held = replace(bytes_held("float32", section.optimiser), computing=2 if reduced else 4)
-    rows = section.batch_rows * (2 if isinstance(section, AlignSection) else 1)
-    layout = Layout(micro_batch=max(1, rows // section.accumulate))
-    if isinstance(section, AdaptedSection):
-        size = replace(size, context=section.context_of(size.context))
-    planned = memory_of(size, layout, held, scores_kept=True)
-    if isinstance(section, AdaptedSection) and section.lora is not None:
-        weights = planned.weights / held.weights * held.computing
-        return planned._replace(weights=weights, gradients=0, optimiser=0).total
-    copied = size.per_layer if reduced else _joined(size)
-    copies = size.layers * copied * held.computing
-    head = size.embedding * held.gradients * (2 if size.tied else 1)
-    return planned.total + copies + head
-
-
-def _joined(size: ModelSize) -> int:
-    """Parameters of a layer's queries, keys and values, and of gate and up."""
-    heads = size.heads + 2 * size.key_value_heads
-    return size.width * (heads * size.head_width + 2 * size.feed_forward)
 
 
 def _made(store: Store, name: str) -> Artifact | None:

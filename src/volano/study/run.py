@@ -14,6 +14,7 @@ from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
+from volano.study.room import check_memory
 from volano.study.wheel import Stage, stages_of
 from volano.train.parallel_plan import check_shape, plan_of, started_processes
 from volano.train.section import TrainSection
@@ -129,6 +130,7 @@ def _made(
     check_parallel(stages, recipe)
     check_device([each for each in stages if only in {None, each.phase}], recipe)
     _require_base(stages, recipe)
+    check_memory(stages, recipe, store, present, only=only)
     outcomes = []
     for stage in stages:
         begun = time.monotonic()
