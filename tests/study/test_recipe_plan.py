@@ -38,7 +38,7 @@ def rate(monkeypatch):
     """1,000 tokens a second, 400 a processor second; the stages that were measured."""
     asked = []
 
-    def fixed(shape, section, *, row_tokens, workers=0):
+    def fixed(shape, section, *, row_tokens, workers=0, device="auto"):
         asked.append((type(section).__name__, row_tokens))
         return Measured(1000.0, 400.0, 6)
 

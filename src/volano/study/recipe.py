@@ -31,6 +31,14 @@ class About(Section):
     base_from: str = Field(
         default="", description="How the file of `base` is had; said where it is missing."
     )
+    texts_from: str = Field(
+        default="", description="What to put at `collect.paths`; said where nothing is there."
+    )
+    device: str = Field(
+        default="",
+        description="Accelerator that `volano plan` reckons with where this machine has no CUDA, "
+        "such as H100.",
+    )
     epoch_tokens: dict[str, Count] = Field(
         default={},
         description="Stage → tokens of one epoch, padding included, as counted on `machine`: what "

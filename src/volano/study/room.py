@@ -45,10 +45,11 @@ def check_memory(
     given: Mapping[str, Artifact],
     *,
     only: str | None = None,
+    room: Room | None = None,
 ) -> None:
     """Raise RecipeError for the first stage that is to be trained and cannot fit, with the sum and
     the nearest that fits. A model whose shape is not known yet passes, and so does what is made
-    already or of another phase than `only`."""
+    already or of another phase than `only`. `room`: None takes that of this machine."""
     wanted = [each for each in stages if only in {None, each.phase}]
     training = [each for each in wanted if isinstance(each.section, TrainSection)]
     shape = shape_known(recipe, store, given) if training else None
@@ -58,7 +59,7 @@ def check_memory(
     large = [each for each in training if _most(each.section, size) > ANYWHERE]
     if not large:
         return
-    room = room_of(recipe)
+    room = room or room_of(recipe)
     over = [each for each in large if room is not None and not _fits(each.section, size, room)]
     if not over or room is None:
         return
@@ -120,11 +121,11 @@ def _taken(section: TrainSection, size: ModelSize, room: Room) -> float:
     plan = plan_of(section, started=started_processes())
     alike = plan.processes if plan.tensor == plan.pipeline == 1 else 1
     here = alike if room.shared and not started_processes() else 1
-    return here * _memory(section, size, room).total
+    return here * memory_in(room, _least(section), size).total
 
 
-def _memory(section: TrainSection, size: ModelSize, room: Room) -> SectionMemory:
-    section = _least(section)
+def memory_in(room: Room, section: TrainSection, size: ModelSize) -> SectionMemory:
+    """What the section takes of that room."""
     if room.device == "cpu":
         return memory_of_section(section, size)
     # 16 bits where nobody asks for more: what does not fit so does not fit at all.
@@ -150,7 +151,7 @@ def _most(section: Any, size: ModelSize) -> float:
 def _refusal(stage: Stage, size: ModelSize, room: Room) -> RecipeError:
     section = stage.section
     assert isinstance(section, TrainSection)
-    taken, one = _taken(section, size, room), _memory(section, size, room)
+    taken, one = _taken(section, size, room), memory_in(room, _least(section), size)
     several = round(taken / one.total)
     each = f"{several} processes × " if several > 1 else ""
     nearest = nearest_that_fits(section, size, room)

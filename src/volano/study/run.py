@@ -4,8 +4,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
+from volano.collect.section import CollectSection
+from volano.collect.sources import is_elsewhere
 from volano.core.artifact import Artifact
 from volano.core.errors import DataError, RecipeError, StoreError, did_you_mean
 from volano.core.feedback import default_database
@@ -108,13 +111,26 @@ def run_stages(
     return _made(stages, recipe, store, present, only=None, silent=silent, report=report)
 
 
-def _require_base(stages: list[Stage], recipe: Recipe) -> None:
+def missing_input(stage: Stage, recipe: Recipe) -> DataError | None:
+    """What the stage reads and is not there, where the recipe knows how it is had."""
+    section = stage.section
+    if isinstance(section, ImportSection) and recipe.about.base_from:
+        if not Path(section.path).exists():
+            return DataError("no such file", f"base: {section.path}", recipe.about.base_from)
+    elif isinstance(section, CollectSection) and recipe.about.texts_from:
+        for path in section.paths:
+            if not (is_elsewhere(path) or has_magic(path) or Path(path).expanduser().exists()):
+                what = "no such file or folder"
+                return DataError(what, f"collect.paths: {path}", recipe.about.texts_from)
+    return None
+
+
+def _require_inputs(stages: list[Stage], recipe: Recipe) -> None:
     # Before anything is made, and with what the recipe knows: a run would end here minutes later.
     for stage in stages:
-        if isinstance(stage.section, ImportSection) and recipe.about.base_from:
-            path = Path(stage.section.path)
-            if not path.exists():
-                raise DataError("no such file", f"base: {path}", recipe.about.base_from)
+        missing = missing_input(stage, recipe)
+        if missing is not None:
+            raise missing
 
 
 def _made(
@@ -129,7 +145,7 @@ def _made(
 ) -> list[Outcome]:
     check_parallel(stages, recipe)
     check_device([each for each in stages if only in {None, each.phase}], recipe)
-    _require_base(stages, recipe)
+    _require_inputs(stages, recipe)
     check_memory(stages, recipe, store, present, only=only)
     outcomes = []
     for stage in stages:
