@@ -12,14 +12,17 @@ torch lets a device be written in Python (PrivateUse1); its guard and streams do
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import (
+    _DummyBackendModule,
+    _setup_privateuseone_for_python_backend,
+)
 
 NAME = "pretended"
 # Operators that take tensors of both: copies, and an index that torch moves by itself.
@@ -101,15 +104,16 @@ def _held(value: Any) -> Any:
     return value.held if isinstance(value, Pretended) else value
 
 
-def _save(save: Any, content: Any, *where: Any) -> None:
-    """torch reads the memory of what it saves, of which there is none."""
-    save(tree_map(_held, content), *where)
+class _WithoutStreams(_DummyBackendModule):
+    def is_available(self) -> bool:
+        """What writes checkpoints would else look for streams to copy on."""
+        return False
 
 
 @lru_cache
 def register() -> None:
     """Let torch know of the device, before it first goes back through any graph."""
-    _setup_privateuseone_for_python_backend(NAME)
+    _setup_privateuseone_for_python_backend(NAME, _WithoutStreams())
 
 
 def here() -> None:
@@ -129,7 +133,6 @@ def pretended_device() -> Iterator[torch.device]:
         with (
             _Everywhere(),
             patch.object(torch, "inference_mode", torch.no_grad),
-            patch.object(torch, "save", partial(_save, torch.save)),
         ):
             yield torch.device(NAME, 0)
     finally:
