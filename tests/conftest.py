@@ -15,7 +15,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Golden figures are of the processor, also on a machine with a GPU: `device: auto` is to find none.
-if not any("gpu" in each and "not gpu" not in each for each in sys.argv):
+asked_for_gpu = any("gpu" in each and "not gpu" not in each for each in sys.argv)
+if "PYTEST_XDIST_WORKER" not in os.environ and not asked_for_gpu:  # workers take this over
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Stand-ins that several test files of a folder share (toy_steps.py, tiny_decoder.py …).

@@ -97,6 +97,8 @@ def test_a_plan_that_does_not_fit_the_device_is_refused_with_the_nearest_that_do
     [
         (["device=cpu", "--utilisation", "0.4"], "--utilisation: is of a device that is named"),
         (["about.device=''"], "volano plan: device: cuda, and torch sees none here"),
+        (["--device", "A100", "--by-bills"], "--by-bills and --device: each give a rate"),
+        (["--by-bills"], "no bill of this recipe's training is in the store"),
         (["--device", "H200"], "no run on H200 is known"),
         (["--device", "H1000"], "Did you mean 'H100'?"),
     ],

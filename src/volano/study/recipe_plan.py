@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from volano.align.section import AlignSection
 from volano.core.artifact import Artifact
 from volano.core.engine import available_cores
-from volano.core.errors import StoreError
+from volano.core.errors import RecipeError, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import EvaluateSection
 from volano.model.config import DecoderConfig
@@ -133,6 +133,8 @@ def plan_recipe(
     yet imported.
     """
     stages, load = whole_stages(recipe, store), os.getloadavg()[0]
+    if rates == "bills" and device is not None:
+        raise RecipeError("each give a rate", "--by-bills and --device", "Leave one of them out.")
     reckoned = reckoned_for(recipe, device, utilisation)
     room = None if reckoned is None else reckoned.room()
     check_memory(stages, recipe, store, {}, room=room)
@@ -156,7 +158,8 @@ def plan_recipe(
             "Run it first, or leave --by-bills out: rates are then measured.",
         )
     busy = load if load > BUSY * available_cores() else 0.0
-    return RecipePlan(recipe.name, planned, others, busy, reckoned)
+    shown = reckoned if rates == "measured" else None
+    return RecipePlan(recipe.name, planned, others, busy, shown)
 
 
 def _shape(recipe: Recipe, store: Store) -> DecoderConfig | None:
@@ -194,7 +197,7 @@ def _stage(
     rate, of_processor, rate_from = None, None, "no bill of this stage"
     if rates == "bills" and made is not None:
         rate, rate_from = _billed_rate(made, size)
-    elif reckoned is not None:
+    elif rates == "measured" and reckoned is not None:
         rate = reckoned.tokens_per_second(_flops_per_token(section, size))
         rate_from = reckoned.rate_from
     elif rates == "measured":
