@@ -13,14 +13,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-ROWS = (
-    # parameters, vocabulary, context, rows, optimiser
-    (1_400_000, 4096, 128, 32, "muon"),
-    (3_500_000, 8192, 128, 16, "muon"),
-    (10_000_000, 16_384, 512, 8, "muon"),
-    (10_000_000, 16_384, 512, 8, "adamw"),
-    (25_000_000, 16_384, 512, 4, "muon"),
+ROWS: tuple[tuple[int, int, int, int, str, dict[str, Any]], ...] = (
+    # parameters, vocabulary, context, rows, kind of section, its settings
+    (1_400_000, 4096, 128, 32, "pretrain", {}),
+    (3_500_000, 8192, 128, 16, "pretrain", {}),
+    (10_000_000, 16_384, 512, 8, "pretrain", {}),
+    (10_000_000, 16_384, 512, 8, "pretrain", {"optimiser": "adamw"}),
+    (25_000_000, 16_384, 512, 4, "pretrain", {}),
+    (25_000_000, 16_384, 512, 8, "pretrain", {"activations": "recomputed"}),
+    (25_000_000, 16_384, 512, 8, "pretrain", {"accumulate": 8}),
+    (25_000_000, 16_384, 512, 8, "pretrain", {"precision": "bfloat16"}),
+    (25_000_000, 16_384, 512, 4, "finetune", {"context": 512}),
+    (25_000_000, 16_384, 512, 8, "finetune", {"context": 512, "lora": {"rank": 16}}),
+    (25_000_000, 16_384, 512, 4, "align", {"context": 512}),
+    (60_000_000, 16_384, 256, 4, "pretrain", {"optimiser": "adamw", "accumulate": 4}),
 )
 
 
@@ -45,26 +53,36 @@ def main() -> None:
 
 
 def _measure(
-    parameters: int, vocabulary: int, context: int, rows: int, optimiser: str
+    parameters: int, vocabulary: int, context: int, rows: int, kind: str, settings: dict[str, Any]
 ) -> dict[str, float | str]:
+    from volano.align.section import AlignSection
     from volano.core.bill import CLEAR_PEAK, peak_memory_bytes
+    from volano.finetune.section import FinetuneSection
     from volano.model.shape import shape_for
     from volano.pretrain.section import PretrainSection
     from volano.study.measured_rate import train_on_random_tokens
-    from volano.study.recipe_plan import memory_of_section
+    from volano.study.section_memory import memory_of_section
     from volano.study.training_cost import size_of
+    from volano.train.section import TrainSection
 
+    kinds: dict[str, type[TrainSection]] = {
+        "pretrain": PretrainSection,
+        "finetune": FinetuneSection,
+        "align": AlignSection,
+    }
     shape = shape_for(parameters, vocabulary, context)
-    section = PretrainSection(batch_rows=rows, optimiser=optimiser)  # type: ignore[arg-type]
+    section = kinds[kind].read({"batch_rows": rows, **settings}, kind)
     small = shape_for(100_000, 512, 32)
-    train_on_random_tokens(small, section.model_copy(update={"batch_rows": 1}), 32, steps=2)
+    least = {"batch_rows": 1, "accumulate": 1, **({"context": 32} if kind != "pretrain" else {})}
+    train_on_random_tokens(small, section.model_copy(update=least), 32, steps=2)
     Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
     before = peak_memory_bytes()
     train_on_random_tokens(shape, section, context, steps=3)
     measured = peak_memory_bytes() - before
-    planned = memory_of_section(section, size_of(shape))
+    planned = memory_of_section(section, size_of(shape)).total
+    told = ", ".join(f"{name} {value}" for name, value in settings.items())
     return {
-        "work": f"{shape.parameters / 1e6:.1f}M, context {context}, {rows} rows, {optimiser}",
+        "work": f"{shape.parameters / 1e6:.1f}M, context {context}, {rows} rows, {kind} {told}",
         "planned_bytes": planned,
         "measured_bytes": measured,
         "ratio": planned / measured,

@@ -1,5 +1,6 @@
 """What every test may ask for, and what is left out where torch is not installed."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,11 @@ import pytest
 # `make test &` in a script is started deaf to Ctrl-C, and so would be the commands under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Golden figures are of the processor, also on a machine with a GPU: `device: auto` is to find none.
+asked_for_gpu = any("gpu" in each and "not gpu" not in each for each in sys.argv)
+if "PYTEST_XDIST_WORKER" not in os.environ and not asked_for_gpu:  # workers take this over
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Stand-ins that several test files of a folder share (toy_steps.py, tiny_decoder.py …).
 sys.path += [str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir()]

@@ -19,7 +19,8 @@ from volano.pretrain.step import PRETRAIN
 from volano.study import measured_rate
 from volano.study.measured_rate import Measured, measure_rate
 from volano.study.recipe import load_recipe
-from volano.study.recipe_plan import _flops_per_token, memory_of_section, plan_recipe
+from volano.study.recipe_plan import _flops_per_token, plan_recipe
+from volano.study.section_memory import memory_of_section
 from volano.study.training_cost import flops_per_token, forward_flops_per_token, size_of
 from volano.train.section import LoraSection
 
@@ -37,7 +38,7 @@ def rate(monkeypatch):
     """1,000 tokens a second, 400 a processor second; the stages that were measured."""
     asked = []
 
-    def fixed(shape, section, *, row_tokens, workers=0):
+    def fixed(shape, section, *, row_tokens, workers=0, device="auto"):
         asked.append((type(section).__name__, row_tokens))
         return Measured(1000.0, 400.0, 6)
 
@@ -188,7 +189,7 @@ def test_pairs_count_both_of_their_sides(recipe, monkeypatch):
 def test_an_adapter_takes_less_memory_and_arithmetic_than_the_whole_model():
     whole, thin = FinetuneSection(context=64), FinetuneSection(context=64, lora=LoraSection())
     size = size_of(shape_for(30_000_000, 16_384, 512))
-    cut = memory_of_section(whole, size) - memory_of_section(thin, size)
+    cut = memory_of_section(whole, size).total - memory_of_section(thin, size).total
     assert cut > 8 * size.parameters  # gradients, momentum, copies that are kept for the way back
     rows = replace(size, context=64)
     assert _flops_per_token(whole, size) == flops_per_token(rows)

@@ -15,6 +15,7 @@ from volano.core.origin import keep_origin
 from volano.core.records import Preference
 from volano.core.step import Context
 from volano.model.decoder import Decoder
+from volano.model.device import device_for
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.model.score import score
 from volano.text.chat import EncodedConversation, encode_conversation
@@ -39,7 +40,8 @@ def align(
 
     Raises DataError where no pair fits the model's context.
     """
-    model = load_checkpoint(sft)
+    device = device_for(context)
+    model = load_checkpoint(sft).to(device)
     drawn = [copy for each in preferences for copy in _copies(each, section)]
     encoded = [encode_pair(tokenizer, each) for each in drawn]
     longest = [max(pair, key=lambda side: len(side.ids)) for pair in encoded]

@@ -78,10 +78,12 @@ def _without_held_out(
 
 def _in_own_words(pairs: list[Preference], inputs: Inputs, context: Context) -> list[Preference]:
     from volano.align.own_answers import with_own_answers
+    from volano.model.device import device_for
     from volano.model.huggingface import load_checkpoint
 
     folder = inputs["sft"].folder
-    own = with_own_answers(pairs, load_checkpoint(folder).eval(), Tokenizer.load(folder), context)
+    model = load_checkpoint(folder).to(device_for(context)).eval()
+    own = with_own_answers(pairs, model, Tokenizer.load(folder), context)
     without = context.bill.get("safe_prompts_without_own_answer", 0)
     context.bill["safe_prompts_without_own_answer"] = without + len(pairs) - len(own)
     return own
@@ -89,6 +91,7 @@ def _in_own_words(pairs: list[Preference], inputs: Inputs, context: Context) -> 
 
 def _reminders(inputs: Inputs, context: Context) -> list[Preference]:
     from volano.align.own_answers import reminders_of_answers
+    from volano.model.device import device_for
     from volano.model.huggingface import load_checkpoint
 
     folder = inputs["former"].folder
@@ -97,7 +100,7 @@ def _reminders(inputs: Inputs, context: Context) -> list[Preference]:
         for each in safety_preferences(inputs["safety"].corpus().records())
         if each.kind == "safe"
     ]
-    model = load_checkpoint(folder).eval()
+    model = load_checkpoint(folder).to(device_for(context)).eval()
     made = reminders_of_answers(safe, model, Tokenizer.load(folder), context)
     context.bill["harmless_requests_not_met_before"] = len(safe) - len(made)
     return made
@@ -133,6 +136,7 @@ PREFERENCES = Step(
     section=PreferencesSection,
     run=run_preferences,
     scan=scan_preferences,
+    on_device=True,
 )
 ALIGN = Step(
     name="align",
@@ -141,4 +145,5 @@ ALIGN = Step(
     section=AlignSection,
     run=run_align,
     seeded=True,
+    on_device=True,
 )

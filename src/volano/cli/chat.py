@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from volano.cli.run import DEFAULT_STORE, StoreOption
+from volano.cli.run import DEFAULT_STORE, DeviceOption, StoreOption
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +23,7 @@ def chat(
         float, typer.Option("--temperature", min=0, max=5, help="0 is greedy.")
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling.")] = 0,
+    device: DeviceOption = "auto",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Ask a checkpoint. Empty line or Ctrl-D ends."""
@@ -44,7 +45,7 @@ def chat(
         folder = artifact.folder
     from volano.model.responder import LocalResponder
 
-    responder = LocalResponder(folder)
+    responder = LocalResponder(folder, device=device)
 
     def answer(text: str) -> str:
         response = responder.respond(

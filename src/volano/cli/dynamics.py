@@ -73,7 +73,8 @@ def _cost(bill: dict[str, Any]) -> list[str]:
     if "joules" in bill:
         parts.append(f"{bill['joules']:,.0f} J counted")
     if "joules_estimated" in bill:
-        parts.append(f"{bill['joules_estimated']:,.0f} J estimated from processor time")
+        source = " from processor time" if bill.get("device", "cpu") == "cpu" else ""
+        parts.append(f"{bill['joules_estimated']:,.0f} J estimated{source}")
     return [f"training: {', '.join(parts)}"] if parts else []
 
 

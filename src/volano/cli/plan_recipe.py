@@ -27,6 +27,23 @@ def plan_recipe(
             "of a recipe that has run.",
         ),
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="Reckon with an accelerator, such as H100, and measure nothing; without it a "
+            "recipe of CUDA takes its own where there is none here.",
+        ),
+    ] = None,
+    utilisation: Annotated[
+        float | None,
+        typer.Option(
+            "--utilisation",
+            min=0.001,
+            max=1,
+            help="Share of its peak that is reached; a published one of the device if left out.",
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say where tokens and rates are from.")
     ] = False,
@@ -42,7 +59,13 @@ def plan_recipe(
     from volano.study.recipe_plan import plan_recipe as plan
 
     settings = load_recipe(recipe, overrides or [])
-    found = plan(settings, Store(store), "bills" if by_bills else "measured")
+    found = plan(
+        settings,
+        Store(store),
+        "bills" if by_bills else "measured",
+        device=device,
+        utilisation=utilisation,
+    )
     if json:
         _print_json(found)
     else:
@@ -67,6 +90,7 @@ def _print_json(found: Any) -> None:
     print_json(
         {
             "recipe": found.name,
+            "reckoned_with": None if found.reckoned is None else found.reckoned.device.name,
             "stages": stages,
             "training_seconds": found.seconds,
             "unknown": found.unknown,
@@ -102,7 +126,7 @@ def _print(found: Any, settings: Any, explain: bool) -> None:
         ["stage", *columns, *(["tokens and rate from"] if explain else [])],
         rows,
         right=columns,
-        title=f"{found.name}: training on this machine",
+        title=f"{found.name}: training on {_where(found)}",
     )
     if found.busy and any(each.processor_seconds for each in found.stages):
         print_line(
@@ -110,16 +134,25 @@ def _print(found: Any, settings: Any, explain: bool) -> None:
             "shorter ones when it is idle."
         )
     print_line(f"All training: {duration(found.seconds)}.")
+    if found.reckoned is not None:
+        print_line(
+            f"{found.reckoned.rate_from[0].upper()}{found.reckoned.rate_from[1:]}. A plan of what "
+            "may be hoped for: small models and one device reach less (docs/devices.md)."
+        )
     for stage in found.unknown:
         print_line(f"{stage}: {_why_unknown(found, stage)}")
     if found.others:
         spent = sum(found.others.values())
         print_line(f"Data, users, reports and gates took {duration(spent)} the last time.")
-    elif settings.about.minutes:
+    elif settings.about.minutes and found.reckoned is None:
         print_line(
             f"With data and evaluation the recipe took {settings.about.minutes:g} minutes on "
             f"{settings.about.machine}."
         )
+
+
+def _where(found: Any) -> str:
+    return "this machine" if found.reckoned is None else f"one {found.reckoned.device.name}"
 
 
 def _beside(stage: Any) -> str:

@@ -5,10 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
+from volano.core.step import Device
+
 StoreOption = Annotated[
     Path, typer.Option("--store", help="Folder of artifacts.", envvar="VOLANO_STORE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="auto takes CUDA where torch sees a device.")
+]
 DEFAULT_STORE = Path("runs")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from volano import IDLE_SPINS
-from volano.cli.run import DEFAULT_STORE, StoreOption
+from volano.cli.run import DEFAULT_STORE, DeviceOption, StoreOption
 
 KEYS_VARIABLE = "VOLANO_KEYS"
 SPINS = "10000"  # between the steps of an answer lies more than between those of a training
@@ -50,6 +50,7 @@ def serve(
     database_url: Annotated[
         str, typer.Option("--database-url", help="Where feedback goes; default: in the store.")
     ] = "",
+    device: DeviceOption = "auto",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Serve a checkpoint at /v1 as OpenAI does, and keep what people say of its answers."""
@@ -71,11 +72,13 @@ def serve(
             "open to others, and without a key", f"--host {host}", "Give one: --key KEY."
         )
     from volano.feedback.database import Database
+    from volano.model.device import require_devices
     from volano.serve.limits import LOOPBACK as NAMES
     from volano.serve.limits import Limits
     from volano.serve.served import ServedModel
     from volano.serve.server import listen, run
 
+    require_devices(device, 1)
     opened = Store(store)
     found = [_resolve(opened, reference) for reference in dict.fromkeys(checkpoints)]
     socket = listen(host, port)  # before anything is loaded: a taken port costs no minute
@@ -91,6 +94,7 @@ def serve(
                 waiting=waiting,
                 context=context,
                 compute=compute,
+                device=device,
             )
             for name, folder, path, digest in found
         ]

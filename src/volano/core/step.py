@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from volano.core.artifact import Artifact
 from volano.core.deletion import digest_of
@@ -15,6 +15,7 @@ from volano.core.recipe import Section
 
 S = TypeVar("S", bound=Section)
 Inputs = Mapping[str, Artifact]
+Device = Literal["auto", "cpu", "cuda"]  # what tensors lie on; auto: CUDA where there is one
 
 
 class Entry(NamedTuple):
@@ -74,6 +75,8 @@ class Context:
     siblings: Callable[[], Sequence[Artifact]] = tuple
 
     runs_on: Engine | None = None  # default: this machine
+    device: Device = "auto"  # for what computes with tensors (model/device.py)
+    computed_on: str = ""  # for the bill: the device that the step has taken, if any
 
     @property
     def engine(self) -> Engine:
@@ -97,3 +100,4 @@ class Step(Generic[S]):
     scan: Callable[[S], Listing] | None = None
     seeded: bool = False
     takes_documents: bool = False  # from the outside world, so that one can be forgotten
+    on_device: bool = False  # computes with tensors, on the device that is asked for

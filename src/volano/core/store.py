@@ -46,7 +46,7 @@ from volano.core.files import (
 from volano.core.index import Index, has_artifacts
 from volano.core.lease import is_leased, lease
 from volano.core.recipe import Section
-from volano.core.step import Context, Inputs, Listing, Step
+from volano.core.step import Context, Device, Inputs, Listing, Step
 
 STORE_FORMAT = 1
 MARK = "volano-store.json"
@@ -133,6 +133,7 @@ class Store:
         silent: bool = False,
         reuse: bool = True,
         engine: Engine | None = None,
+        device: Device = "auto",
     ) -> Made:
         """The artifact of that order: reused, or made and published.
 
@@ -153,7 +154,7 @@ class Store:
                 if damaged is not None:
                     where, damage = self.path_of(damaged), damaged.damage()
                     print(f"{where}: {damage}; it is made anew.", file=sys.stderr, flush=True)
-                found = self._make(order, building, workers, silent, engine)
+                found = self._make(order, building, workers, silent, engine, device)
                 made = Made(found, reused=False)
             else:
                 made = Made(found, reused=True)
@@ -284,7 +285,13 @@ class Store:
         return sorted(alike, key=lambda each: -each.folder.stat().st_mtime_ns)
 
     def _make(
-        self, order: Order, building: Path, workers: int, silent: bool, engine: Engine | None
+        self,
+        order: Order,
+        building: Path,
+        workers: int,
+        silent: bool,
+        engine: Engine | None,
+        device: Device,
     ) -> Artifact:
         folder, scratch = building / "artifact", building / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
@@ -299,6 +306,7 @@ class Store:
             silent=silent,
             siblings=lambda: self._siblings(order),
             runs_on=engine,
+            device=device,
         )
         remove_unfinished(folder)  # of a killed run; below, of killed workers
         try:
@@ -322,7 +330,8 @@ class Store:
             "files": files,
             "provenance": _provenance(),
         }
-        write_json(folder / BILL, {**meter.read(), **context.bill})
+        computed_on = {"device": context.computed_on} if context.computed_on else {}
+        write_json(folder / BILL, {**meter.read(), **computed_on, **context.bill})
         for path in folder.rglob("*"):
             sync(path)
         write_json(folder / COMMIT, meta)

@@ -28,6 +28,7 @@ from volano.evaluate.half import (
 from volano.evaluate.run import ITEM_SCHEMA, ITEMS_FILE, REPORT_FILE
 from volano.evaluate.section import GateSection
 from volano.evaluate.stage import Found, Item, Stage, kept, measured, without_error
+from volano.model.device import device_for
 from volano.model.huggingface import load_checkpoint
 from volano.stats.intervals import mean_interval
 from volano.text.tokenizer import Tokenizer
@@ -55,10 +56,12 @@ def gate(
     threads = torch.get_num_threads()
     torch.set_num_threads(context.workers or available_cores())
     half: list[Item] = []
+    device = device_for(context)
     try:
         with context.progress("gate", 2, "versions") as bar:
             for name, folder in versions.items():
-                stage = Stage(name, load_checkpoint(folder).eval(), Tokenizer.load(folder))
+                model = load_checkpoint(folder).to(device).eval()
+                stage = Stage(name, model, Tokenizer.load(folder))
                 measure = partial(_half, stage, cases, choices, section.max_answer_tokens)
                 half += kept(context.scratch / f"{name}.json", measure).items
                 bar.advance()

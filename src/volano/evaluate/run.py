@@ -41,6 +41,7 @@ from volano.evaluate.safety import held_out_prompts, measure_bag_of_words, measu
 from volano.evaluate.section import EvaluateSection
 from volano.evaluate.stage import RANDOM, Found, Item, Stage, kept
 from volano.model.decoder import Decoder, initialise
+from volano.model.device import device_for
 from volano.model.huggingface import load_checkpoint
 from volano.text.functions import FunctionDocument, place_in_draw
 from volano.text.tokenizer import Tokenizer
@@ -78,9 +79,10 @@ def evaluate(
         raise DataError("no checkpoint to evaluate", "evaluate", "Give base, sft or aligned.")
     threads = torch.get_num_threads()
     torch.set_num_threads(context.workers or available_cores())
+    device = device_for(context)
     try:
         stages = [
-            Stage(name, load_checkpoint(folder).eval(), Tokenizer.load(folder))
+            Stage(name, load_checkpoint(folder).to(device).eval(), Tokenizer.load(folder))
             for name, folder in checkpoints.items()
         ]
         functions = askable(held_out)
@@ -253,4 +255,5 @@ def _joined(first: Found, second: Found) -> Found:
 def _random_like(stage: Stage, seed: int) -> Stage:
     model = Decoder(stage.model.config)
     initialise(model, seed)
+    model.to(stage.model.head_weight.device)
     return Stage(RANDOM, model.eval(), stage.tokenizer)

@@ -68,6 +68,7 @@ EVALUATE = Step(
     section=EvaluateSection,
     run=run_evaluate,
     seeded=True,
+    on_device=True,
 )
 GATE = Step(
     name="gate",
@@ -76,4 +77,5 @@ GATE = Step(
     section=GateSection,
     run=run_gate,
     seeded=True,
+    on_device=True,
 )

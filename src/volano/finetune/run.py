@@ -10,6 +10,7 @@ from volano.core.records import Conversation
 from volano.core.step import Context
 from volano.finetune.section import FinetuneSection
 from volano.finetune.sft import AnswerObjective, AnswerStream
+from volano.model.device import device_for
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.chat import encode_conversation
 from volano.text.examples import fitting
@@ -31,7 +32,8 @@ def finetune(
 
     Raises DataError where no conversation fits the model's context.
     """
-    model = load_checkpoint(base)
+    device = device_for(context)
+    model = load_checkpoint(base).to(device)
     examples = [
         # What stands before a corrected answer is the model's own, and nobody called it right.
         encode_conversation(tokenizer, each.messages, last_answer_only=each.kind == EDIT)

@@ -125,4 +125,5 @@ FINETUNE = Step(
     section=FinetuneSection,
     run=run_finetune,
     seeded=True,
+    on_device=True,
 )

@@ -1,4 +1,4 @@
-"""Causal attention that never looks across documents, fast on a CPU.
+"""Causal attention that never looks across documents, fast on a CPU; on CUDA model/fused.py.
 
 One operator takes the joined projection of queries, keys and values to the attended values:
 rotation, head split and attention share their buffers. Batched matmul with a kept softmax is 3×
@@ -12,13 +12,18 @@ query heads that share one, W head width, P = (H + 2K) · W joined projection.
 
 from collections.abc import Iterable
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from volano.model.fused import flex, is_fused, scaled
 from volano.model.rotary import Rotation
 
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+Mask: TypeAlias = "Tensor | BlockMask"
 QUERY_BLOCK = 128  # rows of scores at a time: they stay in the cache, and half of them is skipped
 
 
@@ -76,9 +81,12 @@ def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def attention(joined_BTP: Tensor, rotation: Rotation, mask: Tensor, layout: HeadLayout) -> Tensor:
-    """Attended values, shape (B, T, H·W). `mask` is (B or 1, T, T), causal, added to the scores."""
-    if torch.compiler.is_compiling():
+def attention(joined_BTP: Tensor, rotation: Rotation, mask: Mask, layout: HeadLayout) -> Tensor:
+    """Attended values, shape (B, T, H·W). `mask` is (B or 1, T, T), causal, added to the scores, or
+    the blocks that model/fused.py makes."""
+    if not isinstance(mask, Tensor):
+        return join_heads(flex(*split_heads(joined_BTP, rotation, layout), mask))
+    if torch.compiler.is_compiling() or is_fused(joined_BTP):
         # Inductor fuses the plain form by itself; the operator below would only hide it.
         query, key, value = split_heads(joined_BTP, rotation, layout)
         return join_heads(attend(query, key, value, mask))
@@ -101,6 +109,8 @@ def split_heads(
 
 def attend(query_BHTW: Tensor, key_BKSW: Tensor, value_BKSW: Tensor, mask: Tensor) -> Tensor:
     """Attended values (B, H, T, W) of any keys and any additive mask (B or 1, T, S)."""
+    if is_fused(query_BHTW):
+        return scaled(query_BHTW, key_BKSW, value_BKSW, mask)
     rows, heads, tokens, width = query_BHTW.shape
     key_value_heads, keys = key_BKSW.shape[1:3]
     grouped = query_BHTW.reshape(rows, key_value_heads, -1, width)  # G·T queries per key head

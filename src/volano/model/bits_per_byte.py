@@ -57,6 +57,7 @@ def bits_per_byte(
     windows = list(_windows(tokenizer, texts, model.config.context, stride))
     windows.sort(key=lambda window: len(window.tokens))  # neighbours of a length need no padding
     bits = np.zeros(len(texts))
+    device = model.head_weight.device
     training = model.training
     model.eval()
     with torch.inference_mode(), model.frozen():
@@ -70,8 +71,10 @@ def bits_per_byte(
                 first = window.first_scored
                 labels_BT[place, first : len(ids) - 1] = ids[first + 1 :]
             # Padding stands after the text, where causal attention never looks.
-            log_probs_BT = token_log_probs(model.hidden(tokens_BT), model.head_weight, labels_BT)
-            nats = -log_probs_BT.double().sum(1).numpy()
+            log_probs_BT = token_log_probs(
+                model.hidden(tokens_BT.to(device)), model.head_weight, labels_BT.to(device)
+            )
+            nats = -log_probs_BT.double().sum(1).cpu().numpy()
             np.add.at(bits, [window.text for window in batch], nats / np.log(2))
     model.train(training)
     utf8_bytes = np.array([len(text.encode()) for text in texts], np.int64)

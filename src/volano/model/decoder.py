@@ -17,6 +17,7 @@ Sources: Touvron et al. 2023 (Llama 2); the layout of `transformers.models.llama
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 
 from volano.model.attention import causal_mask, masks_by_window
 from volano.model.config import DecoderConfig
+from volano.model.fused import causal_blocks, takes_blocks
 from volano.model.layer import Cache, Joined, Layer, Norm
 from volano.model.rotary import no_rotation, rotation_at, rotation_table
 from volano.model.shape import shape_for
@@ -120,12 +122,15 @@ class Decoder(nn.Module):
             "a row is longer than the context"
         )
         config, device = self.config, hidden_BTD.device
+        windows = [config.window_of(place) for place in range(config.layers)]
+        masks: dict[int, Any] = {}
         if cache is None and mask_BTT is None:
-            mask_BTT = causal_mask(tokens, document_BT, self.compute_dtype, device)
+            if position_BT is None and takes_blocks(device, self.compute_dtype, config.head_width):
+                masks = {**causal_blocks(tokens, document_BT, windows, device)}
+            else:
+                mask_BTT = causal_mask(tokens, document_BT, self.compute_dtype, device)
         if position_BT is None:
             position_BT = torch.arange(tokens, device=device)[None]
-        windows = [config.window_of(place) for place in range(config.layers)]
-        masks: dict[int, Tensor] = {}
         if mask_BTT is not None:
             masks = masks_by_window(mask_BTT, position_BT, position_BT, windows)
         table = self.rotation.to(self.compute_dtype)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from volano.model.attention import HeadLayout, attention
+from volano.model.attention import HeadLayout, Mask, attention
 from volano.model.config import DecoderConfig
 from volano.model.low_rank import LowRank, add_low_rank
 from volano.model.operators import norm_heads, rms_norm, swiglu
@@ -49,7 +49,7 @@ class Layer(nn.Module):
         self,
         hidden_BTD: Tensor,
         rotation: Rotation,
-        mask_BTT: Tensor | None,
+        mask_BTT: "Mask | None",
         cache: Cache | None,
         place: int,
     ) -> Tensor:
@@ -145,7 +145,7 @@ class _Attention(Joined):
         self,
         hidden_BTD: Tensor,
         rotation: Rotation,
-        mask_BTT: Tensor | None,
+        mask_BTT: "Mask | None",
         cache: Cache | None,
         place: int,
     ) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from volano.core.errors import DataError
 from volano.core.records import Message
 from volano.core.responder import Response
+from volano.core.step import Device
+from volano.model.device import device_of
 from volano.model.generate import generate
 from volano.model.huggingface import load_checkpoint
 from volano.model.score import score
@@ -19,10 +21,16 @@ class LocalResponder:
     """Renders with the checkpoint's own tokenizer and stops at the end of a turn or a text."""
 
     def __init__(
-        self, folder: Path, *, dtype: torch.dtype = torch.float32, batch_size: int = 64
+        self,
+        folder: Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        batch_size: int = 64,
+        device: Device = "auto",
     ) -> None:
+        place = device_of(device)  # before minutes of loading
         self.tokenizer = Tokenizer.load(folder)
-        self.model = load_checkpoint(folder).compute_in(dtype)
+        self.model = load_checkpoint(folder).to(place).compute_in(dtype)
         known, needed = self.model.config.vocabulary, self.tokenizer.vocabulary
         if needed > known:
             raise DataError(

@@ -10,6 +10,7 @@ from volano.core.records import Document
 from volano.core.step import Context
 from volano.model.bits_per_byte import bits_per_byte
 from volano.model.decoder import Decoder, initialise
+from volano.model.device import device_for
 from volano.model.huggingface import save_checkpoint
 from volano.pretrain.bigrams import start_from_bigrams
 from volano.pretrain.milestones import Milestones, beginnings
@@ -47,6 +48,7 @@ def pretrain(
     initialise(model, context.seed)
     if section.start == "bigrams":
         start_from_bigrams(model, stream.shards, stream.rows)
+    model.to(device_for(context))
 
     groups = np.array([getattr(each, section.evaluate_by) for each in held_out])
     texts = [each.text for each in held_out]

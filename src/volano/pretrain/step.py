@@ -165,6 +165,7 @@ PRETRAIN = Step(
     section=PretrainSection,
     run=run_pretrain,
     seeded=True,
+    on_device=True,
 )
 IMPORT = Step(
     name="import",

@@ -11,6 +11,8 @@ from pathlib import Path
 from volano.core.errors import DataError, RunFailed
 from volano.core.records import Message
 from volano.core.responder import Piece
+from volano.core.step import Device
+from volano.model.device import device_of
 from volano.model.huggingface import CONFIG_FILE, load_checkpoint
 from volano.model.slots import Ending, Full, SlotEngine, Token
 from volano.serve.errors import ApiError
@@ -61,12 +63,13 @@ class ServedModel:
         waiting: int = DEFAULT_WAITING,
         context: int = 0,
         compute: Executor | None = None,
+        device: Device = "auto",
     ) -> None:
         self.name, self.checkpoint, self.digest = name, checkpoint, digest
         self.tokenizer = Tokenizer.load(folder)
         self.stop_ids = self.tokenizer.stop_ids
         self.engine = SlotEngine(
-            lambda: load_checkpoint(folder).eval(),
+            lambda: load_checkpoint(folder).to(device_of(device)).eval(),
             slots=slots,
             waiting=waiting,
             context=context,

@@ -19,10 +19,12 @@ import numpy as np
 from volano.align.objective import PreferenceObjective
 from volano.align.pairs import PairBatch
 from volano.align.section import AlignSection
+from volano.core.step import Device
 from volano.finetune.section import FinetuneSection
 from volano.finetune.sft import AnswerObjective
 from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder, initialise
+from volano.model.device import device_of
 from volano.pretrain.objective import LanguageModelling
 from volano.text.stream import IGNORED_LABEL, Batch
 from volano.train.adapting import begin_adapter
@@ -46,15 +48,20 @@ class Measured(NamedTuple):
 
 
 def measure_rate(
-    shape: DecoderConfig, section: TrainSection, *, row_tokens: int, workers: int = 0
+    shape: DecoderConfig,
+    section: TrainSection,
+    *,
+    row_tokens: int,
+    workers: int = 0,
+    device: Device = "auto",
 ) -> Measured:
     """The rate of that section's training. `row_tokens` is the width of its rows, or of a side of
     its pairs."""
-    each, of_processor = _timed(shape, section, row_tokens, workers, WARM_UP + 2)
+    each, of_processor = _timed(shape, section, row_tokens, workers, WARM_UP + 2, device)
     steps = 1
     if each < SECONDS:  # one long step tells as much as many short ones
         steps = max(LEAST, min(MOST, round(SECONDS / each)))
-        each, of_processor = _timed(shape, section, row_tokens, workers, steps + WARM_UP)
+        each, of_processor = _timed(shape, section, row_tokens, workers, steps + WARM_UP, device)
     tokens = _tokens(section, row_tokens)
     return Measured(tokens / each, tokens / of_processor, steps)
 
@@ -65,21 +72,35 @@ def _tokens(section: TrainSection, row_tokens: int) -> int:
 
 
 def _timed(
-    shape: DecoderConfig, section: TrainSection, row_tokens: int, workers: int, steps: int
+    shape: DecoderConfig,
+    section: TrainSection,
+    row_tokens: int,
+    workers: int,
+    steps: int,
+    device: Device,
 ) -> tuple[float, float]:
     """Seconds and processor seconds of a step, medians after the first few."""
-    called = train_on_random_tokens(shape, section, row_tokens, steps=steps, workers=workers)
+    called = train_on_random_tokens(
+        shape, section, row_tokens, steps=steps, workers=workers, device=device
+    )
     seconds, of_processor = np.diff(np.array(called[WARM_UP:]), axis=0).T.tolist()
     return median(seconds), median(of_processor)
 
 
 def train_on_random_tokens(
-    shape: DecoderConfig, section: TrainSection, row_tokens: int, *, steps: int, workers: int = 0
+    shape: DecoderConfig,
+    section: TrainSection,
+    row_tokens: int,
+    *,
+    steps: int,
+    workers: int = 0,
+    device: Device = "auto",
 ) -> list[tuple[float, float]]:
     """Train a new model and forget it. When each batch was asked for: seconds of the clock and of
     this process's processors."""
     model = Decoder(shape)
     initialise(model, seed=1)
+    model.to(device_of(device))
     stream = _RandomStream(section, shape.vocabulary, row_tokens, steps)
     if isinstance(section, AdaptedSection):
         begin_adapter(model, section, seed=1)

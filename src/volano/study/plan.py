@@ -9,7 +9,7 @@ from volano.core.errors import StoreError
 from volano.core.store import Order, Store
 from volano.evaluate.gate import verdict_of
 from volano.study.recipe import Recipe
-from volano.study.run import check_phase, order_of
+from volano.study.run import check_phase, missing_input, order_of
 from volano.study.wheel import Stage
 from volano.study.whole import stages_with, whole_stages
 
@@ -52,7 +52,10 @@ def plan(
         seconds = former.bill().get("seconds") if former else None
         changed = [source for source in stage.inputs.values() if source in rebuilt]
         found = None
-        if changed:
+        missing = missing_input(stage, recipe)
+        if missing is not None:
+            why = f"{missing.where}: {missing.what}. {missing.remedy}"
+        elif changed:
             why = f"its input {', '.join(changed)} is made anew"
         else:
             order = order_of(stage, recipe, store, present)

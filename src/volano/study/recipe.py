@@ -12,6 +12,7 @@ from volano.collect.section import CollectSection
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.files import not_read, special_kind
 from volano.core.recipe import Count, Path_, Runtime, Section, load_yaml, override, problem_at
+from volano.core.step import Device
 from volano.curate.section import CurateSection
 from volano.diagnose.section import DiagnoseSection
 from volano.evaluate.section import EvaluateSection, GateSection
@@ -29,6 +30,14 @@ class About(Section):
     shows: str = Field(default="", description="What the recipe demonstrates, in one line.")
     base_from: str = Field(
         default="", description="How the file of `base` is had; said where it is missing."
+    )
+    texts_from: str = Field(
+        default="", description="What to put at `collect.paths`; said where nothing is there."
+    )
+    device: str = Field(
+        default="",
+        description="Accelerator that `volano plan` reckons with where this machine has no CUDA, "
+        "such as H100.",
     )
     epoch_tokens: dict[str, Count] = Field(
         default={},
@@ -63,6 +72,11 @@ class Recipe(Section):
     seed: int = Field(default=1, ge=0, description="Seed of everything random. Bears identity.")
     workers: Annotated[int, Runtime] = Field(
         default=0, ge=0, description="Workers and training threads; 0 takes every available core."
+    )
+    device: Annotated[Device, Runtime] = Field(
+        default="auto",
+        description="What models are trained, asked and scored on: the processor, or CUDA; `auto` "
+        "takes CUDA where torch sees a device (docs/devices.md).",
     )
     engine: Annotated[EngineSection, Runtime] = Field(
         default=EngineSection(), description="What work over shards of data runs on."

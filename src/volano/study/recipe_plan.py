@@ -18,19 +18,21 @@ import pyarrow.parquet as pq
 from volano.align.section import AlignSection
 from volano.core.artifact import Artifact
 from volano.core.engine import available_cores
-from volano.core.errors import StoreError
+from volano.core.errors import RecipeError, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import EvaluateSection
 from volano.model.config import DecoderConfig
 from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.recipe import Recipe
+from volano.study.reckoned_rate import Reckoned, reckoned_for
+from volano.study.room import check_memory, memory_in, room_of
+from volano.study.section_memory import SectionMemory, memory_of_section
 from volano.study.training_cost import (
     ModelSize,
     flops_per_token,
     forward_flops_per_token,
     size_of,
 )
-from volano.study.training_memory import Layout, bytes_held, memory_of
 from volano.study.wheel import Stage
 from volano.study.whole import whole_stages
 from volano.train.section import AdaptedSection, TrainSection
@@ -102,6 +104,7 @@ class RecipePlan:
     stages: list[StagePlan]
     others: dict[str, float]
     busy: float = 0.0  # processes that wanted a core before rates were measured, if many did
+    reckoned: Reckoned | None = None  # with which device, where it is not this machine
 
     @property
     def unknown(self) -> list[str]:
@@ -114,13 +117,27 @@ class RecipePlan:
         return sum(each.seconds or 0.0 for each in self.stages)
 
 
-def plan_recipe(recipe: Recipe, store: Store, rates: Rates = "measured") -> RecipePlan:
+def plan_recipe(
+    recipe: Recipe,
+    store: Store,
+    rates: Rates = "measured",
+    *,
+    device: str | None = None,
+    utilisation: float | None = None,
+) -> RecipePlan:
     """The plan of every training stage of the recipe. Nothing is made.
 
-    Raises RecipeError for a recipe that no run would take, StoreError where bills are asked for and
-    no stage has one, or where a GGUF base is not yet imported.
+    `device` names an accelerator to reckon with in the place of measuring (reckoned_rate.py).
+    Raises RecipeError for a recipe that no run would take or whose training does not fit into
+    memory, StoreError where bills are asked for and no stage has one, or where a GGUF base is not
+    yet imported.
     """
     stages, load = whole_stages(recipe, store), os.getloadavg()[0]
+    if rates == "bills" and device is not None:
+        raise RecipeError("each give a rate", "--by-bills and --device", "Leave one of them out.")
+    reckoned = reckoned_for(recipe, device, utilisation)
+    room = None if reckoned is None else reckoned.room()
+    check_memory(stages, recipe, store, {}, room=room)
     shape = _shape(recipe, store)
     planned: list[StagePlan] = []
     others: dict[str, float] = {}
@@ -128,7 +145,8 @@ def plan_recipe(recipe: Recipe, store: Store, rates: Rates = "measured") -> Reci
     for stage in stages:
         made = _made(store, f"{recipe.name}/{stage.name}")
         if shape is not None and isinstance(stage.section, TrainSection):
-            planned.append(_stage(stage, stage.section, shape, recipe, made, rates, known))
+            of_stage = _stage(stage, stage.section, shape, recipe, made, rates, known, reckoned)
+            planned.append(of_stage)
         elif shape is not None and isinstance(stage.section, EvaluateSection):
             planned.append(_evaluation(stage, stage.section, size_of(shape), recipe, made))
         elif made is not None:
@@ -140,7 +158,8 @@ def plan_recipe(recipe: Recipe, store: Store, rates: Rates = "measured") -> Reci
             "Run it first, or leave --by-bills out: rates are then measured.",
         )
     busy = load if load > BUSY * available_cores() else 0.0
-    return RecipePlan(recipe.name, planned, others, busy)
+    shown = reckoned if rates == "measured" else None
+    return RecipePlan(recipe.name, planned, others, busy, shown)
 
 
 def _shape(recipe: Recipe, store: Store) -> DecoderConfig | None:
@@ -171,12 +190,16 @@ def _stage(
     made: Artifact | None,
     rates: Rates,
     known: dict[str, "Measured"],
+    reckoned: Reckoned | None,
 ) -> StagePlan:
     size = size_of(shape)
     tokens, source = _tokens(stage, section, recipe, made)
     rate, of_processor, rate_from = None, None, "no bill of this stage"
     if rates == "bills" and made is not None:
         rate, rate_from = _billed_rate(made, size)
+    elif rates == "measured" and reckoned is not None:
+        rate = reckoned.tokens_per_second(_flops_per_token(section, size))
+        rate_from = reckoned.rate_from
     elif rates == "measured":
         measured = _measured(shape, section, recipe, known)
         rate, of_processor = measured.tokens_per_second, measured.tokens_per_processor_second
@@ -188,7 +211,7 @@ def _stage(
         tokens=tokens,
         tokens_from=source,
         flops=None if tokens is None else tokens * _flops_per_token(section, size),
-        memory_bytes=memory_of_section(section, size),
+        memory_bytes=_memory(section, size, recipe, reckoned).total,
         tokens_per_second=rate,
         rate_from=rate_from,
         seconds=None if tokens is None or rate is None else tokens / rate,
@@ -196,6 +219,14 @@ def _stage(
         bill={} if made is None else dict(made.bill()),
         bill_settings=made is not None and _same_settings(made, stage, recipe),
     )
+
+
+def _memory(
+    section: TrainSection, size: ModelSize, recipe: Recipe, reckoned: Reckoned | None
+) -> SectionMemory:
+    """On the device that the plan is of; where this machine has CUDA, `auto` takes it."""
+    room = room_of(recipe) if reckoned is None else reckoned.room()
+    return memory_of_section(section, size) if room is None else memory_in(room, section, size)
 
 
 def _measured(
@@ -208,7 +239,13 @@ def _measured(
     key = f"{type(section).__name__} {alike.model_dump_json()}"
     if key not in known:
         row_tokens = _row_tokens(section, shape)
-        known[key] = measure_rate(shape, section, row_tokens=row_tokens, workers=recipe.workers)
+        known[key] = measure_rate(
+            shape,
+            section,
+            row_tokens=row_tokens,
+            workers=recipe.workers,
+            device=recipe.device,
+        )
     return known[key]
 
 
@@ -287,40 +324,6 @@ def _row_tokens(section: TrainSection, shape: DecoderConfig) -> int:
     if isinstance(section, AdaptedSection):
         return section.context_of(shape.context)
     return shape.context
-
-
-def memory_of_section(section: TrainSection, size: ModelSize) -> float:
-    """Bytes that training takes of one process of ours; interpreter and libraries are not in it.
-
-    Weights are float32. What is joined or cast for a matmul (model/decoder.py) is a copy, kept for
-    the way back; the head's gradient is there before the others, and where it is tied once more as
-    the embedding's. Under an adapter the base is held once, in the type that matmuls run in, and
-    the adapter's own numbers are left out: they are few.
-    """
-    import torch
-
-    from volano.train.compute import compute_dtype
-
-    reduced = compute_dtype(section.precision) is not torch.float32
-    held = replace(bytes_held("float32", section.optimiser), computing=2 if reduced else 4)
-    rows = section.batch_rows * (2 if isinstance(section, AlignSection) else 1)
-    layout = Layout(micro_batch=max(1, rows // section.accumulate))
-    if isinstance(section, AdaptedSection):
-        size = replace(size, context=section.context_of(size.context))
-    planned = memory_of(size, layout, held, scores_kept=True)
-    if isinstance(section, AdaptedSection) and section.lora is not None:
-        weights = planned.weights / held.weights * held.computing
-        return planned._replace(weights=weights, gradients=0, optimiser=0).total
-    copied = size.per_layer if reduced else _joined(size)
-    copies = size.layers * copied * held.computing
-    head = size.embedding * held.gradients * (2 if size.tied else 1)
-    return planned.total + copies + head
-
-
-def _joined(size: ModelSize) -> int:
-    """Parameters of a layer's queries, keys and values, and of gate and up."""
-    heads = size.heads + 2 * size.key_value_heads
-    return size.width * (heads * size.head_width + 2 * size.feed_forward)
 
 
 def _made(store: Store, name: str) -> Artifact | None:

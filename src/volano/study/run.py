@@ -1,10 +1,14 @@
 """Run the stages of a recipe: each is reused where it exists and made where it does not."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
+from volano.collect.section import CollectSection
+from volano.collect.sources import is_elsewhere
 from volano.core.artifact import Artifact
 from volano.core.errors import DataError, RecipeError, StoreError, did_you_mean
 from volano.core.feedback import default_database
@@ -13,6 +17,7 @@ from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
+from volano.study.room import check_memory
 from volano.study.wheel import Stage, stages_of
 from volano.train.parallel_plan import check_shape, plan_of, started_processes
 from volano.train.section import TrainSection
@@ -65,6 +70,24 @@ def check_parallel(stages: Iterable[Stage], recipe: Recipe, started: int | None 
                 check_shape(plan, stage.section.model.shape(recipe.tokenizer.vocabulary))
 
 
+def check_device(stages: Iterable[Stage], recipe: Recipe) -> None:
+    """Raise RecipeError where a stage asks for CUDA that is not there, or for more devices than
+    there are: before any is made."""
+    computing = [each for each in stages if each.step.on_device]
+    plans = [
+        plan_of(each.section, started=started_processes())
+        for each in computing
+        if isinstance(each.section, TrainSection)
+    ]
+    here = max((each.processes for each in plans), default=1)
+    if started_processes():
+        here = min(here, int(os.environ.get("LOCAL_WORLD_SIZE", here)))
+    if computing and (recipe.device == "cuda" or here > 1):
+        from volano.model.device import require_devices  # torch, which other stages do without
+
+        require_devices(recipe.device, here)
+
+
 def check_phase(phase: str, stages: Sequence[Stage]) -> None:
     """Raise RecipeError where none of the stages belongs to it."""
     known = dict.fromkeys(each.phase for each in stages)
@@ -88,13 +111,26 @@ def run_stages(
     return _made(stages, recipe, store, present, only=None, silent=silent, report=report)
 
 
-def _require_base(stages: list[Stage], recipe: Recipe) -> None:
+def missing_input(stage: Stage, recipe: Recipe) -> DataError | None:
+    """What the stage reads and is not there, where the recipe knows how it is had."""
+    section = stage.section
+    if isinstance(section, ImportSection) and recipe.about.base_from:
+        if not Path(section.path).exists():
+            return DataError("no such file", f"base: {section.path}", recipe.about.base_from)
+    elif isinstance(section, CollectSection) and recipe.about.texts_from:
+        for path in section.paths:
+            if not (is_elsewhere(path) or has_magic(path) or Path(path).expanduser().exists()):
+                what = "no such file or folder"
+                return DataError(what, f"collect.paths: {path}", recipe.about.texts_from)
+    return None
+
+
+def _require_inputs(stages: list[Stage], recipe: Recipe) -> None:
     # Before anything is made, and with what the recipe knows: a run would end here minutes later.
     for stage in stages:
-        if isinstance(stage.section, ImportSection) and recipe.about.base_from:
-            path = Path(stage.section.path)
-            if not path.exists():
-                raise DataError("no such file", f"base: {path}", recipe.about.base_from)
+        missing = missing_input(stage, recipe)
+        if missing is not None:
+            raise missing
 
 
 def _made(
@@ -108,7 +144,9 @@ def _made(
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
     check_parallel(stages, recipe)
-    _require_base(stages, recipe)
+    check_device([each for each in stages if only in {None, each.phase}], recipe)
+    _require_inputs(stages, recipe)
+    check_memory(stages, recipe, store, present, only=only)
     outcomes = []
     for stage in stages:
         begun = time.monotonic()
@@ -123,7 +161,13 @@ def _made(
                 )
             present[stage.name] = found
             continue
-        made = store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
+        made = store.make(
+            order,
+            workers=recipe.workers,
+            silent=silent,
+            engine=engine_of(recipe),
+            device=recipe.device,
+        )
         present[stage.name] = made.artifact
         outcome = Outcome(stage, made.artifact, made.reused, time.monotonic() - begun)
         outcomes.append(outcome)

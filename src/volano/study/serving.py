@@ -6,6 +6,7 @@ from typing import Any
 
 from volano.core.artifact import Artifact
 from volano.core.errors import MissingExtra
+from volano.core.step import Device
 
 LINKED = ("/", "/chat", "/chat/compare")
 PAGES = ("/", "/chat", "/static")  # they ask for a key themselves
@@ -34,7 +35,9 @@ def joined(
 
 
 @contextmanager
-def serving(artifact: Artifact, database_url: str, *, slots: int) -> Iterator[int]:
+def serving(
+    artifact: Artifact, database_url: str, *, slots: int, device: Device = "auto"
+) -> Iterator[int]:
     """Serve a checkpoint on a free port of the loopback while the block runs; the port."""
     require_extra()
     from volano.feedback.database import Database
@@ -50,6 +53,7 @@ def serving(artifact: Artifact, database_url: str, *, slots: int) -> Iterator[in
             checkpoint=served_as(artifact),
             digest=artifact.digest,
             slots=slots,
+            device=device,
         )
         with running(joined([model], database)) as port:
             yield port

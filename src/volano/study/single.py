@@ -20,8 +20,10 @@ from volano.core.files import explained
 from volano.core.forgotten import refuse_forgotten
 from volano.core.store import Store
 from volano.study.recipe import Recipe, read_recipe
-from volano.study.run import Outcome, check_parallel, needed, run
+from volano.study.run import Outcome, check_device, check_parallel, needed, run
 from volano.study.wheel import stages_of
+
+OF_ALL_PHASES = ("device",)  # settings of the recipe that a phase takes beside its own
 
 # Which stage a phase ends in, and in the place of which stages its data may be given.
 TARGETS = {
@@ -77,7 +79,9 @@ def run_phase(
         given.update(_checkpoint(phase, store, checkpoint, recipe))
     if "curated" in places and "curated" not in given and "collect" in values:
         # A phase on plain files takes them as they are: filters run only when they are asked for.
-        check_parallel(needed(stages_of(recipe), given, [target], None), recipe)
+        wanted = needed(stages_of(recipe), given, [target], None)
+        check_parallel(wanted, recipe)
+        check_device(wanted, recipe)
         collected = run(recipe, store, targets=["collected"], silent=silent, report=report)
         given["curated"] = given["collected"] = collected[-1].artifact
     outcomes = run(recipe, store, given=given, targets=[target], silent=silent, report=report)
@@ -160,6 +164,7 @@ def _recipe(
 ) -> Recipe:
     if isinstance(settings, Mapping):
         own = {key: _plain(value) for key, value in settings.items()}
+        values |= {key: own.pop(key) for key in OF_ALL_PHASES if key in own}
         values[phase] = {**values.get(phase, {}), **own}
         return read_recipe(values, {}, (), where=f"volano.{phase}")
     if phase == "import":  # no section of its own
@@ -167,7 +172,8 @@ def _recipe(
     sections = set(Recipe.model_fields)
     assignments = [
         each
-        if each.split(".", 1)[0] in sections and "." in each.split("=")[0]
+        if (each.split(".", 1)[0] in sections and "." in each.split("=")[0])
+        or each.split("=")[0] in OF_ALL_PHASES
         else f"{phase}.{each}"
         for each in settings
     ]

@@ -99,11 +99,18 @@ class Memory(NamedTuple):
         return sum(self)
 
 
-def memory_of(size: ModelSize, layout: Layout, held: Held, *, scores_kept: bool = False) -> Memory:
+def memory_of(
+    size: ModelSize,
+    layout: Layout,
+    held: Held,
+    *,
+    scores_kept: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Memory:
     """Bytes by kind. Raises DataError for a layout that the model cannot take.
 
     `scores_kept`: attention keeps its weights for the way back, as ours on a CPU does; fused
-    kernels compute them again.
+    kernels compute them again. `chunk_bytes`: of logits, at a time.
     """
     _check(size, layout)
     layers = ceil(size.layers / layout.pipeline)
@@ -115,7 +122,7 @@ def memory_of(size: ModelSize, layout: Layout, held: Held, *, scores_kept: bool 
     if layout.shard > 1:
         layer = size.per_layer / layout.tensor
         gathered = min(GATHERED_LAYERS, layers) * layer * held.computing + layer * held.gradients
-    chunk = max(CHUNK_BYTES / held.computing / size.vocabulary, size.width, 64)
+    chunk = max(chunk_bytes / held.computing / size.vocabulary, size.width, 64)
     rows = min(chunk, layout.micro_batch * size.context)
     return Memory(
         weights=stage * held.weights / layout.shard,

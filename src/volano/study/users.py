@@ -42,13 +42,15 @@ def run_users(section: UsersSection, inputs: Inputs, context: Context) -> None:
         raise RecipeError(
             "no database named", "users.database_url", "Name one, or run it in a store."
         )
+    from volano.model.device import device_for
     from volano.study.serving import serving
 
+    device_for(context)  # named in the bill; the server takes the same
     model = inputs["model"]
     documents, safety = (inputs[name].corpus().records() for name in ("documents", "safety"))
     questions = questions_of(documents, safety, section)
     with (
-        serving(model, section.database_url, slots=section.clients) as port,
+        serving(model, section.database_url, slots=section.clients, device=context.device) as port,
         context.progress("chat and rate", len(questions), "questions") as bar,
     ):
         said = ask_all(questions, model, port, section, bar.advance)
@@ -188,4 +190,11 @@ def _record(said: Said, model: Artifact) -> Conversation:
     )
 
 
-USERS = Step(name="users", kind="corpus", version=1, section=UsersSection, run=run_users)
+USERS = Step(
+    name="users",
+    kind="corpus",
+    version=1,
+    section=UsersSection,
+    run=run_users,
+    on_device=True,
+)

@@ -42,7 +42,7 @@ def begin_adapter(
     lora = section.lora
     adapter = Adapter(lora.rank, lora.alpha, tuple(lora.targets), lora.dropout)
     attach(model, adapter, seed)
-    hold_once(model, compute_dtype(section.precision))
+    hold_once(model, compute_dtype(section.precision, model.head_weight.device))
     return adapter
 
 

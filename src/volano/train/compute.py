@@ -11,6 +11,7 @@ from llvmlite.binding import get_host_cpu_name
 
 from volano.core.errors import MissingExtra
 from volano.model.decoder import Decoder
+from volano.model.device import CPU
 from volano.train.objective import LossOutput
 
 AMD = "znver"  # as LLVM names Zen and its successors
@@ -18,17 +19,23 @@ AMD = "znver"  # as LLVM names Zen and its successors
 LossFunction = Callable[[Decoder, Any], LossOutput]
 
 
-def compute_dtype(precision: str) -> torch.dtype:
-    """The type of matmuls. `auto` is bfloat16 where that is faster on this processor: with AMX, and
-    with AVX-512 bf16 on AMD's, where it doubles the speed. Intel's without AMX multiply in it at
-    0.64 of the speed of float32 (docs/log.md, 2026-11-28)."""
-    pays = torch.cpu._is_amx_tile_supported() or (
-        torch.cpu._is_avx512_bf16_supported() and get_host_cpu_name().startswith(AMD)
-    )
+def compute_dtype(precision: str, device: torch.device = CPU) -> torch.dtype:
+    """The type of matmuls. `auto` is bfloat16 where the device is faster in it: on CUDA where it
+    has the type in hardware; on a processor with AMX, and with AVX-512 bf16 on AMD's, where it
+    doubles the speed. Intel's without AMX multiply in it at 0.64 of the speed of float32
+    (docs/log.md, 2026-11-28)."""
     if precision == "float64":
         return torch.float64
-    reduced = precision == "bfloat16" or (precision == "auto" and pays)
+    reduced = precision == "bfloat16" or (precision == "auto" and _is_faster_in_bfloat16(device))
     return torch.bfloat16 if reduced else torch.float32
+
+
+def _is_faster_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.cpu._is_amx_tile_supported() or (
+        torch.cpu._is_avx512_bf16_supported() and get_host_cpu_name().startswith(AMD)
+    )
 
 
 def compiled(loss: LossFunction) -> LossFunction:

@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from volano.core.errors import RunFailed
+from volano.core.step import Device
 
 HELPER = "VOLANO_HELPER"  # set for a process that the command has started for itself
 WORKER_LOG = "process-{}.log"  # in the scratch folder: what a helper says before it is lost
@@ -81,30 +83,32 @@ class Led:
         return True
 
 
-def begin_to_lead(store: Any, number: int, processes: int) -> bool:
+def begin_to_lead(store: Any, number: int, processes: int, device: Device) -> bool:
     """Join run number `number` as its first process where all helpers are there; else False."""
     ready = [f"ready/{number}/{rank}" for rank in range(1, processes)]
     if not store.check(ready):
         return False
     for key in ready:  # back to those who wrote it: they know that we have heard them
         store.set(f"go/{key}", store.get(key).decode())
-    _join(store, number, 0, processes)
+    _join(store, number, 0, processes, device)
     return True
 
 
-def begin_to_help(led: Led, number: int, rank: int, processes: int) -> bool:
+def begin_to_help(led: Led, number: int, rank: int, processes: int, device: Device) -> bool:
     """Join run number `number`; False where its first process is gone."""
     key, mine = f"ready/{number}/{rank}", uuid4().hex
     led.store.set(key, mine)
     if not led.wait(f"go/{key}", mine):
         return False
-    _join(led.store, number, rank, processes)
+    _join(led.store, number, rank, processes, device)
     return True
 
 
-def _join(store: Any, number: int, rank: int, processes: int) -> None:
+def _join(store: Any, number: int, rank: int, processes: int, device: Device) -> None:
+    # On CUDA tensors of the device travel by NCCL, and all else by gloo.
+    on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     dist.init_process_group(
-        "gloo",
+        "cpu:gloo,cuda:nccl" if on_cuda else "gloo",
         store=PrefixStore(f"run/{number}", store),
         rank=rank,
         world_size=processes,

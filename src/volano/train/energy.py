@@ -1,7 +1,8 @@
 """The energy of a run: from a counter where the machine has one that we may read, else estimated.
 
-Whoever reads the figure must see which of the two it is, so its name says so: `joules` is what a
-counter counted, `joules_estimated` is processor time times a stated power.
+Whoever reads the figure must see which of the two it is, so its name says so: `joules` is what
+counters counted, `joules_estimated` has a part in it that is time times a stated power. On CUDA the
+device is counted beside the processors.
 """
 
 import os
@@ -12,6 +13,9 @@ from typing import Protocol
 
 import torch
 import torch.distributed as dist
+
+from volano.model.device import CPU
+from volano.train.nvml import device_counter
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -60,26 +64,65 @@ class Estimate:
         return time.process_time() * self._watts
 
 
+class DeviceEstimate:
+    """Seconds that a device is held times a power: it is busy for nearly all of them."""
+
+    name = "joules_estimated"
+
+    def __init__(self, watts: float) -> None:
+        self._watts = watts
+
+    def joules(self) -> float:
+        return time.monotonic() * self._watts
+
+
+class SumCounter:
+    """Several counters as one; an estimate as soon as one of them is."""
+
+    def __init__(self, parts: Sequence[EnergyCounter]) -> None:
+        self.parts = parts
+        counted = all(each.name == PackageCounter.name for each in parts)
+        self.name = PackageCounter.name if counted else Estimate.name
+
+    def joules(self) -> float:
+        return sum(each.joules() for each in self.parts)
+
+
 class TogetherCounter:
     """The sum over the processes of a run, which all read it at once. A machine's counter is read
-    by one of those that run on it."""
+    by one of those that run on it; each reads its own device's."""
 
     def __init__(self, own: EnergyCounter) -> None:
-        self.name, self._own = own.name, own
+        self.name = own.name
         one_of_many = os.environ.get("LOCAL_RANK", str(dist.get_rank())) != "0"
-        self._counts = not (one_of_many and isinstance(own, PackageCounter))
+        parts = own.parts if isinstance(own, SumCounter) else [own]
+        self._counted = [
+            each for each in parts if not (one_of_many and isinstance(each, PackageCounter))
+        ]
 
     def joules(self) -> float:
         """Collective."""
-        total = torch.tensor(self._own.joules() if self._counts else 0.0, dtype=torch.float64)
+        own = sum(each.joules() for each in self._counted)
+        total = torch.tensor(own, dtype=torch.float64)
         dist.all_reduce(total)
         return float(total)
 
 
-def energy_counter(*, watts_per_core: float, powercap: Path = POWERCAP) -> EnergyCounter:
-    """The best that this machine offers. Processors alone are counted: the loop runs on them."""
+def energy_counter(
+    *,
+    watts_per_core: float,
+    watts_per_device: float = 0.0,
+    device: torch.device = CPU,
+    powercap: Path = POWERCAP,
+) -> EnergyCounter:
+    """The best that this machine offers, of its processors and, where the run is on one, of the
+    CUDA device."""
     packages = [each for each in sorted(powercap.glob("intel-rapl:*")) if _is_package(each)]
-    return PackageCounter(packages) if packages else Estimate(watts_per_core)
+    processors = PackageCounter(packages) if packages else Estimate(watts_per_core)
+    if device.type != "cuda":
+        return processors
+    counted = device_counter(str(torch.cuda.get_device_properties(device).uuid))
+    return SumCounter([processors, counted or DeviceEstimate(watts_per_device)])
 
 
 def _is_package(folder: Path) -> bool:

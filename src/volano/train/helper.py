@@ -47,7 +47,7 @@ def main() -> None:
         task = json.loads(led.store.get(f"task/{number}"))
         if task is None:
             return
-        if not begin_to_help(led, number, rank, processes):
+        if not begin_to_help(led, number, rank, processes, task["device"]):
             led, number = Led(store), 0
             continue
         try:
@@ -73,7 +73,12 @@ def run_task(task: dict[str, Any]) -> None:
     inputs = {each: Artifact.open(folder) for each, folder in task["inputs"].items()}
     with tempfile.TemporaryDirectory(prefix="volano-") as folder:
         context = Context(
-            Path(folder), Path(task["scratch"]), task["seed"], task["workers"], silent=True
+            Path(folder),
+            Path(task["scratch"]),
+            task["seed"],
+            task["workers"],
+            silent=True,
+            device=task["device"],
         )
         step.run(section, inputs, context)
 

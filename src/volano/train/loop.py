@@ -87,7 +87,8 @@ def train(
     KeyboardInterrupt. In each case a good state is left.
     """
     threads = section.threads or max(1, (workers or available_cores()) // processes_here())
-    dtype = compute_dtype(section.precision)
+    device = next(model.parameters()).device  # the loop trains where the model lies
+    dtype = compute_dtype(section.precision, device)
     with (
         computing(model, dtype, threads, recompute=section.activations == "recomputed"),
         caught_signals(patient=not is_first()) as caught,
@@ -166,7 +167,13 @@ class _Run:
         self.weights_of = stream.steps  # the step whose weights are left
         device = next(each for each in model.parameters() if each.requires_grad).device
         self.meter = StepMeter(
-            team.counter(energy_counter(watts_per_core=section.watts_per_core)),
+            team.counter(
+                energy_counter(
+                    watts_per_core=section.watts_per_core,
+                    watts_per_device=section.watts_per_device,
+                    device=device,
+                )
+            ),
             ceiling=matmul_ceiling(dtype, device) * team.processes,
             device=device,
         )

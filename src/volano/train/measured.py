@@ -19,7 +19,8 @@ from volano.train.energy import EnergyCounter
 
 STEPS_FILE = f"{MEASUREMENTS}/steps.parquet"
 CEILING_SECONDS = 0.3
-CEILING_SIZES = (512, 1024)  # of square matrices; which of them is faster differs by processor
+# Of square matrices; which of them is faster differs by processor. Small ones do not fill a GPU.
+CEILING_SIZES = {"cpu": (512, 1024), "cuda": (4096, 8192)}
 _ceilings: dict[tuple[torch.dtype, int, torch.device], float] = {}
 
 
@@ -34,7 +35,8 @@ def matmul_ceiling(dtype: torch.dtype, device: torch.device) -> float:
 
 def _measure(dtype: torch.dtype, device: torch.device) -> float:
     # Constant numbers: drawing some would move the generator that training draws from.
-    matrices = [torch.full((size, size), 0.5, dtype=dtype, device=device) for size in CEILING_SIZES]
+    sizes = CEILING_SIZES["cuda" if device.type == "cuda" else "cpu"]
+    matrices = [torch.full((size, size), 0.5, dtype=dtype, device=device) for size in sizes]
     outs = [torch.empty_like(matrix) for matrix in matrices]
     best = 0.0
     began = time.perf_counter()
@@ -101,9 +103,12 @@ class StepMeter:
     def bill(self) -> dict[str, float]:
         """The run as a whole, for bill.json."""
         names = ("joules", "joules_estimated")
+        on_device = self.device.type == "cuda"  # else it is in the step's own figure of memory
+        peaks = [each or 0.0 for each in self.columns.get("peak_memory_bytes", [])]
         return {
             "utilisation": round(self.utilisation, 4),
             "matmul_flops_per_second": round(self.ceiling),
+            **({"peak_device_memory_bytes": max(peaks)} if on_device and peaks else {}),
             **{name: round(self.total(name), 1) for name in names if name in self.columns},
         }
 

@@ -119,13 +119,17 @@ class Optimiser:
         }
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take over a state kept by `state_dict`; AdamW goes on in the tensors given."""
+        """Take over a state kept by `state_dict`, on whatever device; AdamW goes on in the tensors
+        given where they lie with the parameter."""
         muon = self._muon.momentum() if self._muon is not None else {}
         for parameter, name in self._names.items():
             if parameter in muon:
                 muon[parameter].copy_(local(state[name]["momentum"]))
             elif state[name]:
-                self._adamw.state[parameter] = dict(state[name])
+                device = local(parameter).device
+                self._adamw.state[parameter] = {
+                    key: value.to(device) for key, value in state[name].items()
+                }
             else:
                 self._adamw.state.pop(parameter, None)
 

@@ -116,7 +116,8 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16", "float64"] = Field(
         default="auto",
         description="Type of the matmuls; weights stay float32. `auto`: bfloat16 where the "
-        "processor is faster in it: with AMX, and AMD's with AVX-512 bf16. `float64`: for proofs.",
+        "device is faster in it: CUDA's that have it, processors with AMX, and AMD's with AVX-512 "
+        "bf16. `float64`: for proofs.",
     )
     compile: Switch = Field(
         default=False,
@@ -158,6 +159,12 @@ class TrainSection(Section):
         ge=0,
         description="Power of a busy core, for an estimate of energy where no counter can be read. "
         "Source: Lannelongue et al. 2021 (Green Algorithms), a core of any model.",
+    )
+    watts_per_device: Annotated[float, Runtime] = Field(
+        default=400.0,
+        ge=0,
+        description="Power of a busy CUDA device, where its own counter cannot be read. Source: "
+        "the data sheet of NVIDIA's A100.",
     )
     checkpoint_steps: Annotated[int, Runtime] = Field(
         default=1000, ge=1, description="Steps between states kept for resuming."

@@ -75,6 +75,7 @@ def processes_for(
         "scratch": str(context.scratch),
         "seed": context.seed,
         "workers": context.workers,
+        "device": context.device,
     }
     if started_processes():
         with _led(_torchrun_store(), next(_runs), task, plan, []):
@@ -91,7 +92,7 @@ def _led(
     store.set(f"task/{number}", json.dumps(task))
     try:
         # Until all are there a lost one would be waited for in vain.
-        while not begin_to_lead(store, number, plan.processes):
+        while not begin_to_lead(store, number, plan.processes, task["device"]):
             if any(each.poll() is not None for each in helpers):
                 raise RuntimeError("a helper has not come up")
             time.sleep(POLL_SECONDS)

@@ -225,6 +225,8 @@ class Team(Alone):
 
     def _of_all_stages(self, joined: dict[str, Tensor]) -> dict[str, Tensor]:
         replica = not (self._place("data") or self._place("tensor"))
+        # By pickle: on the processor, or each would arrive on a device of somebody else.
+        joined = {name: value.cpu() for name, value in joined.items()}
         stages: list[Any] = [None] * self.plan.pipeline
         dist.gather_object(
             joined if replica else None,
