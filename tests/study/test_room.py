@@ -15,7 +15,7 @@ from volano.pretrain.section import ModelSection, PretrainSection
 from volano.study import room
 from volano.study.recipe import load_recipe
 from volano.study.room import Room, check_memory, nearest_that_fits
-from volano.study.run import run_stages
+from volano.study.run import check_context, run_stages
 from volano.study.section_memory import memory_of_section
 from volano.study.training_cost import size_of
 from volano.study.wheel import stages_of
@@ -155,3 +155,13 @@ def test_compiled_training_and_whole_fine_tuning_have_their_own_ways_out(machine
     section = FinetuneSection(batch_rows=4)
     thin = nearest(section, SIZE, 1.0)
     assert thin == {"accumulate": 4, "activations": "recomputed", "lora": "on"}
+
+
+def test_rows_longer_than_the_model_reads_are_refused_before_anything_is_made(tmp_path):
+    store = Store(tmp_path / "runs")
+    asked = load_recipe("tiny/python-docs", ["turn=off", "users=off", "finetune.context=512"])
+    with pytest.raises(RecipeError, match=r"finetune: context: 512 tokens a row, and the model"):
+        run_stages(stages_of(asked), asked, store, silent=True)
+    assert not store.folder.exists()
+    shorter = load_recipe("tiny/python-docs", ["finetune.context=64"])
+    check_context(stages_of(shorter), shorter, store, {})

@@ -183,6 +183,8 @@ def test_an_axis_left_out_takes_the_devices_that_are_left():
     assert read_layout("tensor=8", Layout(), 64) == Layout(data=8, tensor=8)
     assert read_layout("data=1,tensor=8", Layout(), 64) == Layout(shard=8, tensor=8)
     size = PUBLISHED["gpt-3"]
+    with pytest.raises(DataError, match="tensor=16 does not divide 8 key-value heads"):
+        memory_of(PUBLISHED["llama-2-70b"], Layout(tensor=16), MIXED)
     with pytest.raises(DataError, match="tensor=5 does not divide 96 heads"):
         memory_of(size, Layout(tensor=5), MIXED)
     with pytest.raises(DataError, match="more than 96 layers"):

@@ -17,10 +17,10 @@ from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
-from volano.study.room import check_memory
+from volano.study.room import check_memory, shape_known
 from volano.study.wheel import Stage, stages_of
 from volano.train.parallel_plan import check_shape, plan_of, started_processes
-from volano.train.section import TrainSection
+from volano.train.section import AdaptedSection, TrainSection
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,23 @@ def check_device(stages: Iterable[Stage], recipe: Recipe) -> None:
         require_devices(recipe.device, here)
 
 
+def check_context(
+    stages: Iterable[Stage], recipe: Recipe, store: Store, given: Mapping[str, Artifact]
+) -> None:
+    """Raise RecipeError where a stage asks for longer rows than the model reads, which it goes on
+    from: before any is made, where the model's shape can be told."""
+    asking = [each for each in stages if isinstance(each.section, AdaptedSection)]
+    shape = shape_known(recipe, store, given) if asking else None
+    for stage in asking:
+        if shape is None or not isinstance(stage.section, AdaptedSection):
+            continue
+        try:
+            stage.section.context_of(shape.context)
+        except RecipeError as problem:
+            where = f"{stage.phase}: {problem.where}"
+            raise RecipeError(problem.what, where, problem.remedy) from None
+
+
 def check_phase(phase: str, stages: Sequence[Stage]) -> None:
     """Raise RecipeError where none of the stages belongs to it."""
     known = dict.fromkeys(each.phase for each in stages)
@@ -144,7 +161,9 @@ def _made(
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
     check_parallel(stages, recipe)
-    check_device([each for each in stages if only in {None, each.phase}], recipe)
+    wanted = [each for each in stages if only in {None, each.phase}]
+    check_device(wanted, recipe)
+    check_context(wanted, recipe, store, present)
     _require_inputs(stages, recipe)
     check_memory(stages, recipe, store, present, only=only)
     outcomes = []

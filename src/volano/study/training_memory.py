@@ -162,10 +162,10 @@ def _check(size: ModelSize, layout: Layout) -> None:
         raise DataError(
             f"pipeline={layout.pipeline} is more than {size.layers} layers", where, "Lower it."
         )
-    if size.heads % layout.tensor:
-        raise DataError(
-            f"tensor={layout.tensor} does not divide {size.heads} heads", where, "Take a divisor."
-        )
+    for count, what in ((size.heads, "heads"), (size.key_value_heads, "key-value heads")):
+        if count % layout.tensor:
+            told = f"tensor={layout.tensor} does not divide {count} {what}"
+            raise DataError(told, where, "Take a divisor.")
 
 
 def fits(memory: Memory, device_bytes: int) -> bool:
@@ -212,6 +212,8 @@ def _candidates(
     rows = [layout.micro_batch] if "micro_batch" in fixed else _halvings(layout.micro_batch)
     for tensor in _divisors(devices):
         if tensor > max(MOST_TENSOR, layout.tensor) or size.heads % tensor:
+            continue
+        if size.key_value_heads % tensor:
             continue
         for pipeline in _divisors(devices // tensor):
             if pipeline > size.layers:
