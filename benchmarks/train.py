@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--loss-steps", type=int, default=240, help="of 4,096 tokens")
     parser.add_argument("--model", type=Path, help="of sft-*: a folder with config.json")
     parser.add_argument("--conversations", type=Path, help="of sft-*: JSONL with `messages`")
-    parser.add_argument("--sides", default="", help="only those whose names hold this")
+    parser.add_argument("--sides", default="", help="only those whose names hold one of A|B")
     parser.add_argument("--quick", action="store_true", help="one round of two steps")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", help=argparse.SUPPRESS)
@@ -117,7 +117,7 @@ def _measure(work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     if work == "loss":
         return _compare_losses(options)
     kinds = TUNE if work in TUNED else PRETRAIN
-    sides = [side for side in kinds if options.sides in side.name]
+    sides = [side for side in kinds if named(side, options.sides)]
     task: dict[str, Any] = {"work": work, "steps": options.steps, "seed": 1, "rows": ROWS}
     if work in TUNED:
         task |= {"adapter": TUNED[work], "rows": CONVERSATIONS, "context": CONTEXT}
@@ -132,6 +132,11 @@ def _measure(work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
             said = f"{run.tokens_per_second:,.0f} tokens/s, loss {run.losses[-1]:.3f}"
             print(f"{work} {number + 1}: {side.name}: {said}", file=sys.stderr, flush=True)
     return [_row(side.name, runs) for side in sides]
+
+
+def named(side: Side, parts: str) -> bool:
+    """Whether a side is asked for."""
+    return any(part in side.name for part in parts.split("|"))
 
 
 LOSS_SIDES = [
@@ -156,7 +161,7 @@ def _compare_losses(options: argparse.Namespace) -> list[dict[str, Any]]:
     for seed in (1, 2, 3):
         task = {"work": "loss", "steps": options.loss_steps, "seed": seed, "rows": ROWS}
         task |= {"data": str(folder), "first_row": seed * 1000, "init": str(_started(folder, seed))}
-        for side in (side for side in LOSS_SIDES if options.sides in side.name):
+        for side in (side for side in LOSS_SIDES if named(side, options.sides)):
             losses = run_side(side, task).losses
             last = losses[-max(1, len(losses) // 10) :]
             found.setdefault(side.name, []).append(float(np.mean(last)))
