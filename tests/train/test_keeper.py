@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as processes
 from safetensors import safe_open
 from shared_run import shared_train, stopping_member
-from toy_run import ToyStream, toy_model, toy_train, weights_of
+from toy_run import ToyObjective, ToyStream, toy_model, toy_train, weights_of
 
 from volano.core.errors import RecipeError, RunFailed
 from volano.pretrain.section import PretrainSection
@@ -166,6 +166,16 @@ def test_damaged_state_is_refused_and_the_one_before_takes_its_place(tmp_path):
         if path.is_file():
             path.unlink()
     again, _ = toy_train(tmp_path / "damaged")
+    assert weights_of(again) == weights_of(straight)
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_state_from_before_the_first_step_is_taken_up(tmp_path, optimiser):
+    straight, _ = toy_train(tmp_path / "straight", optimiser=optimiser)
+    with pytest.raises(RunFailed, match="not finite at step 1;"):
+        toy_train(tmp_path / "kept", objective=ToyObjective(poisoned_call=0), optimiser=optimiser)
+    assert load_state(tmp_path / "kept").step == 0
+    again, _ = toy_train(tmp_path / "kept", model=toy_model(seed=9), optimiser=optimiser)
     assert weights_of(again) == weights_of(straight)
 
 

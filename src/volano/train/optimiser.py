@@ -123,12 +123,13 @@ class Optimiser:
         given where they lie with the parameter."""
         muon = self._muon.momentum() if self._muon is not None else {}
         for parameter, name in self._names.items():
+            kept = state.get(name, {})  # before the first step AdamW keeps nothing
             if parameter in muon:
-                muon[parameter].copy_(local(state[name]["momentum"]))
-            elif state[name]:
+                muon[parameter].copy_(local(kept["momentum"]))
+            elif kept:
                 device = local(parameter).device
                 self._adamw.state[parameter] = {
-                    key: value.to(device) for key, value in state[name].items()
+                    key: value.to(device) for key, value in kept.items()
                 }
             else:
                 self._adamw.state.pop(parameter, None)
