@@ -216,7 +216,7 @@ def prepare(parameters: int) -> Path:
     from volano.text.stream import TokenShards
     from volano.text.tokenizer import train_tokenizer
 
-    texts = _texts()
+    texts = module_texts()
     tokenizer = train_tokenizer((text for _, text in texts), vocabulary=VOCABULARY)
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch)
@@ -231,7 +231,7 @@ def prepare(parameters: int) -> Path:
     return folder
 
 
-def _texts() -> list[tuple[str, str]]:
+def module_texts() -> list[tuple[str, str]]:
     """Modules of the standard library, in the order of their names' hashes."""
     library = Path(sysconfig.get_paths()["stdlib"])
     paths = sorted(library.rglob("*.py"), key=lambda path: hash_of(str(path)))
