@@ -30,6 +30,7 @@ def test_passages_are_whole_lines_and_lose_nothing():
 def test_a_line_longer_than_a_passage_stays_whole():
     long = "x" * (benchmark.PASSAGE_CHARACTERS + 1) + "\n"
     assert list(benchmark.passages(f"a\n{long}b\n")) == ["a\n", long, "b\n"]
+    assert list(benchmark.passages(f"{long}b\n\n")) == [long, "b\n\n"]
 
 
 def test_seconds_of_each_step_are_read_from_what_nanochat_prints():
@@ -47,7 +48,8 @@ def test_both_sides_read_a_text_in_the_same_windows(length):
     assert [tuple(window) for window in peer.windows([0, *ids], context)] == ours
 
 
-def test_batches_hold_every_label_once_and_padding_none():
+def test_batches_hold_every_label_once_and_padding_none(monkeypatch):
+    monkeypatch.setattr(peer, "BATCH_TOKENS", 40)
     texts = [[0, *range(1, length + 1)] for length in (0, 1, 3, 30, 70)]
     found = [window for ids in texts for window in peer.windows(ids, 16)]
     pairs = list(peer.batches(sorted(found, key=lambda window: len(window.tokens))))
@@ -58,6 +60,7 @@ def test_batches_hold_every_label_once_and_padding_none():
     for tokens_BT, labels_BT in pairs:
         assert tokens_BT.shape == labels_BT.shape
         assert tokens_BT.shape[1] >= 2
+        assert tokens_BT.numel() <= 40
         scored = labels_BT != peer.IGNORED_LABEL
         # In these texts each token is one more than that before it.
         assert (labels_BT[scored] == tokens_BT[scored] + 1).all()
