@@ -16,7 +16,7 @@ A round is one run of each side, with its number as the seed of weights and orde
 are of the median step; `other_seconds` is all the rest of the time from start to end: imports,
 packing, compiling (torch keeps what it has compiled, so the first round alone pays in full), the
 checkpoint. Bits per byte: both over all UTF-8 bytes of the same held-out passages, each passage
-told to begin a document. `--rounds`, `--steps`, `--depth`; `--json`.
+told to begin a document. `--rounds`, `--steps`, `--rows`, `--depth`; `--json`.
 """
 
 import argparse
@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / "build" / "nanochat_peers" / "bin" / "python"
 KEPT = HERE.parent / "build" / "benchmarks" / "nanochat"
-CONTEXT, VOCABULARY, ROWS, HEAD_WIDTH = 512, 16_384, 16, 64
+CONTEXT, VOCABULARY, HEAD_WIDTH = 512, 16_384, 64
 # nanochat drops what is left of a document where it cuts a row, so it is meant for documents
 # shorter than a row: of whole modules it would read the first lines alone.
 PASSAGE_CHARACTERS = 1000
@@ -62,8 +62,11 @@ SIDES = {
     "nanochat": Side(False, {}),
     "nanochat-eager": Side(False, {"compile": False}),
     # Its 40 steps of warm-up are for thousands of steps: here as large a share as ours.
-    "nanochat-warmup-2%": Side(False, {"warmup_fraction": 0.02}),
-    "nanochat-warmup-2%-rates-x4": Side(False, {"warmup_fraction": 0.02, "rates": 4.0}),
+    "nanochat-warmup": Side(False, {"warmup_fraction": 0.02}),
+    **{
+        f"nanochat-rates-x{factor}": Side(False, {"warmup_fraction": 0.02, "rates": factor})
+        for factor in (2, 4, 8)
+    },
 }
 
 
@@ -84,9 +87,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--nanochat", type=Path, help="folder of a clone")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60, help=f"of {ROWS * CONTEXT:,} tokens")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rows", type=int, default=8, help=f"of a step, of {CONTEXT} tokens each")
     parser.add_argument("--depth", type=int, default=4, help="layers; width is 64 times that")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), metavar="SIDE")
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        choices=SIDES,
+        default=list(SIDES),
+        metavar="SIDE",
+        help=", ".join(SIDES),
+    )
     parser.add_argument("--quick", action="store_true", help="one round of four steps")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -100,13 +111,14 @@ def main() -> None:
         sys.exit("benchmarks/nanochat.py: what nanochat imports is not there: make peers")
     clone = options.nanochat.resolve()
     prepare(clone)
+    shape = {name: getattr(options, name) for name in ("depth", "rows", "steps")}
     runs: dict[str, list[Run]] = {name: [] for name in options.sides}
     for seed in range(1, options.rounds + 1):
         for name, mine in runs.items():
-            mine.append(measure(name, clone, seed, options.steps, options.depth))
+            mine.append(measure(name, clone, seed, shape))
             print(f"{seed}: {name}: {mine[-1]}", file=sys.stderr, flush=True)
     rows = [_row(name, runs) for name in runs]
-    told = [f"{options.steps} steps, depth {options.depth}, {os.cpu_count()} cores"]
+    told = [f"{shape}, context {CONTEXT}, vocabulary {VOCABULARY:,}, {os.cpu_count()} cores"]
     told += ["  ".join(f"{key} {value}" for key, value in row.items()) for row in rows]
     print(json.dumps(rows, indent=2) if options.json else "\n".join(told))
 
@@ -173,15 +185,14 @@ def _base(scratch: Path, seed: int) -> Path:
     return scratch
 
 
-def measure(name: str, clone: Path, seed: int, steps: int, depth: int) -> Run:
+def measure(name: str, clone: Path, seed: int, shape: dict[str, int]) -> Run:
     """Train once in a process of its own, then measure what it has left in another."""
     side = SIDES[name]
     with tempfile.TemporaryDirectory() as scratch:
         base = _base(Path(scratch), seed)
-        task = {"base": str(base), "seed": seed, "steps": steps, "depth": depth}
-        task |= {"tokenizer": str(KEPT / "ours"), "settings": side.settings}
-        task |= {"held_out": str(KEPT / "held_out.parquet")}
-        task |= {"rows": ROWS, "context": CONTEXT, "head_width": HEAD_WIDTH}
+        task = shape | {"base": str(base), "seed": seed, "settings": side.settings}
+        task |= {"tokenizer": str(KEPT / "ours"), "held_out": str(KEPT / "held_out.parquet")}
+        task |= {"context": CONTEXT, "head_width": HEAD_WIDTH}
         environment = {"NANOCHAT_BASE_DIR": str(base)}
         python, script = (sys.executable, "ours") if side.ours else (str(PEERS), "peer")
 
@@ -196,9 +207,9 @@ def measure(name: str, clone: Path, seed: int, steps: int, depth: int) -> Run:
         found = json.loads(_last(call("bits")[0]))
     step = median(seconds[1:])
     return Run(
-        tokens_per_second=ROWS * CONTEXT / step,
+        tokens_per_second=shape["rows"] * CONTEXT / step,
         wall_seconds=wall,
-        other_seconds=wall - steps * step,
+        other_seconds=wall - shape["steps"] * step,
         processor_seconds=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * 1024,
         **found,
