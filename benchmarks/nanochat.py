@@ -12,11 +12,11 @@ rows and steps, and read the same passages of this Python's modules, each by a t
 own trainer has learnt from them. Feed-forward: nanochat 4 x width in two matrices, ours 3 x width
 in three; nanochat has tables of value embeddings besides.
 
-A round is one run of each side, with its number as the seed of weights and order. Tokens per second
+A round is one run of each side, with one seed of weights and order. Tokens per second
 are of the median step; `other_seconds` is all the rest of the time from start to end: imports,
 packing, compiling (torch keeps what it has compiled, so the first round alone pays in full), the
 checkpoint. Bits per byte: both over all UTF-8 bytes of the same held-out passages, each passage
-told to begin a document. `--rounds`, `--steps`, `--rows`, `--depth`; `--json`.
+told to begin a document. `--seeds`, `--steps`, `--rows`, `--depth`; `--json`.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
     """Measure all sides."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--nanochat", type=Path, help="folder of a clone")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of each round")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rows", type=int, default=8, help=f"of a step, of {CONTEXT} tokens each")
     parser.add_argument("--depth", type=int, default=4, help="layers; width is 64 times that")
@@ -104,7 +104,7 @@ def main() -> None:
     if options.nanochat is None or not (options.nanochat / "scripts" / "base_train.py").exists():
         parser.error("--nanochat: name the folder of a clone of nanochat")
     if options.quick:
-        options.rounds, options.steps = 1, 4
+        options.seeds, options.steps = [1], 4
     if options.steps < 3:
         parser.error("--steps: at least 3, or there is no median step")
     if not PEERS.exists():
@@ -113,7 +113,7 @@ def main() -> None:
     prepare(clone)
     shape = {name: getattr(options, name) for name in ("depth", "rows", "steps")}
     runs: dict[str, list[Run]] = {name: [] for name in options.sides}
-    for seed in range(1, options.rounds + 1):
+    for seed in options.seeds:
         for name, mine in runs.items():
             mine.append(measure(name, clone, seed, shape))
             print(f"{seed}: {name}: {mine[-1]}", file=sys.stderr, flush=True)
