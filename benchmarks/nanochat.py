@@ -12,11 +12,13 @@ rows and steps, and read the same passages of this Python's modules, each by a t
 own trainer has learnt from them. Feed-forward: nanochat 4 x width in two matrices, ours 3 x width
 in three; nanochat has tables of value embeddings besides.
 
-A round is one run of each side, with one seed of weights and order. Tokens per second
-are of the median step; `other_seconds` is all the rest of the time from start to end: imports,
-packing, compiling (torch keeps what it has compiled, so the first round alone pays in full), the
-checkpoint. Bits per byte: both over all UTF-8 bytes of the same held-out passages, each passage
-told to begin a document. `--seeds`, `--steps`, `--rows`, `--depth`; `--json`.
+A round is one run of each side, with one seed of weights and order. Tokens per second are of the
+median step; `other_seconds` is all the rest of the time from start to end: imports, packing,
+compiling (torch keeps what it has compiled, so the first round alone pays in full), the checkpoint.
+Bits per byte: both over all UTF-8 bytes of the same held-out passages, each passage told to begin
+a document; a token holds more bytes with nanochat's tokenizer than with ours, see bytes_per_token.
+Rates: nanochat's are its defaults, or a multiple of them after a short warm-up
+(`nanochat-rates-x4`); ours are not tuned. `--seeds`, `--steps`, `--rows`, `--depth`; `--json`.
 """
 
 import argparse
