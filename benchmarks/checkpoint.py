@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -106,8 +107,6 @@ def measured(parameters: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def run(parameters: int, how: str, options: argparse.Namespace) -> tuple[float, float, int]:
     """Seconds of the steps behind the first few, those that training stood still, bytes kept."""
-    import volano.train.loop as loop
-
     model = Decoder(shape_for(parameters, VOCABULARY, CONTEXT))
     initialise(model, seed=1)
     # After the last state the steps go on, so that all of its writing falls into the run.
@@ -116,8 +115,11 @@ def run(parameters: int, how: str, options: argparse.Namespace) -> tuple[float, 
     section = TrainSection(
         batch_rows=ROWS, precision=options.precision, checkpoint_steps=every, diverged_factor=0.0
     )
-    loop.Keeper = Waiting if how == "waiting" else Keeper  # type: ignore[misc]
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    kind = Waiting if how == "waiting" else Keeper
+    with (
+        patch("volano.train.loop.Keeper", kind),
+        tempfile.TemporaryDirectory(dir=options.folder) as folder,
+    ):
         result = train(
             model, LanguageModelling(), stream, section, seed=1, scratch=Path(folder) / "scratch"
         )
@@ -125,7 +127,7 @@ def run(parameters: int, how: str, options: argparse.Namespace) -> tuple[float, 
     first, last = options.every, options.every * (options.states + 1)
     seconds = stream.called[last] - stream.called[first]
     # The state behind the last step is not of those that are measured.
-    states = len([step for step in range(1, stream.steps + 1) if step % every == 0]) + 1
+    states = len({*range(every, stream.steps + 1, every), stream.steps})
     return seconds, result.measured["keeping_seconds"] * options.states / states, sum(kept) // 2
 
 

@@ -165,3 +165,12 @@ def test_rows_longer_than_the_model_reads_are_refused_before_anything_is_made(tm
     assert not store.folder.exists()
     shorter = load_recipe("tiny/python-docs", ["finetune.context=64"])
     check_context(stages_of(shorter), shorter, store, {})
+
+
+def test_a_gguf_file_is_not_judged_by_what_an_earlier_one_left_in_the_store(tmp_path):
+    small = Decoder(DecoderConfig(64, 16, 1, 1, 1, 24, 96))
+    initialise(small, 1)
+    save_checkpoint(tmp_path / "earlier", small)
+    store = SimpleNamespace(find=lambda name: SimpleNamespace(folder=tmp_path / "earlier"))
+    asked = load_recipe("laptop/own-model", ["finetune.context=512"])
+    check_context(stages_of(asked), asked, store, {})

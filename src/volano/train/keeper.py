@@ -70,7 +70,7 @@ class Keeper:
         try:
             self.wait()
         except Exception:
-            if error is None:
+            if error is None:  # else the run's own error says more, and no state stands half there
                 raise
         finally:
             self._thread.shutdown()
