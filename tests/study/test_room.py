@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from written_gguf import model, write
 
 from volano.core.errors import RecipeError
 from volano.core.store import Store
@@ -17,6 +18,7 @@ from volano.study.recipe import load_recipe
 from volano.study.room import Room, check_memory, nearest_that_fits
 from volano.study.run import check_context, run_stages
 from volano.study.section_memory import memory_of_section
+from volano.study.shape import shape_of
 from volano.study.training_cost import size_of
 from volano.study.wheel import stages_of
 
@@ -168,9 +170,22 @@ def test_rows_longer_than_the_model_reads_are_refused_before_anything_is_made(tm
 
 
 def test_a_gguf_file_is_not_judged_by_what_an_earlier_one_left_in_the_store(tmp_path):
-    small = Decoder(DecoderConfig(64, 16, 1, 1, 1, 24, 96))
-    initialise(small, 1)
-    save_checkpoint(tmp_path / "earlier", small)
-    store = SimpleNamespace(find=lambda name: SimpleNamespace(folder=tmp_path / "earlier"))
-    asked = load_recipe("laptop/own-model", ["finetune.context=512"])
+    pytest.importorskip("gguf")
+    pytest.importorskip("transformers")
+    for name, context in (("earlier", 96), ("later", 1024)):
+        write(tmp_path / f"{name}.gguf", model(context=context))
+    store = Store(tmp_path / "runs")
+    first = asking_of(tmp_path / "earlier.gguf", 512)
+    importing = [each for each in stages_of(first) if each.name == "base"]
+    run_stages(importing, first, store, silent=True)
+    with pytest.raises(RecipeError, match="512 tokens a row, and the model"):
+        check_context(stages_of(first), first, store, {})
+    asked = asking_of(tmp_path / "later.gguf", 512)
     check_context(stages_of(asked), asked, store, {})
+    assert shape_of(asked, stages_of(asked), store, {}) is None
+    assert shape_of(first, stages_of(first), store, {}).context == 96
+
+
+def asking_of(path, context):
+    settings = [f"base=gguf:{path}", f"finetune.context={context}"]
+    return load_recipe("tiny/python-docs", ["pretrain=off", "turn=off", "users=off", *settings])

@@ -9,7 +9,6 @@ recipe says (`about.epoch_tokens`, counted when the recipe was measured), or unk
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow.compute as pc
@@ -22,11 +21,12 @@ from volano.core.errors import RecipeError, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import EvaluateSection
 from volano.model.config import DecoderConfig
-from volano.pretrain.section import ImportSection, PretrainSection
+from volano.pretrain.section import PretrainSection
 from volano.study.recipe import Recipe
 from volano.study.reckoned_rate import Reckoned, reckoned_for
 from volano.study.room import check_memory, memory_in, room_of
 from volano.study.section_memory import SectionMemory, memory_of_section
+from volano.study.shape import shape_of
 from volano.study.training_cost import (
     ModelSize,
     flops_per_token,
@@ -138,7 +138,13 @@ def plan_recipe(
     reckoned = reckoned_for(recipe, device, utilisation)
     room = None if reckoned is None else reckoned.room()
     check_memory(stages, recipe, store, {}, room=room)
-    shape = _shape(recipe, store)
+    shape = shape_of(recipe, stages, store, {})
+    if shape is None and recipe.base is not None:
+        raise StoreError(
+            "the shape of the base is known once it is imported",
+            recipe.name,
+            "Run it with --only pretrain first.",
+        )
     planned: list[StagePlan] = []
     others: dict[str, float] = {}
     known: dict[str, Measured] = {}
@@ -160,26 +166,6 @@ def plan_recipe(
     busy = load if load > BUSY * available_cores() else 0.0
     shown = reckoned if rates == "measured" else None
     return RecipePlan(recipe.name, planned, others, busy, shown)
-
-
-def _shape(recipe: Recipe, store: Store) -> DecoderConfig | None:
-    if recipe.base is None:
-        if recipe.pretrain is None:
-            return None
-        return recipe.pretrain.model.shape(recipe.tokenizer.vocabulary)
-    from volano.model.huggingface import read_config
-
-    entered = ImportSection.of(recipe.base, recipe.base_chat)
-    if entered.form == "hf":
-        return read_config(Path(entered.path).expanduser())
-    imported = _made(store, f"{recipe.name}/base")
-    if imported is None:
-        raise StoreError(
-            "the shape of a GGUF file is known once it is imported",
-            recipe.name,
-            "Run it with --only pretrain first.",
-        )
-    return read_config(imported.folder)
 
 
 def _stage(

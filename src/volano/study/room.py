@@ -7,18 +7,17 @@ refused may still run out of memory.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from volano.align.section import AlignSection
 from volano.core.artifact import Artifact
-from volano.core.errors import RecipeError, StoreError
+from volano.core.errors import RecipeError
 from volano.core.memory import usable_memory_bytes
 from volano.core.store import Store
-from volano.model.config import DecoderConfig
-from volano.pretrain.section import ImportSection, ModelSection, PretrainSection
+from volano.pretrain.section import ModelSection, PretrainSection
 from volano.study.recipe import Recipe
 from volano.study.section_memory import SectionMemory, memory_of_section
+from volano.study.shape import shape_of
 from volano.study.training_cost import ModelSize, size_of
 from volano.study.wheel import Stage
 from volano.train.parallel_plan import plan_of, started_processes
@@ -52,7 +51,7 @@ def check_memory(
     already or of another phase than `only`. `room`: None takes that of this machine."""
     wanted = [each for each in stages if only in {None, each.phase}]
     training = [each for each in wanted if isinstance(each.section, TrainSection)]
-    shape = shape_known(recipe, store, given) if training else None
+    shape = shape_of(recipe, stages, store, given) if training else None
     if shape is None:
         return
     size = size_of(shape)
@@ -69,32 +68,6 @@ def check_memory(
     for stage in over:
         if stage.name in made:
             raise _refusal(stage, size, room)
-
-
-def shape_known(
-    recipe: Recipe, store: Store, given: Mapping[str, Artifact]
-) -> DecoderConfig | None:
-    """The shape of what is trained, where it can be told before anything is made."""
-    checkpoint = given.get("base") or given.get("sft")
-    if checkpoint is not None:
-        return _read(checkpoint.folder)
-    if recipe.base is None:
-        if recipe.pretrain is None:
-            return None
-        return recipe.pretrain.model.shape(recipe.tokenizer.vocabulary)
-    entered = ImportSection.of(recipe.base, recipe.base_chat)
-    if entered.form == "hf":
-        return _read(Path(entered.path).expanduser())
-    try:
-        return _read(store.find(f"{recipe.name}/base").folder)
-    except StoreError:
-        return None
-
-
-def _read(folder: Path) -> DecoderConfig | None:
-    from volano.model.huggingface import read_config
-
-    return read_config(folder) if folder.is_dir() else None
 
 
 def room_of(recipe: Recipe) -> Room | None:

@@ -17,7 +17,8 @@ from volano.pretrain.section import ImportSection, PretrainSection
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import Recipe
-from volano.study.room import check_memory, shape_known
+from volano.study.room import check_memory
+from volano.study.shape import shape_of
 from volano.study.wheel import Stage, stages_of
 from volano.train.parallel_plan import check_shape, plan_of, started_processes
 from volano.train.section import AdaptedSection, TrainSection
@@ -89,14 +90,18 @@ def check_device(stages: Iterable[Stage], recipe: Recipe) -> None:
 
 
 def check_context(
-    stages: Iterable[Stage], recipe: Recipe, store: Store, given: Mapping[str, Artifact]
+    stages: Sequence[Stage],
+    recipe: Recipe,
+    store: Store,
+    given: Mapping[str, Artifact],
+    *,
+    only: str | None = None,
 ) -> None:
     """Raise RecipeError where a stage asks for longer rows than the model reads, which it goes on
     from: before any is made, where the model's shape can be told."""
-    asking = [each for each in stages if isinstance(each.section, AdaptedSection)]
-    if not given and (recipe.base or "").startswith("gguf:"):
-        return  # what the store holds under the base's name may be of another file
-    shape = shape_known(recipe, store, given) if asking else None
+    wanted = [each for each in stages if only in {None, each.phase}]
+    asking = [each for each in wanted if isinstance(each.section, AdaptedSection)]
+    shape = shape_of(recipe, stages, store, given) if asking else None
     for stage in asking:
         if shape is None or not isinstance(stage.section, AdaptedSection):
             continue
@@ -165,8 +170,8 @@ def _made(
     check_parallel(stages, recipe)
     wanted = [each for each in stages if only in {None, each.phase}]
     check_device(wanted, recipe)
-    check_context(wanted, recipe, store, present)
     _require_inputs(stages, recipe)
+    check_context(stages, recipe, store, present, only=only)
     check_memory(stages, recipe, store, present, only=only)
     outcomes = []
     for stage in stages:
