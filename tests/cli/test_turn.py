@@ -12,7 +12,7 @@ from volano.cli.turn import print_turn
 from volano.core.recipe import Section
 from volano.core.step import Step
 from volano.core.store import Store
-from volano.evaluate.gate import Verdict
+from volano.evaluate.verdict import Verdict
 from volano.study import turn
 from volano.study.recipe import load_recipe
 

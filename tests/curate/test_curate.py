@@ -450,7 +450,7 @@ def test_a_shard_of_the_input_that_vanishes_is_named_and_a_rerun_finishes(
         gone.unlink()
         return found
 
-    monkeypatch.setattr("volano.curate.step.compare", compared_before_a_loss)
+    monkeypatch.setattr("volano.curate.run.compare", compared_before_a_loss)
     with pytest.raises(DataError) as refused:
         curate()
     assert str(refused.value) == (

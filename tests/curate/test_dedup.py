@@ -5,8 +5,7 @@ import pytest
 
 from volano.core.errors import DataError, RecipeError
 from volano.core.records import Document
-from volano.curate.compare import earlier_input
-from volano.curate.dedup_section import DedupSection
+from volano.curate.dedup_section import DedupSection, earlier_input
 from volano.curate.preference import date_number
 
 WORDS = [f"word{number}" for number in range(300)]

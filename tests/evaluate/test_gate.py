@@ -6,11 +6,12 @@ import pytest
 
 from volano.core.files import json_digest
 from volano.core.finding import DataRequest, Finding
-from volano.evaluate.gate import BITS, CANDIDATE, FORMER, decide, plain, verdict_of
+from volano.evaluate.gate import BITS, CANDIDATE, FORMER, decide
 from volano.evaluate.half import HALF
 from volano.evaluate.section import GateSection
 from volano.evaluate.stage import Item
 from volano.evaluate.step import GATE
+from volano.evaluate.verdict import plain, verdict_of
 
 TASK = "answers_end"
 SECTION = GateSection(protects=[TASK, BITS])

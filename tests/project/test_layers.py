@@ -35,6 +35,18 @@ def test_no_torch_and_no_matplotlib_is_imported_by_a_door(root, statement):
     assert done.returncode == 0, done.stderr[-2000:] or "one of them was imported"
 
 
+def test_a_plan_of_a_recipe_imports_nothing_that_it_does_not_need(root, tmp_path):
+    script = (
+        "import sys\nfrom volano.cli.main import run_command\n"
+        f"run_command('run tiny/python-docs --plan --store {tmp_path / 'runs'}'.split())\n"
+        "heavy = {'torch', 'scipy.stats', 'sklearn', 'matplotlib', 'volano.text.kernels.quality'}\n"
+        "sys.exit(bool(heavy & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:] or "one of them was imported"
+    assert "released" in done.stdout
+
+
 def test_only_the_rooms_that_have_torch_take_the_torch_side_of_safetensors(root):
     takers = {
         path.relative_to(root / "src/volano").parts[0]

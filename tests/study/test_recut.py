@@ -8,7 +8,7 @@ from volano.core.errors import DataError, RecipeError, StoreError
 from volano.core.lineage import trace_document
 from volano.core.mixture import Mixture
 from volano.core.store import Store
-from volano.curate import step as curation
+from volano.curate import run as curation
 from volano.study.recipe import read_recipe
 from volano.study.recut import recut
 from volano.study.run import run

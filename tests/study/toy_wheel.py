@@ -11,7 +11,7 @@ from volano.core.records import Conversation, Document, Message, Preference, Rat
 from volano.core.report import Measurement, Report
 from volano.core.step import Step
 from volano.core.store import Store
-from volano.evaluate.gate import Verdict, plain
+from volano.evaluate.verdict import Verdict, plain
 
 NAME = "toy"
 SCRIPT = "<script>alert('document')</script>"

@@ -12,7 +12,7 @@ def print_report(artifact: Any) -> None:
     if (artifact.folder / "findings.json").is_file():
         print_findings(artifact)
     elif "verdict" in report.extra:
-        from volano.evaluate.gate import verdict_of
+        from volano.evaluate.verdict import verdict_of
 
         print_verdict(verdict_of(report.extra), artifact.name)
         _print_programs(report.extra, "cases")

@@ -21,7 +21,7 @@ from volano.core.records import Document
 from volano.core.step import Context, Inputs
 from volano.curate.decision import Decisions
 from volano.curate.dedup import STAYS, Duplicates, exact_copies, near_copies
-from volano.curate.dedup_section import DedupSection, MinHashSection
+from volano.curate.dedup_section import DedupSection, MinHashSection, earlier_input
 from volano.text.kernels.hashing import document_hashes, word_hashes
 from volano.text.kernels.minhash import minhash_signatures
 from volano.text.kernels.ngrams import distinct_runs, ngram_hashes
@@ -68,11 +68,6 @@ def _signatures(texts: pa.LargeStringArray, settings: MinHashSection) -> pa.Arra
     )
     data = pa.py_buffer(signatures.astype("<u4").tobytes())
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(4 * places), len(texts), [None, data])
-
-
-def earlier_input(name: str) -> str:
-    """The name under which the step is given an earlier corpus to compare with."""
-    return f"earlier.{name}"
 
 
 def measure_earlier(shard: Path, output: Path, *, section: DedupSection) -> None:

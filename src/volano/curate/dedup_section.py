@@ -162,3 +162,8 @@ class DedupSection(Section):
     def cuts(self) -> bool:
         """Whether anything is cut out of texts."""
         return any(each is not None for each in (self.paragraphs, self.lines, self.passages))
+
+
+def earlier_input(name: str) -> str:
+    """The name under which the step is given an earlier corpus to compare with."""
+    return f"earlier.{name}"

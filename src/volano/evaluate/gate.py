@@ -7,14 +7,15 @@ more. A gate that cannot tell says no, and asks for the data that would help.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from volano.core.finding import DataRequest, Finding, data_request
+from volano.core.finding import DataRequest, Finding
 from volano.core.report import Measurement
 from volano.evaluate.half import CHOICE, ENDS, EXACT, HALF, Row
 from volano.evaluate.section import GateSection
 from volano.evaluate.stage import Item, measured, outcomes
+from volano.evaluate.verdict import Verdict
 from volano.stats.intervals import bootstrap_interval, share_interval
 from volano.stats.non_inferiority import non_inferior
 from volano.stats.paired import mcnemar, paired_difference
@@ -27,18 +28,6 @@ FORMER_DATA = (
     "conversations of those that the former version learnt, beside the new",
     "conversations",
 )
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether to promote, and why; `lost` names the protected tasks that did not pass."""
-
-    promote: bool
-    reason: str
-    better: bool
-    lost: tuple[str, ...] = ()
-    requests: tuple[DataRequest, ...] = ()  # what the next turn needs, where this one is refused
-    tests: tuple[dict[str, Any], ...] = field(default=())
 
 
 def decide(
@@ -72,19 +61,6 @@ def decide(
     requests = () if promote else _requests(better, apart, kept, findings, section)
     tests = (better, *apart, *kept)
     return Verdict(promote, "; ".join(reasons), better["passed"], lost, requests, tests)
-
-
-def verdict_of(extra: Mapping[str, Any]) -> Verdict:
-    """The verdict that a gate's report holds."""
-    value = extra["verdict"]
-    lists = {name: tuple(value[name]) for name in ("lost", "tests")}
-    requests = tuple(data_request(each) for each in value["requests"])
-    return Verdict(**{**value, **lists, "requests": requests})
-
-
-def plain(verdict: Verdict) -> dict[str, Any]:
-    """For a report's `extra`."""
-    return asdict(verdict)
 
 
 def _better(half: Sequence[Item], section: GateSection, seed: int) -> dict[str, Any]:

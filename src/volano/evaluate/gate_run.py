@@ -15,7 +15,7 @@ from volano.core.feedback import SCRIPTED
 from volano.core.finding import CASES_FILE, load_findings
 from volano.core.report import Report
 from volano.core.step import Context
-from volano.evaluate.gate import Verdict, decide, half_measurements, plain
+from volano.evaluate.gate import decide, half_measurements
 from volano.evaluate.half import (
     CHOICE,
     Choice,
@@ -28,6 +28,7 @@ from volano.evaluate.half import (
 from volano.evaluate.run import ITEM_SCHEMA, ITEMS_FILE, REPORT_FILE
 from volano.evaluate.section import GateSection
 from volano.evaluate.stage import Found, Item, Stage, kept, measured, without_error
+from volano.evaluate.verdict import Verdict, plain
 from volano.model.device import device_for
 from volano.model.huggingface import load_checkpoint
 from volano.stats.intervals import mean_interval

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from volano.core.files import read_json, write_json
 from volano.core.report import Measurement
-from volano.model.decoder import Decoder
 from volano.stats.intervals import Interval
 from volano.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from volano.model.decoder import Decoder
 
 RANDOM = "random"  # the model of the same shape as the stages, before any training
 AS_DOCUMENT = "base as document"  # the base model, asked in the form of its training documents
@@ -18,7 +20,7 @@ class Stage(NamedTuple):
     """One model: base, sft, aligned, or the randomly initialised one."""
 
     name: str
-    model: Decoder
+    model: "Decoder"
     tokenizer: Tokenizer
 
 

@@ -3,6 +3,8 @@
 A share takes Wilson's interval, which stays inside [0, 1] and does not collapse where every
 answer was right. A mean takes Student's t; a ratio of sums (bits per byte) the bootstrap over
 documents. Nothing was measured is an error, never a number.
+
+scipy and statsmodels take longer to import than many a command runs: each is imported where used.
 """
 
 from collections.abc import Sequence
@@ -10,8 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 from volano.core.errors import DataError
 
@@ -38,6 +38,8 @@ def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) 
     Source: Wilson 1927; recommended over the normal interval by Brown, Cai & DasGupta 2001.
     Raises DataError if nothing was tried.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     _require(trials, at_least=1, what="share")
     assert 0 <= successes <= trials, (successes, trials)
     low, high = proportion_confint(successes, trials, alpha=1 - confidence, method="wilson")
@@ -48,6 +50,8 @@ def wilson_interval(successes: float, trials: int, *, confidence: float = 0.95) 
 
 def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """Mean with Student's t interval. Raises DataError below two values: one has no spread."""
+    from scipy import stats
+
     _require(len(values), at_least=2, what="mean with interval")
     array = np.asarray(values, dtype=np.float64)
     mean, error = float(array.mean()), float(stats.sem(array))

@@ -15,7 +15,7 @@ from volano.core.corpus import Corpus
 from volano.core.mixture import origins_read
 from volano.core.origin import origin_of
 from volano.core.report import Measurement
-from volano.evaluate.gate import Verdict, verdict_of
+from volano.evaluate.verdict import Verdict, verdict_of
 
 CORPORA = ("documents", "conversations", "preferences")
 STAGE = "aligned"

@@ -4,7 +4,7 @@ from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
 from volano.core.recipe import Section
 from volano.core.store import Store
-from volano.curate.compare import earlier_input
+from volano.curate.dedup_section import earlier_input
 from volano.curate.section import CurateSection
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
 from volano.core.store import Order, Store
-from volano.evaluate.gate import verdict_of
+from volano.evaluate.verdict import verdict_of
 from volano.study.recipe import Recipe
 from volano.study.run import check_phase, missing_input, order_of
 from volano.study.wheel import Stage

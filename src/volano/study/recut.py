@@ -14,7 +14,7 @@ from volano.core.errors import StoreError
 from volano.core.forgotten import refuse_forgotten
 from volano.core.recipe import override
 from volano.core.store import Made, Store
-from volano.curate.compare import earlier_input
+from volano.curate.dedup_section import earlier_input
 from volano.curate.quality_section import QUALITY_RULES
 from volano.curate.section import CurateSection
 from volano.curate.step import STEP

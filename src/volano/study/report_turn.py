@@ -80,7 +80,7 @@ def gates_of(found: Found) -> list[dict[str, Any]]:
     """Per version: the verdict, its tests in words, and both versions on what was kept back."""
     turns = []
     for version, artifact in found.versions("gate").items():
-        from volano.evaluate.gate import verdict_of
+        from volano.evaluate.verdict import verdict_of
 
         report = artifact.report()
         verdict = verdict_of(report.extra)

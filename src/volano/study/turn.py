@@ -20,9 +20,9 @@ from volano.core.feedback import default_database
 from volano.core.release import Promotion, current, promote, release_history
 from volano.core.store import Store
 from volano.diagnose.step import DIAGNOSE, REQUESTED, REQUESTED_PREFERENCES
-from volano.evaluate.gate import Verdict, verdict_of
 from volano.evaluate.section import EvaluateSection, task_of
 from volano.evaluate.step import EVALUATE, GATE
+from volano.evaluate.verdict import Verdict, verdict_of
 from volano.feedback.connection import NoFeedback
 from volano.feedback.step import FEEDBACK, scan_feedback
 from volano.finetune.step import FINETUNE, MIXTURE

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from volano.core.records import Message
-from volano.text.kernels.minhash import minhash_signatures
-from volano.text.near import near_duplicate_roots
 
 WORD = re.compile(r"\w+")
 COMMON_FRACTION, COMMON_QUESTIONS = 0.2, 4  # a word in more than both says nothing
@@ -32,6 +30,9 @@ def near_question_groups(questions: Sequence[str]) -> list[int]:
     share MIN_SIMILARITY of those that either has, estimated by MinHash; questions of common words
     alone have to be equal in all their words. A question without words stands alone.
     """
+    from volano.text.kernels.minhash import minhash_signatures
+    from volano.text.near import near_duplicate_roots
+
     names = [" ".join(words_of(question)) for question in questions]
     firsts = {name: place for place, name in reversed(list(enumerate(names)))}
     distinct = sorted(firsts.values())
