@@ -181,7 +181,8 @@ def _compare_losses(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _started(folder: Path, seed: int) -> Path:
     from volano.model.decoder import Decoder, initialise
-    from volano.model.huggingface import read_config, save_checkpoint
+    from volano.model.families import read_config
+    from volano.model.huggingface import save_checkpoint
 
     model = Decoder(read_config(folder))
     initialise(model, seed)

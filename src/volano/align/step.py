@@ -11,6 +11,7 @@ from volano.core.errors import DataError
 from volano.core.jsonlines import list_files, quarantine_table, read_records
 from volano.core.records import Preference, table_of
 from volano.core.step import Context, Inputs, Listing, Step
+from volano.model.families import read_config
 from volano.text.held_out import load_held_out_questions
 from volano.text.near_questions import ask_one_of, questions_of
 from volano.text.tokenizer import Tokenizer
@@ -109,7 +110,6 @@ def _reminders(inputs: Inputs, context: Context) -> list[Preference]:
 def run_align(section: AlignSection, inputs: Inputs, context: Context) -> None:
     """Align the fine-tuned model on the pairs of the training split."""
     from volano.align.run import align
-    from volano.model.huggingface import read_config
     from volano.train.start import processes_for
 
     preferences = [

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from volano.cli.run import JsonOption
+from volano.model.families import read_config
 
 CONTEXT = 4096  # Llama 2's, where a number of parameters is all that is known
 
@@ -187,8 +188,6 @@ def _size(
     if model is not None:
         size = published_size(model)
     else:
-        from volano.model.huggingface import read_config
-
         assert huggingface is not None
         size = size_of(read_config(huggingface))
     return size if positions is None else replace(size, context=positions)

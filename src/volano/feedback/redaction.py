@@ -21,13 +21,15 @@ class Redaction:
 
     def __init__(self) -> None:
         self.spans = 0
+        self._known: dict[str, tuple[str, int]] = {}  # most texts of an event are those of others
 
     def text(self, text: str) -> str:
         """The text with a typed tag such as <EMAIL> for each piece of personal data."""
-        while found := find_spans(text, conversation=True):  # one may have hidden its neighbour
-            self.spans += len(found)
-            text = redact(text, found)
-        return text
+        if text not in self._known:
+            self._known[text] = _redacted(text)
+        redacted, spans = self._known[text]
+        self.spans += spans
+        return redacted
 
     def value(self, value: Any) -> Any:
         """A JSON value with every text in it redacted, the keys of objects included."""
@@ -36,6 +38,14 @@ class Redaction:
         if isinstance(value, dict):
             return {self.text(str(key)): self.value(each) for key, each in value.items()}
         return [self.value(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _redacted(text: str) -> tuple[str, int]:
+    spans = 0
+    while found := find_spans(text, conversation=True):  # one may have hidden its neighbour
+        spans += len(found)
+        text = redact(text, found)
+    return text, spans
 
 
 def pseudonym(who: str) -> str:

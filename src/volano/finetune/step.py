@@ -18,6 +18,7 @@ from volano.finetune.section import (
     FinetuneSection,
     MixtureSection,
 )
+from volano.model.families import read_config
 from volano.text.functions import place_in_draw
 from volano.text.held_out import load_held_out_questions
 from volano.text.tokenizer import Tokenizer
@@ -83,7 +84,6 @@ def run_mixture(section: MixtureSection, inputs: Inputs, context: Context) -> No
 def run_finetune(section: FinetuneSection, inputs: Inputs, context: Context) -> None:
     """Fine-tune the base model on the conversations of the training split."""
     from volano.finetune.run import finetune
-    from volano.model.huggingface import read_config
     from volano.train.start import processes_for
 
     conversations = [

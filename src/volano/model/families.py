@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from volano.core.errors import DataError, RecipeError
 from volano.model.config import FAMILIES, AttentionBias, DecoderConfig, RopeKind, RopeScaling
-from volano.model.stated import number, switch, whole
+from volano.model.stated import number, read_object, switch, whole
 
+CONFIG_FILE = "config.json"
 WORKS = (
     f"What works: model_type {', '.join(FAMILIES)} (SmolLM and SmolLM2 are llama) as a causal "
     "language model with hidden_act silu, rope_type default, linear, dynamic, llama3 or yarn, "
@@ -95,6 +96,15 @@ SCALING: dict[str, dict[str, str]] = {
     },
 }
 SLIDING, FULL = "sliding_attention", "full_attention"
+
+
+def read_config(folder: Path) -> DecoderConfig:
+    """The shape that config.json describes. Raises DataError unless the decoder computes it."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        problem = "no checkpoint here" if folder.is_dir() else "no such folder"
+        raise _refused(f"{problem} ({CONFIG_FILE} is missing)", folder, "Name its folder.")
+    return read_family(read_object(path), path)
 
 
 def read_family(stated: Mapping[str, Any], path: Path) -> DecoderConfig:

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from volano.core.errors import DataError
 from volano.core.files import atomic_path, write_json
-from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder
-from volano.model.families import WORKS, describe_family, read_family
+from volano.model.families import CONFIG_FILE, WORKS, describe_family, read_config
 from volano.model.stated import read_object
 from volano.text.tokenizer import Tokenizer
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
@@ -85,15 +84,6 @@ def load_checkpoint(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder
     model.load_state_dict(found, assign=True)
     model.rebuild_rotation()
     return model.requires_grad_(True).compute_in(dtype)
-
-
-def read_config(folder: Path) -> DecoderConfig:
-    """The shape that config.json describes. Raises DataError unless the decoder computes it."""
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        problem = "no checkpoint here" if folder.is_dir() else "no such folder"
-        raise _refused(f"{problem} ({CONFIG_FILE} is missing)", folder, "Name its folder.")
-    return read_family(read_object(path), path)
 
 
 def _described(model: Decoder) -> dict[str, Any]:

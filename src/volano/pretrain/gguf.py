@@ -24,8 +24,8 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from volano.core.errors import DataError, MissingExtra
 from volano.core.files import write_json
 from volano.core.step import Context
-from volano.model.families import MOST, read_family
-from volano.model.huggingface import CONFIG_FILE, WEIGHTS_FILE
+from volano.model.families import CONFIG_FILE, MOST, read_family
+from volano.model.huggingface import WEIGHTS_FILE
 from volano.model.stated import number, whole
 from volano.text.tokenizer import CONFIG_FILE as TOKENIZER_CONFIG_FILE
 from volano.text.tokenizer import TOKENIZER_FILE

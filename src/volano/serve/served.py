@@ -13,7 +13,8 @@ from volano.core.records import Message
 from volano.core.responder import Piece
 from volano.core.step import Device
 from volano.model.device import device_of
-from volano.model.huggingface import CONFIG_FILE, load_checkpoint
+from volano.model.families import CONFIG_FILE
+from volano.model.huggingface import load_checkpoint
 from volano.model.slots import Ending, Full, SlotEngine, Token
 from volano.serve.errors import ApiError
 from volano.text.answer_stream import AnswerStream

@@ -15,6 +15,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Runtime, Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
+from volano.model.families import read_config
 from volano.stats.scaling_law import Run, fit_law, largest_below, line_through_two
 from volano.study.training_cost import size_of
 
@@ -52,8 +53,6 @@ class Trained(NamedTuple):
 def read_trained(checkpoint: Artifact) -> Trained:
     """Parameters, tokens and held-out loss of a base model. Raises DataError where it was not
     measured, or came out as no finite number."""
-    from volano.model.huggingface import read_config
-
     metrics = pq.read_table(checkpoint.folder / "metrics.parquet")
     losses = metrics[HELD_OUT].drop_null() if HELD_OUT in metrics.column_names else []
     if not len(losses):

@@ -21,6 +21,7 @@ from volano.core.errors import RecipeError, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import EvaluateSection
 from volano.model.config import DecoderConfig
+from volano.model.families import read_config
 from volano.pretrain.section import PretrainSection
 from volano.study.recipe import Recipe
 from volano.study.reckoned_rate import Reckoned, reckoned_for
@@ -330,8 +331,6 @@ def _same_settings(made: Artifact, stage: Stage, recipe: Recipe) -> bool:
 
 def _billed_rate(made: Artifact, size: ModelSize) -> tuple[float | None, str]:
     """Tokens a second of a former run, by the FLOPs of its own shape."""
-    from volano.model.huggingface import read_config
-
     bill = made.bill()
     if "tokens_per_second" not in bill:
         return None, "its bill has no rate"

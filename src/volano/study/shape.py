@@ -6,6 +6,7 @@ from pathlib import Path
 from volano.core.artifact import Artifact
 from volano.core.store import Store
 from volano.model.config import DecoderConfig
+from volano.model.families import read_config
 from volano.pretrain.section import ImportSection
 from volano.study.recipe import Recipe
 from volano.study.wheel import Stage
@@ -40,6 +41,4 @@ def _imported(recipe: Recipe, stages: Sequence[Stage], store: Store) -> Artifact
 
 
 def _read(folder: Path) -> DecoderConfig | None:
-    from volano.model.huggingface import read_config
-
     return read_config(folder) if folder.is_dir() else None
