@@ -1,0 +1,121 @@
+"""Verdicts over seeds: what luck makes is not called a difference, and what is one is seen."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from volano.core.errors import DataError
+from volano.stats.seeds import adjusted_by_holm, judge, pair_by_seed, visible_difference
+
+# Held-out bits per byte of ten base models of tiny/python-docs that differ in their seed alone.
+RECORDED = [3.0794, 3.0932, 3.0737, 3.0798, 3.0785, 3.0706, 3.0705, 3.0762, 3.1003, 3.0720]
+
+
+def by_seed(values):
+    return dict(enumerate(values, 1))
+
+
+def test_a_pair_is_the_paired_t_test_of_scipy():
+    random = np.random.default_rng(1)
+    one, two = random.normal(1.4, 0.01, 6), random.normal(1.38, 0.01, 6)
+    found = pair_by_seed(by_seed(one), by_seed(two))
+    expected = stats.ttest_rel(two, one)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.difference == pytest.approx((two - one).mean())
+
+
+def test_only_seeds_that_both_arms_have_are_compared():
+    one, two = {1: 1.0, 2: 1.1, 3: 9.0}, {1: 0.9, 2: 1.05, 4: 0.0}
+    assert pair_by_seed(one, two).n == 2
+    with pytest.raises(DataError, match="1 seeds in common"):
+        pair_by_seed(one, {3: 1.0})
+
+
+def test_differences_that_are_all_the_same_are_not_certain():
+    found = pair_by_seed({1: 0.5, 2: 0.6}, {1: 0.55, 2: 0.65})
+    assert found.p_value == 0.5
+    assert pair_by_seed({1: 0.5, 2: 0.6}, {1: 0.5, 2: 0.6}).p_value == 1.0
+
+
+def test_holm_is_that_of_statsmodels():
+    p_values = [0.04, 0.001, 0.03, 0.2, 0.02, 0.9]
+    assert adjusted_by_holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert adjusted_by_holm([]) == []
+
+
+@pytest.mark.parametrize(("seeds", "tests"), [(2, 1), (3, 4), (5, 1), (5, 12)])
+def test_the_visible_difference_is_seen_with_the_power_that_it_names(seeds, tests):
+    found = visible_difference(0.02, seeds, tests=tests)
+    # The reference counts both tails; the far one is nothing at this power.
+    power = TTestPower().power(found / 0.02, seeds, 0.05 / tests)
+    assert power == pytest.approx(0.8, abs=0.002)
+    assert visible_difference(0.02, seeds + 3, tests=tests) < found
+    assert math.isinf(visible_difference(0.02, 1))
+
+
+def drawn(random, seeds):
+    return by_seed(random.choice(RECORDED, seeds))
+
+
+def test_two_hundred_null_ablations_have_few_winners():
+    random = np.random.default_rng(5)
+    winners = 0
+    for _ in range(200):
+        metrics = {
+            name: {arm: drawn(random, 5) for arm in ("first", "second", "third")}
+            for name in ("code", "prose", "all")
+        }
+        found = judge(metrics, lower_is_better=list(metrics))
+        assert len(found) == 6
+        winners += any(each.verdict != "no difference shown" for each in found)
+    assert winners <= 16
+
+
+def test_without_holm_the_same_ablations_have_many_winners():
+    random = np.random.default_rng(5)
+    winners = 0
+    for _ in range(200):
+        arms = [[drawn(random, 5) for _ in range(3)] for _ in range(3)]
+        p_values = [
+            pair_by_seed(first, other).p_value for first, *others in arms for other in others
+        ]
+        winners += min(p_values) < 0.05
+    assert winners > 16, "the test above can fail"
+
+
+def test_what_is_better_is_seen_and_has_a_direction():
+    random = np.random.default_rng(2)
+    noise = float(np.std(RECORDED, ddof=1))
+    metrics = {"bits": {}, "choice": {}}
+    for arm, shift in (("first", 0.0), ("second", -12 * noise)):
+        metrics["bits"][arm] = {seed: v + shift for seed, v in drawn(random, 5).items()}
+        metrics["choice"][arm] = {seed: v + shift for seed, v in drawn(random, 5).items()}
+    bits, choice = judge(metrics, lower_is_better=["bits"])
+    assert (bits.verdict, choice.verdict) == ("better", "worse")
+    assert bits.pair.high < 0
+    assert bits.adjusted >= bits.pair.p_value
+
+
+def test_as_many_ablations_see_the_visible_difference_as_it_says():
+    random = np.random.default_rng(3)
+    noise = 0.003
+    shift = visible_difference(noise * math.sqrt(2), 5, tests=1)
+    seen = 0
+    for _ in range(400):
+        one = by_seed(random.normal(1.4, noise, 5))
+        two = by_seed(random.normal(1.4 + shift, noise, 5))
+        seen += (
+            judge({"bits": {"a": one, "b": two}}, lower_is_better=["bits"])[0].verdict == "worse"
+        )
+    assert 0.74 < seen / 400 < 0.86
+
+
+def test_an_arm_of_one_seed_is_not_judged():
+    metrics = {"bits": {"a": {1: 1.0, 2: 1.1}, "b": {1: 0.9}, "c": {1: 0.9, 2: 1.3}}}
+    assert [each.arm for each in judge(metrics, lower_is_better=["bits"])] == ["c"]
