@@ -5,22 +5,21 @@ the settings changed. What the former corpus has measured is only judged anew (c
 the answer comes in seconds, and it is the artifact that `volano run` with these settings makes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
 from volano.core.artifact import Artifact
 from volano.core.errors import StoreError
 from volano.core.forgotten import refuse_forgotten
-from volano.core.recipe import override
 from volano.core.store import Made, Store
 from volano.curate.dedup_section import earlier_input
-from volano.curate.quality_section import QUALITY_RULES
 from volano.curate.section import CurateSection
 from volano.curate.step import STEP
 from volano.study.earlier_corpora import earlier_corpora
 from volano.study.engines import engine_of
 from volano.study.recipe import read_recipe
+from volano.study.unused_bounds import leave_out_unused_bounds
 
 # Settings that name what a corpus is measured with; the file's content bears its identity.
 MODELS = {
@@ -60,7 +59,8 @@ def recut(
     keys = {each.partition("=")[0] for each in assignments}
     values = {"name": "recut", "curate": deepcopy(identity["settings"])}
     key = _without_secrets(values["curate"].get("pii") or {}, keys, corpus)
-    _leave_out_unused(values, assignments, keys)
+    # An identity holds the bounds of all rules, also of those that did not judge.
+    leave_out_unused_bounds(values, assignments)
     recipe = read_recipe(values, {}, assignments, where="volano recut")
     if any(each.startswith("curate.boilerplate") for each in keys - {MIN_WORDS_LEFT}):
         explain("Other lines may be cut out of each text: everything is measured anew.")
@@ -87,21 +87,6 @@ def recut(
             "Give that key, or say that another is meant: pii.key=env:NAME.",
         )
     return store.make(order, workers=recipe.workers, silent=silent, engine=engine_of(recipe))
-
-
-def _leave_out_unused(
-    values: dict[str, Any], assignments: Sequence[str], keys: Iterable[str]
-) -> None:
-    # An identity holds the bounds of all rules. Those of rules that do not judge, maybe as they do
-    # no longer, would be refused as settings without effect, though nobody has set them now.
-    asked = deepcopy(values)
-    override(asked, {}, assignments)
-    quality, wanted = (each["curate"].get("quality") for each in (values, asked))
-    if not isinstance(quality, dict) or not isinstance(wanted, dict):
-        return
-    set_now = {key.split(".")[2] for key in keys if key.startswith("curate.quality.")}
-    for rule in {*QUALITY_RULES}.difference(wanted["rules"], set_now):
-        quality.pop(rule, None)
 
 
 def _without_secrets(pii: dict[str, Any], keys: set[str], corpus: Artifact) -> str | None:

@@ -1,0 +1,138 @@
+"""The arms of an ablation: one recipe with every combination of what is asked about.
+
+    curate.dedup.minhash=on,off  pretrain.model.parameters=0.5M,1M  pretrain.tokens=1M
+
+A key with several values is an axis, one with a single value holds for all. `off` removes a section
+and `on` keeps it as the recipe has it. Sizes of the model are no arms of their own: arms are
+compared at each size. The first value of every axis makes the arm that the others are compared
+with.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+from volano.core.errors import RecipeError
+from volano.core.recipe import load_yaml
+from volano.study.recipe import Recipe, read_recipe, recipe_path
+from volano.study.unused_bounds import leave_out_unused_bounds
+
+SIZES = ("pretrain.model.parameters", "pretrain.model.depth")
+NOT_TURNED = ("turn=off", "users=off")  # the data of one turn are asked about
+OPENING, CLOSING = "[{(", "]})"
+QUOTES = "'\""
+
+
+class Axis(NamedTuple):
+    """A key of the recipe and the values that are tried."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination. `name` tells it from the others, `size` stands apart; both may be ""."""
+
+    name: str
+    size: str
+    recipe: Recipe
+
+
+def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
+    """The axes, and the assignments that hold for every arm. Raises RecipeError."""
+    axes: list[Axis] = []
+    fixed = []
+    for assignment in asked:
+        key, equals, written = assignment.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise RecipeError("no axis", f"'{assignment}'", "Write it as section.key=first,second.")
+        values = split_values(written, f"'{assignment}'")
+        if len(values) == 1:
+            fixed.append(assignment)
+            continue
+        twice = next((each for place, each in enumerate(values) if each in values[:place]), None)
+        if twice is not None:
+            raise RecipeError(f"'{twice}' stands there twice", key, "Name each value once.")
+        if key in {each.key for each in axes}:
+            raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
+        axes.append(Axis(key, tuple(values)))
+    if not axes:
+        raise RecipeError(
+            "one arm only",
+            "volano ablate",
+            "Give a key more than one value, such as curate.dedup.minhash=on,off.",
+        )
+    return axes, fixed
+
+
+def split_values(written: str, where: str) -> list[str]:
+    """The values between commas; those inside brackets, braces or quotes part nothing."""
+    values, inside, quote = [""], 0, ""
+    for character in written:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in QUOTES:
+            quote = character
+        elif character in OPENING:
+            inside += 1
+        elif character in CLOSING:
+            inside -= 1
+        elif character == "," and not inside:
+            values.append("")
+            continue
+        values[-1] += character
+    found = [each.strip() for each in values]
+    if inside or quote:
+        raise RecipeError("a bracket or quote is not closed", where, "Quote it for the shell.")
+    if len(found) > 1 and not all(found):
+        raise RecipeError("a value is missing beside a comma", where, "Write '' for an empty one.")
+    return found
+
+
+def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
+    """Every arm of the recipe (a shipped name or a file), the first one first.
+
+    Raises RecipeError with the key: where it is none of the recipe's, or a value is not one of it.
+    """
+    axes, fixed = read_axes(asked)
+    path = recipe_path(reference)
+    values, lines = load_yaml(path)
+    arms = []
+    for chosen in product(*(each.values for each in axes)):
+        named = list(zip(axes, chosen, strict=True))
+        assignments = [*NOT_TURNED, *fixed]
+        assignments += [f"{a.key}={v}" for a, v in named if not _is_kept(values, a.key, v)]
+        own, places = deepcopy(values), dict(lines)
+        leave_out_unused_bounds(own, assignments)
+        recipe = read_recipe(own, places, assignments, where=path.name)
+        size = ", ".join(value for axis, value in named if is_size(axis, axes))
+        name = ", ".join(
+            f"{_short(axis.key, axes)}={value}" for axis, value in named if not is_size(axis, axes)
+        )
+        arms.append(Arm(name, size, recipe))
+    return arms
+
+
+def is_size(axis: Axis, axes: Sequence[Axis]) -> bool:
+    """Whether the axis makes sizes, at each of which arms are compared; alone it makes arms."""
+    return axis.key in SIZES and any(each.key not in SIZES for each in axes)
+
+
+def _is_kept(values: dict[str, Any], key: str, value: str) -> bool:
+    # `on` of what the recipe sets keeps its settings; an override would give it the defaults.
+    if value != "on":
+        return False
+    place: Any = values
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place not in (None, False, "off")
+
+
+def _short(key: str, axes: Sequence[Axis]) -> str:
+    last = key.rpartition(".")[2]
+    alike = [each for each in axes if each.key.rpartition(".")[2] == last]
+    return last if len(alike) == 1 else key

@@ -1,0 +1,95 @@
+"""Which arms an ablation has, and what is refused before any is made."""
+
+import pytest
+
+from volano.core.errors import RecipeError
+from volano.study.axes import arms_of, read_axes, split_values
+from volano.study.recipe import load_recipe
+
+TINY = "tiny/python-docs"
+
+
+def test_on_keeps_what_the_recipe_sets_and_off_removes_it():
+    on, off = arms_of("laptop/python-docs", ["curate.dedup.minhash=on,off"])
+    kept = load_recipe("laptop/python-docs").curate.dedup.minhash
+    assert on.recipe.curate.dedup.minhash == kept
+    assert off.recipe.curate.dedup.minhash is None
+    assert (on.name, off.name) == ("minhash=on", "minhash=off")
+    assert on.recipe.turn is None
+
+
+def test_on_keeps_settings_that_are_no_defaults(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ncurate: {language: {keep: [de]}, dedup: off}\n")
+    on, off = arms_of(str(path), ["curate.language=on,off"])
+    assert on.recipe.curate.language.keep == ["de"]
+    assert off.recipe.curate.language is None
+    again, without = arms_of(str(path), ["curate.dedup=on,off"])
+    assert again.recipe.curate.dedup is not None
+    assert without.recipe.curate.dedup is None
+
+
+def test_the_grid_has_every_combination_and_the_first_values_first():
+    arms = arms_of(TINY, [
+        "curate.quality.rules=[],[gopher_quality],[gopher_quality, fineweb]",
+        "pretrain.model.parameters=0.2M,0.3M",
+        "pretrain.tokens=50k",
+    ])  # fmt: skip
+    assert [(each.name, each.size) for each in arms] == [
+        ("rules=[]", "0.2M"),
+        ("rules=[]", "0.3M"),
+        ("rules=[gopher_quality]", "0.2M"),
+        ("rules=[gopher_quality]", "0.3M"),
+        ("rules=[gopher_quality, fineweb]", "0.2M"),
+        ("rules=[gopher_quality, fineweb]", "0.3M"),
+    ]
+    assert {each.recipe.pretrain.tokens for each in arms} == {50_000}
+    assert arms[0].recipe.curate.quality.rules == []
+    # The bounds of the recipe hold where their rule judges, and fall away where it does not.
+    assert arms[2].recipe.curate.quality.gopher_quality.min_words == 8
+
+
+def test_bounds_that_somebody_sets_are_not_dropped():
+    with pytest.raises(RecipeError, match="has no effect"):
+        arms_of(TINY, [
+            "curate.quality.rules=[],[gopher_quality]",
+            "curate.quality.gopher_quality.min_words=9",
+        ])  # fmt: skip
+
+
+def test_sizes_alone_are_arms():
+    arms = arms_of(TINY, ["pretrain.model.parameters=0.2M,0.3M"])
+    assert [(each.name, each.size) for each in arms] == [
+        ("parameters=0.2M", ""), ("parameters=0.3M", ""),
+    ]  # fmt: skip
+
+
+def test_keys_with_the_same_end_are_told_apart():
+    arms = arms_of(TINY, ["finetune.epochs=0.1,0.2", "align.epochs=1,2"])
+    assert arms[1].name == "finetune.epochs=0.1, align.epochs=2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["curate.dedup.minhsh=on,off"], "Did you mean 'minhash'"),
+        (["curate.dedup.minhash=on"], "one arm only"),
+        ([], "one arm only"),
+        (["pretrain.tokens=1M,1M"], "'1M' stands there twice"),
+        (["pretrain.tokens=1M,"], "a value is missing"),
+        (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two axes of one key"),
+        (["curate.quality.rules=[a,b"], "not closed"),
+        (["pretrain.tokens"], "no axis"),
+        (["pretrain.tokens=1M,many"], "expected a count"),
+    ],
+)
+def test_what_cannot_be_an_axis_is_refused(asked, said):
+    with pytest.raises(RecipeError, match="(?s)" + said.replace("[", r"\[")):
+        arms_of(TINY, asked)
+
+
+def test_commas_inside_brackets_and_quotes_part_nothing():
+    assert split_values("[a,b],{c: 1, d: 2},'x,y',3", "") == ["[a,b]", "{c: 1, d: 2}", "'x,y'", "3"]
+    axes, fixed = read_axes(["a.b=[c,d]", "e=1,2"])
+    assert fixed == ["a.b=[c,d]"]
+    assert axes[0].values == ("1", "2")
