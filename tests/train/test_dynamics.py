@@ -69,7 +69,7 @@ class Listener(SilentBar):
         self.told.append(text)
 
 
-def run(scratch, stream, factor=20.0, speaks_at=(), bar=None, model=None, **changes):
+def run(scratch, stream, factor=20.0, speaks_at=(), bar=None, model=None, validate=None, **changes):
     model = model or toy_model()
     result = train(
         model,
@@ -80,6 +80,8 @@ def run(scratch, stream, factor=20.0, speaks_at=(), bar=None, model=None, **chan
         scratch=scratch,
         bar=bar,
         sampler=Speaker(model, *speaks_at),
+        validate=validate,
+        best=validate is not None,
     )
     return model, result
 
@@ -131,6 +133,30 @@ def test_a_batch_that_is_left_out_leaves_no_trace(tmp_path):
     # What the batch held is of no matter: with other marks the weights are the same.
     other, _ = run(tmp_path / "other", marked, factor=float("nan"), on_spike="rewind")
     assert weights_of(other) == weights_of(model)
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ({17: 1.0, 34: 1.5, 40: 1.75}, 34),  # 17 is undone
+        ({8: 2.0, 17: 1.0, 34: 2.5, 40: 2.25}, 8),  # which was the best before 17 was
+        ({17: 1.0, 21: 1.25, 40: 1.75}, 21),  # the weights are those of 16 again
+    ],
+)
+def test_the_best_weights_are_not_those_that_were_undone(tmp_path, figures, best):
+    step = iter(range(1, 41))
+    _, result = run(
+        tmp_path,
+        MarkedStream({19, 20, 21}),
+        validate=lambda: {"held_out": figures.get(next(step), 3.0)},
+        on_spike="rewind",
+        evaluate_steps=1,
+        checkpoint_steps=100,
+        checkpoints=1,
+    )
+    assert actions(result)[-1] == (21, "went back", 16)
+    assert result.measured["weights_of_step"] == best
+    assert list(kept_states(tmp_path)) == [best, 40]
 
 
 def test_going_back_leaves_the_weights_as_if_the_batches_had_never_been(tmp_path):

@@ -1,6 +1,7 @@
 """States kept while training goes on: whose values they hold, which stay, what a kill leaves."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from toy_run import ToyObjective, ToyStream, toy_model, toy_train, weights_of
 
 from volano.core.errors import RecipeError, RunFailed
 from volano.pretrain.section import PretrainSection
-from volano.train import keeper
+from volano.train import keeper, loop
 from volano.train.checkpoint import folder_of, kept_states, load_state, load_weights
 from volano.train.parallel_plan import Plan
 
@@ -92,6 +93,25 @@ def test_the_last_states_stay_and_the_others_go(tmp_path, most, kept):
     assert list(kept_states(tmp_path)) == kept
     names = sorted(each.name for each in (tmp_path / "states").iterdir())
     assert names == [f"{step:09}" for step in kept]
+
+
+def test_a_state_is_kept_when_the_seconds_are_over_whatever_the_step(tmp_path, monkeypatch):
+    clock = iter(range(10_000))  # a second between any two looks at it
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    written = []
+    keep = loop._Run.keep
+
+    def kept(run, done, **settings):
+        written.append(done)
+        keep(run, done, **settings)
+
+    monkeypatch.setattr(loop._Run, "keep", kept)
+    toy_train(tmp_path / "seldom", checkpoint_steps=1000, checkpoint_seconds=1e6)
+    assert written == [24]
+    written.clear()
+    toy_train(tmp_path / "often", checkpoint_steps=1000, checkpoint_seconds=10)
+    assert len(written) > 2
+    assert list(kept_states(tmp_path / "often")) == written[-2:]
 
 
 def test_the_best_by_evaluation_stays_and_may_be_what_is_left(tmp_path):

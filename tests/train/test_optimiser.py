@@ -110,6 +110,19 @@ def test_adamw_equals_torch_adamw():
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_weights_decay_in_the_matrices_alone(optimiser):
+    model = Decoder(replace(CONFIG, tied=False))
+    initialise(model, 1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    Optimiser(model, toy_section(optimiser=optimiser, weight_decay=0.5)).step(1.0)
+    shrunk = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    outer = ("embed_tokens", "lm_head", "norm")
+    assert shrunk == {name for name in before if not any(each in name for each in outer)}
+
+
 def test_embedding_and_norms_are_left_to_adamw():
     model = toy_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}

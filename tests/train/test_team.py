@@ -1,5 +1,8 @@
 """What a team does that the proof against one process would not show."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -8,6 +11,7 @@ from toy_run import ToyObjective, ToyStream, toy_model
 
 from volano.train.parallel_plan import Plan
 from volano.train.pipeline import layers_of
+from volano.train.share import Share
 from volano.train.sums import Sums
 from volano.train.team import Alone, Team
 
@@ -47,6 +51,37 @@ def test_reader_without_rows_takes_part_and_weighs_nothing(one_process):
     assert expected["loss"] > 0
     assert found["loss"] == 0
     assert all((each.grad == 0).all() for each in idle.parameters())
+
+
+@pytest.mark.parametrize(
+    ("rows", "accumulate", "parts"), [(3, 2, 1), (5, 3, 2), (8, 3, 3), (1, 2, 1)]
+)
+def test_readers_of_unequal_rows_take_equally_many_parts(one_process, rows, accumulate, parts):
+    # Sharded layers are gathered by all readers together: one with a part more waits for ever.
+    batch = ToyStream(rows=rows).batch(0)
+    for reader in (0, 1):
+        seen = []
+        objective = ToyObjective(dropout=0.0)
+
+        def counted(model, part, objective=objective, seen=seen):
+            seen.append(len(part.tokens_BT))
+            return objective.loss(model, part)
+
+        team = Team(toy_model(), Plan(), counted)
+        team.plan, team.reader = Plan(data=2), reader
+        team.backward(batch, accumulate)
+        assert len(seen) == parts
+        assert sum(seen) == max(1, len(np.array_split(range(rows), 2)[reader]))
+
+
+def test_an_axis_shorter_than_the_mesh_leaves_nothing_for_the_last():
+    whole = torch.arange(15.0).view(5, 3)
+    parts = []
+    for place in range(4):
+        mesh = SimpleNamespace(size=lambda: 4, get_local_rank=lambda place=place: place)
+        parts.append(Share(mesh, 0, (5, 3)).part(whole))
+    assert [len(each) for each in parts] == [2, 2, 1, 0]
+    assert torch.equal(torch.cat(parts), whole)
 
 
 @pytest.mark.parametrize(("layers", "stages"), [(4, 2), (7, 3), (5, 5), (9, 4)])

@@ -5,9 +5,10 @@ several processes share a run, each writes its part; the first says that the sta
 agree by messages of a group of their own, so that those of training do not meet them.
 """
 
+import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,7 @@ from volano.train.checkpoint import (
     remove_half_states,
 )
 from volano.train.share import Share, local
+from volano.train.spikes import undone_by
 
 
 class Keeper:
@@ -91,7 +93,11 @@ class Keeper:
             name: {column: list(values) for column, values in getattr(state, name).items()}
             for name in TABLES
         }
-        self._pending = self._thread.submit(self._write, state.plain(), copied, tables)
+        settled = min((each["step"] for each in state.rewind), default=state.step)
+        undone = undone_by(state.spikes)
+        self._pending = self._thread.submit(
+            self._write, state.plain(), copied, tables, undone, settled
+        )
         self.seconds += time.perf_counter() - began
 
     def look(self) -> None:
@@ -129,6 +135,8 @@ class Keeper:
         plain: dict[str, Any],
         tensors: Mapping[str, Mapping[str, Tensor]],
         tables: Mapping[str, Columns],
+        undone: Set[int],
+        settled: int,
     ) -> None:
         folder = folder_of(self._scratch, plain["step"])
         unfinished = folder.with_name(folder.name + UNFINISHED)
@@ -142,7 +150,7 @@ class Keeper:
         let_go(self._scratch, plain["step"])  # a state of the same step, by an earlier try
         unfinished.rename(folder)
         sync(folder.parent)
-        for step in self._surplus():
+        for step in self._surplus(undone, settled):
             let_go(self._scratch, step)
 
     def _fill(
@@ -166,14 +174,23 @@ class Keeper:
         for each in (*(unfinished / name for name in tensors), unfinished):
             sync(each)
 
-    def _surplus(self) -> list[int]:
+    def _surplus(self, undone: Set[int], settled: int) -> list[int]:
         states = kept_states(self._scratch)
-        wanted = {*list(states)[-self._most :], best_of(states)}
+        # The best of all may yet be undone; that up to `settled`, the furthest way back, may not.
+        known = [best_of(states, undone), best_of(states, undone, until=settled)]
+        wanted = {*list(states)[-self._most :], *known}
         sound = [step for step, state in states.items() if not state["doubtful"]]
         return [step for step in states if step not in wanted | set(sound[-1:])]
 
 
-def best_of(states: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """The step of the lowest figure; None where no state was evaluated."""
-    figures = {step: each["figure"] for step, each in states.items() if each["figure"] is not None}
+def best_of(
+    states: Mapping[int, Mapping[str, Any]], undone: Set[int], until: float = math.inf
+) -> int | None:
+    """The step of the lowest figure up to `until`; None where no state was evaluated. What was
+    undone later does not count."""
+    figures = {
+        step: each["figure"]
+        for step, each in states.items()
+        if each["figure"] is not None and step not in undone and step <= until
+    }
     return min(figures, key=lambda step: figures[step], default=None)

@@ -48,7 +48,7 @@ from volano.train.optimiser import Optimiser
 from volano.train.rewind import Rewinder
 from volano.train.schedule import rate_factor
 from volano.train.section import TrainSection
-from volano.train.spikes import LEFT_OUT, RECORDED, WENT_BACK, Spikes
+from volano.train.spikes import LEFT_OUT, RECORDED, WENT_BACK, Spikes, undone_by
 from volano.train.team import Alone, team_of
 
 READER_SEEDS = 1 << 40  # between the random numbers of two processes: more than there are steps
@@ -193,8 +193,7 @@ class _Run:
             self.earlier_seconds = state.seconds
             self.guard.replay(self.metrics.losses())
             self.resumed_tokens = self.metrics.total("tokens")
-            figures = [each["figure"] for each in kept_states(self.scratch).values()]
-            self.best_figure = min((each for each in figures if each is not None), default=math.inf)
+            self.best_figure = self.best_kept()
         if self.rewinder is not None:
             self.rewinder.states = [
                 each | {name: team.settled(each[name]) for name in ("weights", "optimiser")}
@@ -228,7 +227,7 @@ class _Run:
         loss = likelihood_of(row)
         spike = self.guard.look(step + 1, loss, row["gradient_norm"])
         if spike is not None and spike.not_finite and self.rewinder is None:
-            self.keep(step, wait=True)  # the last good state: this step's update never happens
+            self.keep(step, wait=True)  # the last of finite figures: this step's update never is
             raise self.spikes.not_finite(spike)
         if spike is not None and self.rewinder is not None:
             self._leave_out(spike, self.rewinder)
@@ -265,6 +264,8 @@ class _Run:
         self.metrics.undo(back_to)
         self.guard.replay(self.metrics.losses())
         self.spikes.record(spike, WENT_BACK, back_to)
+        self.keeper.wait()  # for a state that may be the best of those left
+        self.best_figure = self.best_kept()
 
     def show(self, row: Row) -> None:
         """The step, on the progress bar."""
@@ -308,6 +309,12 @@ class _Run:
         self.best_figure = self.figure
         return True
 
+    def best_kept(self) -> float:
+        """The lowest figure of the states that are kept and count."""
+        states = kept_states(self.scratch)
+        best = best_of(states, undone_by(self.spikes.found))
+        return math.inf if best is None else float(states[best]["figure"])
+
     def overdue(self) -> bool:
         """Whether a state has to be kept, whatever the step."""
         return time.monotonic() - self.kept_at >= self.section.checkpoint_seconds
@@ -335,9 +342,7 @@ class _Run:
 
     def take_best(self) -> None:
         """Leave the weights of the best evaluation, of those that were not undone."""
-        undone = set(self.metrics.undone())
-        states = kept_states(self.scratch)
-        step = best_of({step: each for step, each in states.items() if step - 1 not in undone})
+        step = best_of(kept_states(self.scratch), undone_by(self.spikes.found))
         if step is not None and step != self.stream.steps:
             self.weights_of = step
             take_up(self.team.shown, load_weights(self.scratch, step))

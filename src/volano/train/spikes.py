@@ -3,6 +3,7 @@
 A batch is named by its documents, so that someone can look at them.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ TOLD_SPIKES = 5  # more are recorded and counted
 MOST_RETURNS = 3  # to the same weights: what comes after them is no passing spike
 RECORDED, LEFT_OUT, WENT_BACK = "recorded", "left out", "went back"
 LOWER = "Lower learning_rate or matrix_learning_rate, or look at these documents"
+RAISE = ", or raise spike_deviations if nothing is wrong with them"
+
+
+def undone_by(spikes: Sequence[Mapping[str, Any]]) -> set[int]:
+    """After which steps a model was that no longer counts, as its weights were taken back later."""
+    returns = [each for each in spikes if each["back_to"] is not None]
+    return {step for each in returns for step in range(each["back_to"] + 1, each["step"])}
 
 
 class Spikes:
@@ -51,7 +59,8 @@ class Spikes:
             }
         )
         if len(self.found) <= TOLD_SPIKES:
-            more = "; later ones are only recorded" if len(self.found) == TOLD_SPIKES else ""
+            last = len(self.found) == TOLD_SPIKES
+            more = "; what comes of later ones is recorded and not told" if last else ""
             self._bar.tell(f"{self._said_of(spike, action, back_to)}{more}")
         same = [each for each in self.found if back_to is not None and each["back_to"] == back_to]
         if len(same) > MOST_RETURNS:
@@ -60,7 +69,7 @@ class Spikes:
                 f"returns to the weights of step {back_to:,}; its batch holds "
                 f"{self._named(spike.step)}",
                 "training",
-                f"{LOWER}, or raise spike_deviations if nothing is wrong with them.",
+                f"{LOWER}{'' if spike.not_finite else RAISE}.",
             )
 
     def not_finite(self, spike: Spike) -> RunFailed:

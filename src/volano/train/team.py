@@ -136,7 +136,8 @@ class Team(Alone):
             fields = (torch.from_numpy(field).to(device) for field in mine)
             self._pipeline.backward(type(batch)(*fields), micro_batches)
         else:
-            count = min(micro_batches, len(mine[0]))
+            # As many for each: sharded layers are gathered together, or some would wait for ever.
+            count = min(micro_batches, max(1, len(batch[0]) // self.plan.readers))
             split = [np.array_split(field, count) for field in mine]
             for place, fields in enumerate(zip(*split, strict=True)):
                 part = type(batch)(*(torch.from_numpy(field).to(device) for field in fields))
