@@ -150,3 +150,19 @@ def test_dead_rendezvous_is_told_in_one_line(folder):
     assert done.returncode == 1, said
     assert said.startswith(f"volano: training: no answer from 127.0.0.1:{where['MASTER_PORT']}")
     assert said.count("\n") == 1
+
+
+def test_a_machine_that_waits_for_another_says_so_and_how_it_was_stopped():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    asked = ["--nnodes", "2", "--nproc-per-node", "1", "--node-rank", "0"]
+    asked += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint, "-m", "volano", "--help"]
+    command = [sys.executable, "-m", "volano.train.torchrun", *asked]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+        line = waiting.stderr.readline()
+        waiting.terminate()
+        rest = waiting.communicate(timeout=60)[1]
+    assert line == f"volano: launch: meeting the 2 machines at {endpoint} …\n"
+    assert rest == "volano: launch: stopped by SIGTERM before all had met. Run it again.\n"
+    assert waiting.returncode == 1

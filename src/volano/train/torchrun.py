@@ -7,6 +7,7 @@ Takes torchrun's own arguments, and ends with the code of the process that faile
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,12 @@ def main(arguments: Sequence[str]) -> int:
     asked = get_args_parser().parse_args(list(arguments))
     # Its warnings of lost processes stay; that of threads is ours to decide (train/compute.py).
     logging.getLogger("torch.distributed.run").setLevel(logging.ERROR)
+    # Until the machines have met, nobody else handles these.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, _stopped_before_it_began)
+    machines = asked.nnodes.rpartition(":")[2]
+    if machines != "1":
+        _told(f"meeting the {machines} machines at {asked.rdzv_endpoint} …")
     try:
         run(list(arguments))
     except ChildFailedError as failed:
@@ -44,6 +51,11 @@ def main(arguments: Sequence[str]) -> int:
             "Start the machine of that name first, and see that the others reach its port."
         )
     return 0
+
+
+def _stopped_before_it_began(number: int, _: object) -> None:
+    name = signal.Signals(number).name
+    sys.exit(_told(f"stopped by {name} before all had met. Run it again."))
 
 
 def _told(what: str, code: int = STOPPED) -> int:
