@@ -3,7 +3,7 @@
 import pytest
 
 from volano.core.errors import RecipeError
-from volano.study.axes import arms_of, read_axes, split_values
+from volano.study.axes import Axis, _short, arms_of, read_axes, split_values
 from volano.study.recipe import load_recipe
 
 TINY = "tiny/python-docs"
@@ -65,8 +65,12 @@ def test_sizes_alone_are_arms():
 
 
 def test_keys_with_the_same_end_are_told_apart():
-    arms = arms_of(TINY, ["finetune.epochs=0.1,0.2", "align.epochs=1,2"])
-    assert arms[1].name == "finetune.epochs=0.1, align.epochs=2"
+    asked = ["pretrain.model.context=64,128", "tokenizer.sample_bytes=1M,2M"]
+    assert arms_of(TINY, asked)[1].name == "context=64, sample_bytes=2M"
+    asked = ["pretrain.learning_rate=0.1,0.2", "pretrain.head_learning_rate=0.1,0.2"]
+    assert arms_of(TINY, asked)[1].name == "learning_rate=0.1, head_learning_rate=0.2"
+    axes = [Axis("a.b.tokens", ("1", "2")), Axis("a.c.tokens", ("1", "2")), Axis("d.e", ("1", "2"))]
+    assert [_short(each.key, axes) for each in axes] == ["a.b.tokens", "a.c.tokens", "e"]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,7 @@ def test_keys_with_the_same_end_are_told_apart():
         (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two axes of one key"),
         (["curate.quality.rules=[a,b"], "not closed"),
         (["pretrain.tokens"], "no axis"),
+        (["finetune.epochs=1,2"], "which do not read it"),
         (["pretrain.tokens=1M,many"], "expected a count"),
     ],
 )

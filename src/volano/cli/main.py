@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from volano.cli import (
+    ablate,
     chat,
     classifier,
     curation,
@@ -83,6 +84,7 @@ for group in (
     forget,
     dedup,
     plan,
+    ablate,
     chat,
     inspect,
     upkeep,

@@ -84,6 +84,15 @@ class EvaluateSection(Section):
     )
 
 
+class DomainsSection(Section):
+    """Which held-out documents a base model is measured on."""
+
+    documents: Count = Field(default=300, ge=2, description="Of each domain, at most.")
+    by: Literal["kind", "source"] = Field(
+        default="kind", description="What tells domains apart: kind or source of a document."
+    )
+
+
 class GateSection(Section):
     """When a new version may take the place of the old: better where it failed, no worse elsewhere.
 

@@ -6,12 +6,14 @@ No torch here: the data side of the product loads this file without it.
 from typing import Any
 
 from volano.core.corpus import finish_corpus, shard_path, write_shard
+from volano.core.errors import DataError
 from volano.core.records import Document, table_of
 from volano.core.step import Context, Inputs, Step
 from volano.evaluate.held_out import select_held_out
-from volano.evaluate.section import EvaluateSection, GateSection, HeldOutSection
+from volano.evaluate.section import DomainsSection, EvaluateSection, GateSection, HeldOutSection
 
 STAGES = ("base", "sft", "aligned")
+LEAST_DOCUMENTS = 2  # of which a ratio has an interval
 
 
 def run_held_out(section: HeldOutSection, inputs: Inputs, context: Context) -> None:
@@ -41,6 +43,28 @@ def _records(inputs: Inputs, name: str) -> list[Any]:
     return list(inputs[name].corpus().records()) if name in inputs else []
 
 
+def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> None:
+    """Measure a base model on held-out documents by domain. Raises DataError where there are too
+    few."""
+    from volano.evaluate.domains import measure_domains
+    from volano.model.device import device_for
+    from volano.model.huggingface import load_checkpoint
+    from volano.text.tokenizer import Tokenizer
+
+    folder = inputs["base"].folder
+    corpora = {
+        name: list(each.corpus().records()) for name, each in inputs.items() if name != "base"
+    }
+    if sum(map(len, corpora.values())) < LEAST_DOCUMENTS:
+        raise DataError(
+            "nothing is held out of these documents, so no model can be measured",
+            inputs["held_out"].name,
+            "Set collect.held_out_fraction, such as 0.1, or collect.held_out_functions.",
+        )
+    model = load_checkpoint(folder).to(device_for(context))
+    measure_domains(section, model, Tokenizer.load(folder), corpora, context)
+
+
 def run_gate(section: GateSection, inputs: Inputs, context: Context) -> None:
     """Judge the candidate against the former version."""
     from volano.evaluate.gate_run import gate
@@ -68,6 +92,14 @@ EVALUATE = Step(
     section=EvaluateSection,
     run=run_evaluate,
     seeded=True,
+    on_device=True,
+)
+DOMAINS = Step(
+    name="domains",
+    kind="report",
+    version=1,
+    section=DomainsSection,
+    run=run_domains,
     on_device=True,
 )
 GATE = Step(

@@ -20,6 +20,7 @@ from volano.study.recipe import Recipe, read_recipe, recipe_path
 from volano.study.unused_bounds import leave_out_unused_bounds
 
 SIZES = ("pretrain.model.parameters", "pretrain.model.depth")
+PHASES_BEHIND = ("finetune", "align", "evaluate", "users", "feedback", "diagnose", "turn", "gate")
 NOT_TURNED = ("turn=off", "users=off")  # the data of one turn are asked about
 OPENING, CLOSING = "[{(", "]})"
 QUOTES = "'\""
@@ -57,6 +58,12 @@ def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
         twice = next((each for place, each in enumerate(values) if each in values[:place]), None)
         if twice is not None:
             raise RecipeError(f"'{twice}' stands there twice", key, "Name each value once.")
+        if key.partition(".")[0] in PHASES_BEHIND:
+            raise RecipeError(
+                "arms are compared by their base models, which do not read it",
+                key,
+                "Ask about collect, curate, tokenizer or pretrain.",
+            )
         if key in {each.key for each in axes}:
             raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
         axes.append(Axis(key, tuple(values)))

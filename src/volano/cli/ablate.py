@@ -1,0 +1,158 @@
+"""`volano ablate`: which decision about the data mattered, by how much, and how sure that is."""
+
+from typing import Annotated, Any
+
+import typer
+
+from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    app.command()(ablate)
+
+
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    axes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Keys with the values to compare, such as curate.dedup.minhash=on,off (the first "
+            "is compared with); a key with one value holds for every arm."
+        ),
+    ],
+    seeds: Annotated[int, typer.Option("--seeds", help="Models trained of each arm.")] = 3,
+    documents: Annotated[
+        int, typer.Option("--documents", min=2, help="Held-out documents of each domain, at most.")
+    ] = 300,
+    by: Annotated[
+        str, typer.Option("--by", help="Domains are a document's `kind` or `source`.")
+    ] = "kind",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be trained, and how long; make nothing.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Train base models that differ in one decision, with several seeds each, and judge them.
+
+    Every trial is an artifact: a second call trains nothing, and one that was stopped goes on.
+    """
+    from volano.cli.output import print_line
+    from volano.core.store import Store
+    from volano.evaluate.section import DomainsSection
+    from volano.study.ablation import ablate as run_ablation
+    from volano.study.ablation import plan_ablation
+    from volano.study.ablation_plan import reckon
+    from volano.study.axes import arms_of
+
+    domains = DomainsSection.read({"documents": documents, "by": by}, "volano ablate")
+    ablation = plan_ablation(arms_of(recipe, axes), seeds=seeds, domains=domains)
+    opened = Store(store)
+    if plan:
+        _print_plan(ablation, reckon(ablation, opened), json)
+        return
+    ablated = run_ablation(
+        ablation, opened, silent=json, told=lambda line: None if json else print_line(line)
+    )
+    _print_json(ablated, opened) if json else _print_verdicts(ablated, opened)
+
+
+def _print_plan(ablation: Any, reckoned: Any, as_json: bool) -> None:
+    from volano.cli.output import duration, print_json, print_line, print_table
+
+    if as_json:
+        print_json({"ablation": ablation.name, "seeds": list(ablation.seeds), **reckoned.plain()})
+        return
+    print_table(
+        ["arm", "size", "seeds", "in the store", "parameters", "tokens", "training"],
+        [
+            (
+                each.arm.name,
+                each.arm.size,
+                str(len(ablation.seeds)),
+                str(each.reused),
+                f"{each.parameters:,}",
+                f"{each.tokens:,}",
+                duration(each.seconds) if each.seconds else "",
+            )
+            for each in reckoned.arms
+        ],
+        right=["seeds", "in the store", "parameters", "tokens", "training"],
+        title=f"{ablation.name}: {len(ablation.trials())} trials",
+    )
+    print_line(
+        f"All training: {duration(reckoned.seconds)}, by steps of each size on this machine now; "
+        "data and measuring come on top."
+    )
+    print_line(reckoned.said_of_noise())
+
+
+def _print_verdicts(ablated: Any, store: Any) -> None:
+    from volano.cli.output import print_line, print_table
+
+    report = ablated.report.report()
+    extra = report.extra
+    letters = {arm: _letter(place) for place, arm in enumerate(dict.fromkeys(extra["arms"]))}
+    for arm, letter in letters.items():
+        print_line(f"{letter}: {arm}{', which the others are compared with' * (letter == 'A')}")
+    print_table(
+        ["metric", "arm", "seeds", "value", "to A", "95 % interval", "p (Holm)", "verdict"],
+        [
+            (
+                each.name if each.stage == extra["arms"][0] else "",
+                letters[each.stage],
+                str(each.n),
+                f"{each.value:.4g}",
+                *_compared(report.comparisons, each),
+            )
+            for each in report.measurements
+        ],
+        right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
+        title=f"Ablation {ablated.report.name}",
+    )
+    for each in extra["failures"]:
+        label = ", ".join(filter(None, [each["arm"], each["size"], f"seed {each['seed']}"]))
+        print_line(f"Not measured: {label}: {each['failure']}")
+    reused = sum(each.reused for each in ablated.tried)
+    print_line(f"{len(ablated.tried)} trials, {reused} of them from the store.")
+    print_line(f"Kept as {store.path_of(ablated.report)}.")
+
+
+def _letter(place: int) -> str:
+    """A to Z, then AA and so on."""
+    above, letter = divmod(place, 26)
+    return (_letter(above - 1) if above else "") + chr(ord("A") + letter)
+
+
+def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:
+    for each in comparisons:
+        if (each["metric"], each["arm"]) == (of.name, of.stage):
+            seen = each["visible"]
+            verdict = each["verdict"]
+            if verdict == "no difference shown":
+                verdict += f" (would have seen {seen:.2g})"
+            return (
+                f"{each['difference']:+.4f}",
+                f"[{each['low']:+.4f}, {each['high']:+.4f}]",
+                f"{each['adjusted']:.2g}",
+                verdict,
+            )
+    return ("", "", "", "")
+
+
+def _print_json(ablated: Any, store: Any) -> None:
+    from dataclasses import asdict
+
+    from volano.cli.output import print_json
+
+    report = ablated.report.report()
+    print_json(
+        {
+            "report": store.path_of(ablated.report),
+            "measurements": [asdict(each) for each in report.measurements],
+            "comparisons": list(report.comparisons),
+            "alike": [[each.name, other.name] for each, other in ablated.alike],
+            **report.extra,
+        }
+    )

@@ -1,0 +1,77 @@
+"""Bits per byte of a base model on held-out documents, domain by domain.
+
+A mean over everything hides what a decision about data does: prose may gain what code loses. Every
+document's bits are kept, so that two models can be compared document by document.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from volano.core.corpus import write_shard
+from volano.core.files import json_digest
+from volano.core.records import Document
+from volano.core.report import Measurement, Report
+from volano.core.step import Context
+from volano.evaluate.section import DomainsSection
+from volano.model.bits_per_byte import bits_per_byte
+from volano.model.decoder import Decoder
+from volano.stats.intervals import ratio_interval
+from volano.text.tokenizer import Tokenizer
+
+BITS, ALL = "bits_per_byte", "all"
+DOCUMENTS_FILE = "documents.parquet"
+STAGE = "base"
+
+
+def chosen_documents(
+    corpora: Mapping[str, Sequence[Document]], section: DomainsSection
+) -> dict[str, list[Document]]:
+    """Domain → documents to measure, at most so many of each, drawn by hash of their ids.
+
+    A domain is a source or kind of text; where there are several corpora their name stands before.
+    """
+    found: dict[str, list[Document]] = defaultdict(list)
+    for corpus, documents in corpora.items():
+        for document in documents:
+            domain = getattr(document, section.by)
+            found[domain if len(corpora) == 1 else f"{corpus}: {domain}"].append(document)
+    return {
+        domain: sorted(found[domain], key=lambda each: json_digest(each.id))[: section.documents]
+        for domain in sorted(found)
+    }
+
+
+def measure_domains(
+    section: DomainsSection,
+    model: Decoder,
+    tokenizer: Tokenizer,
+    corpora: Mapping[str, Sequence[Document]],
+    context: Context,
+) -> None:
+    """Write the report, and the bits of every document beside it."""
+    chosen = chosen_documents(corpora, section)
+    rows = [(domain, each) for domain, documents in chosen.items() for each in documents]
+    found = bits_per_byte(model, tokenizer, [each.text for _, each in rows])
+    domains = np.array([domain for domain, _ in rows])
+    measurements = []
+    for domain in [ALL, *chosen] if len(chosen) > 1 else list(chosen):
+        of_domain = found if domain == ALL else found.of(domains == domain)
+        if len(of_domain.bits) > 1 and of_domain.utf8_bytes.sum():
+            interval = ratio_interval(
+                of_domain.bits.tolist(), of_domain.utf8_bytes.tolist(), seed=1
+            )
+            measurements.append(
+                Measurement(f"{BITS}.{domain}", STAGE, *interval, unit="bits per byte")
+            )
+    table = {
+        "id": [each.id for _, each in rows],
+        "domain": domains.tolist(),
+        "bits": found.bits,
+        "utf8_bytes": found.utf8_bytes,
+    }
+    write_shard(context.folder / DOCUMENTS_FILE, pa.table(table))
+    Report(tuple(measurements)).save(context.folder / "report.json")
+    context.bill["documents"] = len(rows)

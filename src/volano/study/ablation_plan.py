@@ -1,0 +1,137 @@
+"""What an ablation would take, and what it could show, before anything is made.
+
+Minutes are of training, by some steps of each size now. What differences so many seeds can show
+follows from how far seeds lie apart, as trials in the store tell.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from volano.core.artifact import Artifact
+from volano.core.store import Store
+from volano.evaluate.step import DOMAINS
+from volano.stats.seeds import visible_difference
+from volano.study.ablation import BASE, DATA, Ablation, Trial
+from volano.study.axes import Arm
+from volano.study.run import needed, order_of
+from volano.study.wheel import stages_of
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm: how many of its trials are there, and the seconds that training the others takes."""
+
+    arm: Arm
+    parameters: int
+    tokens: int
+    reused: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    """All arms, and the smallest difference to be seen per metric, where noise is known."""
+
+    arms: list[ArmPlan]
+    visible: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """Of all training that is left."""
+        return sum(each.seconds for each in self.arms)
+
+    def said_of_noise(self) -> str:
+        """What so many seeds can show."""
+        if not self.visible:
+            return (
+                "How small a difference these seeds can show is known once trials are in the store."
+            )
+        seen = ", ".join(f"{name} {value:.2g}" for name, value in self.visible.items())
+        return f"The smallest difference that so many seeds show, four times of five: {seen}."
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "arms": [
+                {
+                    "arm": each.arm.name,
+                    "size": each.arm.size,
+                    "parameters": each.parameters,
+                    "tokens": each.tokens,
+                    "reused": each.reused,
+                    "training_seconds": each.seconds,
+                }
+                for each in self.arms
+            ],
+            "training_seconds": self.seconds,
+            "visible": self.visible,
+        }
+
+
+def reckon(ablation: Ablation, store: Store) -> Reckoned:
+    """The plan. Nothing is made."""
+    from volano.study.measured_rate import measure_rate
+
+    rates: dict[Any, float] = {}
+    arms = []
+    for arm in ablation.arms:
+        section = arm.recipe.pretrain
+        assert section is not None
+        shape = section.model.shape(arm.recipe.tokenizer.vocabulary)
+        there = [_base(trial, store) for trial in ablation.trials([arm])]
+        reused = sum(each is not None for each in there)
+        tokens = section.steps * section.batch_rows * section.model.context
+        seconds = 0.0
+        if reused < len(there):
+            key = (shape, section.model_dump_json())
+            if key not in rates:
+                rates[key] = measure_rate(
+                    shape, section, row_tokens=shape.context, workers=arm.recipe.workers
+                ).tokens_per_second
+            seconds = (len(there) - reused) * tokens / rates[key]
+        arms.append(ArmPlan(arm, shape.parameters, tokens, reused, seconds))
+    return Reckoned(arms, _visible(ablation, store))
+
+
+def _base(trial: Trial, store: Store) -> Artifact | None:
+    present: dict[str, Artifact] = {}
+    for stage in needed(stages_of(trial.recipe), {}, (*DATA, BASE), None):
+        found = store.existing(order_of(stage, trial.recipe, store, present))
+        if found is None:
+            return None
+        present[stage.name] = found
+    return present[BASE]
+
+
+def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
+    """From measurements of base models that differ in their seed alone."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    artifacts = store.artifacts()
+    by_digest = {each.digest: each for each in artifacts}
+    for artifact in artifacts:
+        if artifact.meta["identity"]["step"] != DOMAINS.name:
+            continue
+        base = by_digest.get(artifact.parents[BASE]["digest"])
+        if base is None:
+            continue
+        identity = base.meta["identity"]
+        kin = f"{sorted(identity['settings'].items())}{sorted(identity['parents'].items())}"
+        for each in artifact.report().measurements:
+            groups[each.name, kin].append(each.value)
+    squares: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for (metric, _), values in groups.items():
+        if len(values) > 1:
+            squares[metric].append((float(np.var(values, ddof=1)), len(values) - 1))
+    tests = len(squares) * max(1, len(ablation.arms) - 1)
+    found = {}
+    for metric, pooled in sorted(squares.items()):
+        freedom = sum(each for _, each in pooled)
+        variance = sum(value * each for value, each in pooled) / freedom
+        # Of the difference of two arms; what a shared seed takes away from it is not known yet.
+        deviation = sqrt(2 * variance)
+        found[metric] = visible_difference(deviation, len(ablation.seeds), tests=tests)
+    return found

@@ -1,0 +1,185 @@
+"""Ablations of a tiny recipe: what is made once, what is judged, what becomes of a failed trial."""
+
+import json
+
+import pytest
+
+from volano.core.errors import DataError, RecipeError, RunFailed
+from volano.core.store import Store
+from volano.evaluate.section import DomainsSection
+from volano.study import ablation as module
+from volano.study.ablation import ablate, plan_ablation
+from volano.study.ablation_plan import reckon
+from volano.study.axes import arms_of
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.xdist_group("ablation")
+SMALL = [
+    "collect.held_out_functions=60",
+    "tokenizer.vocabulary=512",
+    "pretrain.model.parameters=0.05M",
+    "pretrain.tokens=12k",
+]
+DOMAINS = DomainsSection(documents=60)
+
+
+def planned(*axes, seeds=2):
+    arms = arms_of("tiny/python-docs", [*SMALL, *axes])
+    return plan_ablation(arms, seeds=seeds, domains=DOMAINS)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("ablation") / "runs")
+
+
+@pytest.fixture(scope="module")
+def done(store):
+    """Text as it is, and with the words of each document shuffled."""
+    return ablate(planned("curate.dedup.minhash=on,off", seeds=3), store, silent=True)
+
+
+def test_arms_share_what_they_have_in_common(done, store):
+    kinds = [each.name for each in store.artifacts()]
+    assert kinds.count("tiny-python-docs-ablation/collected") == 1
+    assert kinds.count("tiny-python-docs-ablation/curated") == 2
+    assert kinds.count("tiny-python-docs-ablation/base") == 6
+
+
+def test_every_metric_is_compared_with_the_first_arm(done):
+    report = done.report.report()
+    metrics = {each.name for each in report.measurements}
+    assert metrics == {"bits_per_byte.function"}
+    (found,) = report.comparisons
+    assert found["arm"] == "minhash=off"
+    assert found["n"] == 3
+    values = report.extra["values"]["bits_per_byte.function"]
+    one, two = values["minhash=on"], values["minhash=off"]
+    assert set(one) == set(two) == {"1", "2", "3"}
+    assert found["difference"] == pytest.approx(sum(two[s] - one[s] for s in one) / 3)
+    assert found["verdict"] in {"better", "worse", "no difference shown"}
+
+
+def test_a_second_ablation_trains_nothing_and_says_the_same(done, store, monkeypatch):
+    again = ablate(planned("curate.dedup.minhash=on,off", seeds=3), store, silent=True)
+    assert all(each.reused for each in again.tried)
+    assert again.report.digest == done.report.digest
+
+
+def test_another_seed_adds_its_trials_alone(done, store):
+    more = ablate(planned("curate.dedup.minhash=on,off", seeds=4), store, silent=True)
+    assert [each.trial.seed for each in more.tried if not each.reused] == [4, 4]
+
+
+def test_the_plan_knows_what_is_there_and_what_can_be_seen(done, store, tmp_path):
+    known = reckon(planned("curate.dedup.minhash=on,off", seeds=3), store)
+    assert [each.reused for each in known.arms] == [3, 3]
+    assert known.seconds == 0
+    assert 0 < known.visible["bits_per_byte.function"] < 1
+    new = reckon(planned("curate.dedup.minhash=on,off", seeds=3), Store(tmp_path / "runs"))
+    assert [each.reused for each in new.arms] == [0, 0]
+    assert new.seconds > 0
+    assert new.visible == {}
+    assert not (tmp_path / "runs").exists()
+    fewer = reckon(planned("curate.dedup.minhash=on,off", seeds=2), store)
+    assert fewer.visible["bits_per_byte.function"] > known.visible["bits_per_byte.function"]
+
+
+def test_an_arm_that_is_the_same_is_said_and_not_trained(store, done):
+    said = []
+    same = planned("curate.language.min_score=0.3,0.300001")  # nothing lies between
+    with pytest.raises(DataError, match="fewer than two arms"):
+        ablate(same, store, silent=True, told=said.append)
+    assert said == [
+        "min_score=0.300001 has the same content as min_score=0.3: it is not trained again."
+    ]
+
+
+def test_an_option_that_changes_nothing_shows_no_difference(store, done):
+    found = ablate(planned("pretrain.evaluate_documents=10,11", seeds=3), store, silent=True)
+    (comparison,) = found.report.report().comparisons
+    assert comparison["verdict"] == "no difference shown"
+    assert comparison["difference"] == 0
+
+
+@pytest.fixture
+def rivers(tmp_path):
+    """A recipe of a user's own texts."""
+    path, texts = tmp_path / "mine.yaml", tmp_path / "texts.jsonl"
+    said = "The river {} carries the mountain rainwater towards all of the northern oceans. "
+    names = ["".join(chr(ord("k") + int(digit)) for digit in str(n)) for n in range(100, 140)]
+    records = [{"id": each, "text": said.format(each) * 9} for each in names]
+    texts.write_text("".join(f"{json.dumps(each)}\n" for each in records))
+    path.write_text(
+        f"name: mine\ncollect: {{source: files, paths: ['{texts}']}}\n"
+        "curate: {quality: {rules: [gopher_quality]}, dedup: off, decontaminate: off}\n"
+        "tokenizer: {vocabulary: 300}\npretrain: {model: {parameters: 0.02M}, tokens: 5k}\n"
+        "finetune: off\nalign: off\nevaluate: off\n"
+    )
+    return str(path)
+
+
+def test_an_arm_left_empty_by_its_filter_does_not_lose_the_others(rivers, tmp_path):
+    said = []
+    axes = ["curate.quality.gopher_quality.min_words=70,71,1000", "collect.held_out_fraction=0.3"]
+    asked = plan_ablation(
+        arms_of(rivers, [*axes, "pretrain.tokens=5k,13k"]), seeds=2, domains=DOMAINS
+    )
+    found = ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
+    empty = [line for line in said if "were dropped" in line]
+    assert [line.partition(":")[0] for line in empty] == [
+        "min_words=1000, tokens=5k", "min_words=1000, tokens=13k",
+    ]  # fmt: skip
+    report = found.report.report()
+    assert {(each["arm"], each["seed"]) for each in report.extra["failures"]} == {
+        (f"min_words=1000, tokens={tokens}", seed) for tokens in ("5k", "13k") for seed in (1, 2)
+    }
+    assert [each["arm"] for each in report.comparisons] == ["min_words=70, tokens=13k"]
+
+
+def test_a_seed_that_diverged_stays_in_the_table(store, done, monkeypatch):
+    tried = module.try_out
+
+    def diverging(trial, *about):
+        if (trial.arm.name, trial.seed) == ("minhash=off", 2):
+            raise RunFailed("the loss has diverged", "training", "Lower learning_rate.")
+        return tried(trial, *about)
+
+    monkeypatch.setattr(module, "try_out", diverging)
+    found = ablate(planned("curate.dedup.minhash=on,off", seeds=3), store, silent=True)
+    report = found.report.report()
+    assert [(each["arm"], each["seed"]) for each in report.extra["failures"]] == [
+        ("minhash=off", 2)
+    ]
+    assert report.comparisons[0]["n"] == 2
+
+
+def test_sizes_are_compared_apart(store, done):
+    axes = ["curate.dedup.minhash=on,off", "pretrain.model.parameters=0.05M,0.06M"]
+    report = ablate(planned(*axes), store, silent=True).report.report()
+    assert [each["metric"] for each in report.comparisons] == [
+        "bits_per_byte.function @ 0.05M",
+        "bits_per_byte.function @ 0.06M",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("axes", "seeds", "said"),
+    [
+        (["pretrain.tokens=12k,13k"], 1, "1 seed shows no spread"),
+        (["pretrain=off", "curate.dedup.minhash=on,off"], 2, "trains none"),
+    ],
+)
+def test_what_can_show_nothing_is_refused(axes, seeds, said):
+    arms = arms_of("tiny/python-docs", ["finetune=off", "align=off", *axes])
+    with pytest.raises(RecipeError, match=said):
+        plan_ablation(arms, seeds=seeds, domains=DOMAINS)
+
+
+def test_documents_of_which_none_is_held_out_are_told(rivers, tmp_path):
+    arms = arms_of(rivers, ["pretrain.tokens=5k,13k"])
+    asked = plan_ablation(arms, seeds=2, domains=DOMAINS)
+    said = []
+    with pytest.raises(DataError, match="no two arms have two seeds in common"):
+        ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
+    assert "nothing is held out of these documents" in said[0]
