@@ -3,16 +3,19 @@
 from typing import Any
 
 KEPT_SHARE = 0.5  # of documents or bytes; curation that leaves less is told
+# Of a model's rows that its tokenizer has tokens for. Vocabularies are padded, though not so far.
+TOKENIZER_SHARE = 0.75
 
 
 def notes(artifact: Any) -> list[str]:
     """What a user should know of an artifact without asking: records that could not be read, files
     that were passed over, ids that were changed, a filter that had nothing to compare with, a
-    curation that dropped most, where a mixture is not as it was wanted, and text that a run has
-    read more often than that allows, or than is of use.
+    curation that dropped most, where a mixture is not as it was wanted, text that a run has read
+    more often than that allows, or than is of use, and a tokenizer that a model may not have had.
     """
     if artifact.kind == "checkpoint":
-        return _over_limit(artifact.bill()) or _reread(artifact.bill())
+        bill = artifact.bill()
+        return _over_limit(bill) or _reread(bill) or _unlike_its_tokenizer(bill)
     if artifact.kind != "corpus":
         return []
     corpus = artifact.corpus()
@@ -58,6 +61,18 @@ def _reread(bill: dict[str, Any]) -> list[str]:
 
     note = rereading_note(epochs_in(bill))
     return [] if note is None else [note]
+
+
+def _unlike_its_tokenizer(bill: dict[str, Any]) -> list[str]:
+    tokens, rows = bill.get("tokenizer_tokens", 0), bill.get("model_rows", 0)
+    sizes = f"its tokenizer has {tokens:,} tokens and its model {rows:,} rows"
+    asked = "is it the tokenizer of this model?"
+    if tokens > rows:
+        what = "row was" if tokens - rows == 1 else "rows were"
+        return [f"{sizes}, so {tokens - rows:,} {what} added that it has not learnt: {asked}"]
+    if tokens < TOKENIZER_SHARE * rows:
+        return [f"{sizes}, more than padding explains: {asked}"]
+    return []
 
 
 def _mostly_dropped(artifact: Any) -> list[str]:

@@ -140,12 +140,12 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
 
         unpacked = context.scratch / "unpacked"
         stated = unpack_gguf(path, unpacked, context)
-        added = import_checkpoint(unpacked, context.folder, chat=section.chat)
+        taken = import_checkpoint(unpacked, context.folder, chat=section.chat)
     else:
         stated = stated_by_folder(path)
-        added = import_checkpoint(path, context.folder, chat=section.chat)
+        taken = import_checkpoint(path, context.folder, chat=section.chat)
     write_origin(context.folder, path, stated)
-    context.bill["added_tokens"] = added
+    context.bill |= taken._asdict()
 
 
 TOKENIZER = Step(
