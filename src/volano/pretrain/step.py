@@ -101,6 +101,7 @@ def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> 
     from volano.train.start import processes_for
 
     held_out = inputs.get("held_out")
+    section.check_weights(_records(held_out))
     tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
     config = section.model.shape(tokenizer.vocabulary)
     with processes_for("volano.pretrain.step:PRETRAIN", section, inputs, context, config=config):
@@ -183,6 +184,10 @@ def _kinds(corpus: Corpus, wanted: Sequence[str], where: str, by: str = "kind") 
         if kind not in known:
             raise DataError(f"no documents of {by} '{kind}'", where, did_you_mean(kind, known))
     return list(wanted) or known
+
+
+def _records(held_out: Artifact | None) -> int:
+    return int(held_out.corpus().manifest["records"]) if held_out else 0
 
 
 def _sample(held_out: Artifact, count: int) -> list[Document]:
