@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from volano.align.section import PreferencesSection
 from volano.collect.sources import is_elsewhere
 from volano.core.artifact import COMMIT, Artifact, describe_files
-from volano.core.errors import RunFailed, StoreError, VolanoError, did_you_mean
+from volano.core.errors import RecipeError, RunFailed, StoreError, VolanoError, did_you_mean
 from volano.core.files import explained, file_digest
 from volano.core.forgotten import refuse_forgotten
+from volano.core.recipe import Section
 from volano.core.store import Store
+from volano.finetune.section import ConversationsSection
 from volano.study.recipe import Recipe, read_recipe
 from volano.study.run import Outcome, check_device, check_parallel, needed, run
 from volano.study.wheel import Stage, stages_of
@@ -38,6 +41,11 @@ TARGETS = {
     "evaluate": ("report", ("collected",)),
     "import": ("base", ()),
 }
+# What a phase learns from: the stage that makes it, its records, and the settings of making it.
+LEARNT: dict[str, tuple[str, str, type[Section]]] = {
+    "finetune": ("conversations", "conversation", ConversationsSection),
+    "align": ("preferences", "preference", PreferencesSection),
+}
 
 
 def run_phase(
@@ -54,9 +62,10 @@ def run_phase(
 ) -> list[Outcome]:
     """Make the artifact of one phase, and what it rests on.
 
-    `data` holds files, folders and globs, or the name of one corpus artifact; `checkpoint` names
-    an artifact, a checkpoint folder, `hf:FOLDER` or `gguf:FILE`. `settings` are keys of the
-    phase's section, as `key=value` or as a mapping.
+    `data` holds files, folders and globs, or the name of one corpus artifact: of documents, or of
+    the conversations or preferences that the phase learns from. `checkpoint` names an artifact, a
+    checkpoint folder, `hf:FOLDER` or `gguf:FILE`. `settings` are keys of the phase's section, as
+    `key=value` or as a mapping.
     """
     target, places = TARGETS[phase]
     if out is not None:
@@ -67,7 +76,7 @@ def run_phase(
     corpus = _corpus(store, data)
     if corpus is not None:
         refuse_forgotten(store, corpus)
-        given.update(dict.fromkeys(places, corpus))
+        given.update(dict.fromkeys(_places_of(corpus, phase, places), corpus))
     elif data and phase in {"finetune", "align"}:
         values[phase] = {"data": list(data)}
     elif data:
@@ -77,6 +86,7 @@ def run_phase(
     if phase == "evaluate":  # of one finished model: nothing is trained, nothing curated
         values |= {"finetune": False, "align": False}
     recipe = _recipe(phase, values, settings)
+    _refuse_settings_of_what_is_made(phase, recipe, given)
     if checkpoint is not None:
         given.update(_checkpoint(phase, store, checkpoint, recipe, report))
     if "curated" in places and "curated" not in given and "collect" in values:
@@ -216,6 +226,36 @@ def _corpus(store: Store, data: Sequence[str]) -> Artifact | None:
     if artifact.kind != "corpus":
         raise StoreError(f"this is a {artifact.kind}, not a corpus", reference, "Name a corpus.")
     return artifact
+
+
+def _places_of(corpus: Artifact, phase: str, places: tuple[str, ...]) -> tuple[str, ...]:
+    """The stages in whose place the corpus is given: documents, or what the phase learns from."""
+    record = corpus.corpus().manifest["record"]
+    wanted = "documents"
+    if phase in LEARNT:
+        stage, learnt, _ = LEARNT[phase]
+        if record == learnt:
+            return (stage,)
+        wanted = f"documents or {learnt}s"
+    if record != "document":
+        what = f"this holds {record}s, and {phase} reads {wanted}"
+        raise StoreError(what, corpus.name, "Name a corpus of those.")
+    return places
+
+
+def _refuse_settings_of_what_is_made(
+    phase: str, recipe: Recipe, given: Mapping[str, Artifact]
+) -> None:
+    section = getattr(recipe, phase, None)
+    if phase not in LEARNT or section is None:
+        return
+    stage, _, making = LEARNT[phase]
+    if stage not in given:
+        return
+    idle = sorted(section.model_fields_set & making.model_fields.keys())
+    if idle:
+        what = f"has no effect: the {stage} are made already ({given[stage].name})"
+        raise RecipeError(what, f"{phase}.{idle[0]}", "Leave it out, or give JSONL files.")
 
 
 def _checkpoint(
