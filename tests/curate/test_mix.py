@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from volano.cli.stages import notes
+from volano.cli.notes import notes
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError, RecipeError

@@ -1,8 +1,10 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from volano.cli.notes import notes
 from volano.core.errors import DataError, RecipeError
 from volano.core.origin import keep_origin, origin_of
 from volano.core.records import Message
@@ -97,6 +99,23 @@ def test_a_checkpoint_keeps_the_chat_it_came_with_unless_ours_is_asked_for(forei
     ours = run(foreign, tmp_path / "ours", chat="ours")
     assert ours.bill["added_tokens"] == len(SPECIAL_TOKENS)
     assert not Tokenizer.load(tmp_path / "ours").keeps_its_chat
+
+
+def test_rows_that_the_tokenizer_is_beyond_are_told_and_a_chat_of_ours_is_not(foreign, tmp_path):
+    def told(context):
+        return notes(SimpleNamespace(kind="checkpoint", bill=lambda: context.bill))
+
+    assert told(run(foreign, tmp_path / "fits")) == []
+    longer = train_tokenizer(["some more words, abc abc"] * 9, vocabulary=270)
+    assert longer.vocabulary == 270
+    longer.save(foreign)
+    context = run(foreign, tmp_path / "more")
+    assert load_checkpoint(tmp_path / "more").config.vocabulary == 270
+    [line] = told(context)
+    assert line.startswith("its tokenizer has 270 tokens and its model 262 rows, so 8 rows were")
+    for rows, lines in ((270 * 4 // 3, 0), (270 * 4 // 3 + 1, 1)):  # padded, and too far
+        context.bill["model_rows"] = rows
+        assert len(told(context)) == lines
 
 
 @pytest.mark.parametrize(

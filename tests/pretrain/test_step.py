@@ -212,7 +212,7 @@ def test_golden_loss_curve(tokenizer, packed, tmp_path):
     inputs = {"tokens": packed, "tokenizer": tokenizer}
     made, _ = run(PRETRAIN, small(precision="float32"), inputs, tmp_path)
     losses = pq.read_table(made.folder / "metrics.parquet")["loss"].to_numpy()
-    assert PRETRAIN.version == 2
+    assert PRETRAIN.version == 3
     np.testing.assert_allclose(losses[[0, 4, 9, 19]], GOLDEN, rtol=2e-3)
 
 
@@ -244,3 +244,14 @@ def test_runtime_settings_bear_no_identity():
 def test_loading_the_steps_loads_no_torch():
     code = "import sys, volano.pretrain.step; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_best_weights_are_refused_where_nothing_held_out_tells_them(
+    curated, tokenizer, packed, tmp_path
+):
+    inputs = {"tokens": packed, "tokenizer": tokenizer}
+    empty = write_corpus(tmp_path / "held_out", [])
+    for number, given in enumerate((inputs, inputs | {"held_out": empty})):
+        with pytest.raises(RecipeError, match=r"pretrain\.weights: nothing is held out"):
+            run(PRETRAIN, small(weights="best"), given, tmp_path / str(number))
+    run(PRETRAIN, small(weights="best"), inputs | {"held_out": curated}, tmp_path / "told")

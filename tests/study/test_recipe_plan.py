@@ -5,6 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from volano.cli.plan_recipe import _print
 from volano.core.corpus import write_shard
 from volano.core.errors import StoreError
 from volano.core.step import Step
@@ -15,13 +16,15 @@ from volano.model.decoder import Decoder
 from volano.model.huggingface import save_checkpoint
 from volano.model.shape import shape_for
 from volano.pretrain.section import PretrainSection
-from volano.pretrain.step import PRETRAIN
+from volano.pretrain.step import PACK, PRETRAIN
 from volano.study import measured_rate
 from volano.study.measured_rate import Measured, measure_rate
 from volano.study.recipe import load_recipe
-from volano.study.recipe_plan import _flops_per_token, plan_recipe
+from volano.study.recipe_plan import RecipePlan, StagePlan, _flops_per_token, plan_recipe
 from volano.study.section_memory import memory_of_section
 from volano.study.training_cost import flops_per_token, forward_flops_per_token, size_of
+from volano.text.pack import pack_documents
+from volano.text.tokenizer import train_tokenizer
 from volano.train.section import LoraSection
 
 SEED = 7
@@ -134,6 +137,42 @@ def test_the_bill_stands_beside_the_plan(recipe, tmp_path):
     assert other.tokens == 200_000
     assert other.bill_seconds == 4.0
     assert other.ratio is None  # the bill is of other settings
+
+
+def packed(store, recipe, rows):
+    """So many rows of one kind, packed with the settings of the recipe."""
+
+    def run(settings, inputs, context):
+        texts = [(f"{n}", "a" * (settings.context - 1)) for n in range(rows)]
+        tokenizer = train_tokenizer(["abc"] * 9, vocabulary=261)
+        pack_documents(context.folder, {"text": texts}, tokenizer, context=settings.context)
+
+    step = Step(PACK.name, PACK.kind, PACK.version, PACK.section, run)
+    order = store.order(step, recipe.pretrain.packing(), {}, name=f"{recipe.name}/tokens")
+    return store.make(order, silent=True).artifact
+
+
+def test_epochs_are_told_once_text_is_packed_with_the_settings_of_the_plan(recipe, tmp_path):
+    store = Store(tmp_path / "runs")
+    assert by_stage(plan_recipe(recipe, store))["base"].epochs == {}
+    plain = recipe.pretrain.model_copy(update={"mixture": {}})
+    recipe = recipe.model_copy(update={"pretrain": plain})
+    packed(store, recipe, rows=64)
+    assert by_stage(plan_recipe(recipe, store))["base"].epochs == {"text": 24 * 32 / 64}
+    model = plain.model.model_copy(update={"context": 64})
+    shorter = recipe.model_copy(update={"pretrain": plain.model_copy(update={"model": model})})
+    assert by_stage(plan_recipe(shorter, store))["base"].epochs == {}
+
+
+def test_the_plan_says_where_text_is_read_too_often(recipe, capsys):
+    unknown = dict.fromkeys(("flops", "memory_bytes", "tokens_per_second", "seconds", "tokens"))
+    told_of = {"stage": "base", "phase": "pretrain", "tokens_from": "", "rate_from": ""}
+    epochs = {"text": 12.0, "code": 0.25}
+    found = StagePlan(**told_of, **unknown, parameters=9, epochs=epochs)
+    _print(RecipePlan("mine", [found], {}), recipe, explain=False)
+    told = capsys.readouterr().out
+    assert "base would read over what is packed: text 12 times, code 0.25 times." in told
+    assert "base reads its text of 'text' 12.0 times: give more text" in told
 
 
 def test_rates_of_bills_are_scaled_by_the_flops_of_the_shape(recipe, tmp_path, rate):

@@ -1,9 +1,13 @@
 """Which stages a recipe asks for, and what it cannot ask for."""
 
+import json
+
 import pytest
 
 from volano.core.errors import RecipeError
+from volano.core.store import Store
 from volano.study.recipe import Recipe
+from volano.study.run import run
 from volano.study.wheel import stages_of
 
 
@@ -13,3 +17,26 @@ def test_the_chat_of_a_base_is_not_set_without_one():
         stages_of(Recipe.read(chat, "recipe.yaml"))
     with_base = {**chat, "base": "hf:models/tiny"}
     assert stages_of(Recipe.read(with_base, "recipe.yaml"))[0].name == "base"
+
+
+BEST = {"weights": "best", "evaluate_steps": 9}
+
+
+def test_best_weights_are_refused_where_the_recipe_says_that_nothing_is_held_out():
+    for collect in ({"held_out_functions": 0}, {"kinds": ["topic"]}):
+        recipe = Recipe.read({"name": "one", "collect": collect, "pretrain": BEST}, "recipe.yaml")
+        with pytest.raises(RecipeError, match=r"pretrain\.weights: nothing is held out"):
+            stages_of(recipe)
+    assert stages_of(Recipe.read({"name": "one", "pretrain": BEST}, "recipe.yaml"))
+
+
+def test_best_weights_are_refused_as_soon_as_the_texts_are_read_and_none_is_held_out(tmp_path):
+    line = {"text": "One short text of a user's own. " * 4}
+    (tmp_path / "texts.jsonl").write_text(json.dumps(line))
+    collect = {"source": "files", "paths": [str(tmp_path / "texts.jsonl")]}
+    plain = {"finetune": False, "align": False, "evaluate": False, "pretrain": BEST}
+    recipe = Recipe.read({"name": "one", "collect": collect, **plain}, "recipe.yaml")
+    made = []
+    with pytest.raises(RecipeError, match=r"pretrain\.weights: nothing is held out"):
+        run(recipe, Store(tmp_path / "runs"), targets=["base"], silent=True, report=made.append)
+    assert [each.stage.name for each in made] == ["collected"]

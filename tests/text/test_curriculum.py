@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from volano.core.errors import DataError
-from volano.text.curriculum import Anneal, Curriculum, Order, Stage
+from volano.text.curriculum import Anneal, Curriculum, Order, Stage, _ordered, _windows
 from volano.text.document_values import Cut, DocumentValues
 from volano.text.pack import pack_documents
 from volano.text.stream import TokenShards, TokenStream
@@ -87,6 +88,62 @@ def test_order_within_a_window_is_random_and_depends_on_the_seed(shards):
             assert sorted(part) == list(range(10 * window, 10 * window + 10))
             assert list(part) != sorted(part)
     assert (made[0] != made[1]).any()
+
+
+WINDOWS = [
+    0.001,
+    0.01,
+    0.1,
+    0.15,
+    0.2,
+    0.25,
+    0.3,
+    1 / 3,
+    0.4,
+    0.5,
+    0.6,
+    0.66,
+    0.67,
+    0.75,
+    0.9,
+    0.99,
+]
+
+
+def test_order_fades_evenly_as_the_window_grows_and_every_row_is_read_once():
+    size = 6000
+    means = np.arange(size, dtype=float)
+    rows = np.random.default_rng(3).permutation(size)
+    found = []
+    for window in WINDOWS:
+        read = _ordered(rows, means, Order("worth", window=window), [1])
+        assert sorted(read) == list(range(size))
+        found.append(spearmanr(read, means).statistic)
+        whole = math.ceil(1 / window - 1e-9) - 1
+        # What windows of these sizes leave of the variance of ranks.
+        expected = 1 - whole * window**3 - (1 - whole * window) ** 3
+        assert found[-1] == pytest.approx(expected, abs=0.04)
+    assert found[0] > 0.9999
+    assert found[-1] < 0.1
+    steps = -np.diff(found)
+    assert steps.min() > -0.02
+    assert max(steps / np.diff(WINDOWS)) < 3
+
+
+def test_windows_that_fill_the_epoch_are_those_of_before():
+    for parts in range(2, 120):
+        for size in (0, 1, 7, 40, 119, 120, 997, 1000, 1001):
+            rows = np.arange(size)
+            made = [each.tolist() for each in _windows(rows, 1 / parts)]
+            earlier = [each.tolist() for each in np.array_split(rows, parts)]
+            assert [each for each in made if each] == [each for each in earlier if each]
+
+
+@pytest.mark.parametrize("window", [1e-9, 0.0009, 0.34, 0.999, 1 - 1e-12])
+def test_no_window_loses_a_row(window):
+    for size in (0, 1, 2, 17):
+        made = _windows(np.arange(size), window)
+        assert np.concatenate(made).tolist() == list(range(size))
 
 
 def test_each_stage_has_its_shares_to_a_row_and_no_row_comes_again_early(shards):

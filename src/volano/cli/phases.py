@@ -86,7 +86,7 @@ def finetune(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Fine-tune a checkpoint on conversations (JSONL with `messages`)."""
+    """Fine-tune a checkpoint on conversations (JSONL with `messages`), or a corpus of them."""
     _phase("finetune", name, store, json, out, setting, data=data, checkpoint=checkpoint)
 
 
@@ -99,7 +99,8 @@ def align(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Align a checkpoint with preferences (JSONL with `prompt`, `chosen`, `rejected`)."""
+    """Align a checkpoint with preferences (JSONL with `prompt`, `chosen`, `rejected`), or a corpus
+    of them."""
     _phase("align", name, store, json, out, setting, data=data, checkpoint=checkpoint)
 
 

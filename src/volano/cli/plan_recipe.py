@@ -134,6 +134,9 @@ def _print(found: Any, settings: Any, explain: bool) -> None:
             "shorter ones when it is idle."
         )
     print_line(f"All training: {duration(found.seconds)}.")
+    for each in found.stages:
+        for line in _epochs(each):
+            print_line(line)
     if found.reckoned is not None:
         print_line(
             f"{found.reckoned.rate_from[0].upper()}{found.reckoned.rate_from[1:]}. A plan of what "
@@ -149,6 +152,18 @@ def _print(found: Any, settings: Any, explain: bool) -> None:
             f"With data and evaluation the recipe took {settings.about.minutes:g} minutes on "
             f"{settings.about.machine}."
         )
+
+
+def _epochs(stage: Any) -> list[str]:
+    """How often a stage reads its text over, where that is known, and whether it is too often."""
+    from volano.pretrain.rereading import rereading_note
+
+    if not stage.epochs:
+        return []
+    spoken = ", ".join(f"{kind} {each:.2g} times" for kind, each in stage.epochs.items())
+    note = rereading_note(stage.epochs)
+    told = f"{stage.stage} would read over what is packed: {spoken}."
+    return [told] if note is None else [told, f"{stage.stage} {note}."]
 
 
 def _where(found: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from volano.cli.notes import notes
 from volano.cli.output import duration, print_json, print_line, print_table, size
 
 
@@ -27,57 +28,6 @@ def content(artifact: Any) -> str:
         manifest = artifact.corpus().manifest
         return f"{manifest['records']:,} {manifest['record']}s, {size(manifest['text_bytes'])}"
     return size(artifact.bytes)
-
-
-def notes(artifact: Any) -> list[str]:
-    """What a user should know of an artifact without asking: records that could not be read, files
-    that were passed over, ids that were changed, a filter that had nothing to compare with, where a
-    mixture is not as it was wanted, and text that a run has read more often than that allows.
-    """
-    if artifact.kind == "checkpoint":
-        return _over_limit(artifact.bill())
-    if artifact.kind != "corpus":
-        return []
-    corpus = artifact.corpus()
-    found = []
-    quarantined = corpus.manifest.get("quarantined", 0)
-    if quarantined:
-        first = corpus.quarantine().slice(0, 1).to_pylist()[0]
-        found.append(
-            f"{quarantined:,} record{'' if quarantined == 1 else 's'} in quarantine, first "
-            f"{first['where']}: {first['reason']}; all: volano show {artifact.name}"
-        )
-    passed_over = corpus.manifest.get("passed_over", {})
-    if passed_over:
-        first = ", ".join(f"{count:,} {what}" for what, count in list(passed_over.items())[:3])
-        rest = sum(list(passed_over.values())[3:])
-        found.append(f"passed over: {first}" + (f", {rest:,} others" if rest else ""))
-    found += corpus.manifest.get("notes", [])  # what kinds of file were not read
-    renamed = corpus.manifest.get("repeated_ids", 0)
-    if renamed:
-        what = "document bears" if renamed == 1 else "documents bear"
-        found.append(f"{renamed:,} {what} an id that was taken, and got #2, #3 … behind it")
-    if not corpus.manifest["records"] and artifact.name.endswith("/held_out"):
-        found.append("nothing is held out: no test split, so nothing is decontaminated against")
-    return found + mixture_notes(artifact)
-
-
-def _over_limit(bill: dict[str, Any]) -> list[str]:
-    most, limit = bill.get("most_group_epochs", 0), bill.get("max_epochs", 0)
-    if most <= limit:
-        return []
-    return [
-        f"mixture: the run goes over all that was packed more than once, and over some of its text "
-        f"{most:.1f} times, where curate.mix.max_epochs is {limit:g}: lower pretrain.tokens"
-    ]
-
-
-def mixture_notes(artifact: Any) -> list[str]:
-    """Where the mixture of a corpus is not as it was wanted."""
-    from volano.core.mixture import Mixture
-
-    mixture = Mixture.of(artifact.corpus())
-    return [] if mixture is None else [f"mixture: {note}" for note in mixture.notes]
 
 
 def finish(outcomes: list[Any], store: Any, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
@@ -14,8 +15,16 @@ from volano.pretrain.section import Chat
 from volano.text.tokenizer import Tokenizer
 
 
-def import_checkpoint(source: Path, folder: Path, *, chat: Chat = "kept") -> int:
-    """Write the checkpoint in `source` as a base of ours; how many special tokens were added.
+class Taken(NamedTuple):
+    """Sizes before the checkpoint was taken over, and how many special tokens were added."""
+
+    tokenizer_tokens: int
+    model_rows: int
+    added_tokens: int
+
+
+def import_checkpoint(source: Path, folder: Path, *, chat: Chat = "kept") -> Taken:
+    """Write the checkpoint in `source` as a base of ours.
 
     One that has a chat template keeps it and gets no tokens, unless `chat` is "ours"; raises
     DataError where that template is of no known kind. Otherwise a token that the tokenizer lacks
@@ -27,7 +36,8 @@ def import_checkpoint(source: Path, folder: Path, *, chat: Chat = "kept") -> int
     tokenizer = Tokenizer.load(source)
     if tokenizer.keeps_its_chat and chat == "ours":
         tokenizer = tokenizer.with_our_chat()
-    known = min(tokenizer.vocabulary, model.config.vocabulary)
+    tokens, rows = tokenizer.vocabulary, model.config.vocabulary
+    known = min(tokens, rows)
     added: list[int] = []
     if tokenizer.keeps_its_chat:
         _ = tokenizer.stop_ids  # raises where its chat cannot be learnt
@@ -39,7 +49,7 @@ def import_checkpoint(source: Path, folder: Path, *, chat: Chat = "kept") -> int
     save_checkpoint(folder, model, tokenizer)
     seen = {"id": pa.array([], pa.string()), "tokens": pa.array([], pa.int64())}
     write_shard(folder / "seen.parquet", pa.table(seen))
-    return len(added)
+    return Taken(tokens, rows, len(added))
 
 
 def with_vocabulary(model: Decoder, vocabulary: int) -> Decoder:

@@ -27,7 +27,7 @@ class OrderSection(Section):
         gt=0,
         lt=1,
         description="Fraction of an epoch's rows within which the order is random, so that "
-        "batches stay mixed.",
+        "batches stay mixed; the last window is smaller where they do not fill the epoch.",
     )
 
 

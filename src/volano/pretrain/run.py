@@ -15,6 +15,7 @@ from volano.model.huggingface import save_checkpoint
 from volano.pretrain.bigrams import start_from_bigrams
 from volano.pretrain.milestones import Milestones, beginnings
 from volano.pretrain.objective import LanguageModelling
+from volano.pretrain.rereading import rereading_note
 from volano.pretrain.section import PretrainSection
 from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
@@ -71,6 +72,8 @@ def pretrain(
         tokens=section.milestone_tokens,
     )
     with context.progress("pretrain", stream.steps * stream.tokens_per_step, "tokens") as bar:
+        if (reread := rereading_note(stream.epochs())) is not None:
+            bar.tell(reread)
         if section.milestones and not prompts:
             bar.tell("no milestones: nothing is held out to go on with; set milestone_prompts")
         result = train(

@@ -232,6 +232,16 @@ class PretrainSection(TrainSection):
             return None
         return self.curriculum.plain(decay_fraction=self.decay_fraction)
 
+    def check_weights(self, held_out_documents: int) -> None:
+        """Raise RecipeError where the best weights are asked for and no text could tell them."""
+        if self.weights == "best" and not held_out_documents:
+            raise RecipeError(
+                "nothing is held out, so no evaluation tells which weights are the best",
+                "pretrain.weights",
+                "Hold documents out, such as with collect.held_out_fraction=0.1, or set "
+                "weights=last.",
+            )
+
     @property
     def steps(self) -> int:
         """Training steps, at least one."""

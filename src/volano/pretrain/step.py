@@ -101,6 +101,7 @@ def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> 
     from volano.train.start import processes_for
 
     held_out = inputs.get("held_out")
+    section.check_weights(_records(held_out))
     tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
     config = section.model.shape(tokenizer.vocabulary)
     with processes_for("volano.pretrain.step:PRETRAIN", section, inputs, context, config=config):
@@ -140,12 +141,12 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
 
         unpacked = context.scratch / "unpacked"
         stated = unpack_gguf(path, unpacked, context)
-        added = import_checkpoint(unpacked, context.folder, chat=section.chat)
+        taken = import_checkpoint(unpacked, context.folder, chat=section.chat)
     else:
         stated = stated_by_folder(path)
-        added = import_checkpoint(path, context.folder, chat=section.chat)
+        taken = import_checkpoint(path, context.folder, chat=section.chat)
     write_origin(context.folder, path, stated)
-    context.bill["added_tokens"] = added
+    context.bill |= taken._asdict()
 
 
 TOKENIZER = Step(
@@ -161,7 +162,7 @@ PACK = Step(
 PRETRAIN = Step(
     name="pretrain",
     kind="checkpoint",
-    version=2,  # bits per byte, rates, samples
+    version=3,  # 3: windows of an order that are not the epoch's half, third … have their size
     section=PretrainSection,
     run=run_pretrain,
     seeded=True,
@@ -183,6 +184,10 @@ def _kinds(corpus: Corpus, wanted: Sequence[str], where: str, by: str = "kind") 
         if kind not in known:
             raise DataError(f"no documents of {by} '{kind}'", where, did_you_mean(kind, known))
     return list(wanted) or known
+
+
+def _records(held_out: Artifact | None) -> int:
+    return int(held_out.corpus().manifest["records"]) if held_out else 0
 
 
 def _sample(held_out: Artifact, count: int) -> list[Document]:

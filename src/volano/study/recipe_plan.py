@@ -23,6 +23,7 @@ from volano.evaluate.section import EvaluateSection
 from volano.model.config import DecoderConfig
 from volano.model.families import read_config
 from volano.pretrain.section import PretrainSection
+from volano.study.planned_epochs import planned_epochs
 from volano.study.recipe import Recipe
 from volano.study.reckoned_rate import Reckoned, reckoned_for
 from volano.study.room import check_memory, memory_in, room_of
@@ -70,6 +71,8 @@ class StagePlan:
     bill: Mapping[str, float] = field(default_factory=dict)
     bill_settings: bool = True  # whether the bill is of the same settings
     trained: bool = True  # evaluation only reads and generates
+    # Kind → how often it is read over, of pre-training whose tokens are in the store.
+    epochs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def bill_seconds(self) -> float | None:
@@ -153,7 +156,7 @@ def plan_recipe(
         made = _made(store, f"{recipe.name}/{stage.name}")
         if shape is not None and isinstance(stage.section, TrainSection):
             of_stage = _stage(stage, stage.section, shape, recipe, made, rates, known, reckoned)
-            planned.append(of_stage)
+            planned.append(replace(of_stage, epochs=planned_epochs(stage, stages, recipe, store)))
         elif shape is not None and isinstance(stage.section, EvaluateSection):
             planned.append(_evaluation(stage, stage.section, size_of(shape), recipe, made))
         elif made is not None:

@@ -195,10 +195,21 @@ def _made(
             device=recipe.device,
         )
         present[stage.name] = made.artifact
+        _check_best_weights(stages, stage, made.artifact)
         outcome = Outcome(stage, made.artifact, made.reused, time.monotonic() - begun)
         outcomes.append(outcome)
         report(outcome)
     return outcomes
+
+
+def _check_best_weights(stages: list[Stage], stage: Stage, made: Artifact) -> None:
+    # Before tokenizer and packing, which may take long.
+    for later in stages:
+        if (
+            isinstance(later.section, PretrainSection)
+            and later.inputs.get("held_out") == stage.name
+        ):
+            later.section.check_weights(int(made.corpus().manifest["records"]))
 
 
 def order_of(stage: Stage, recipe: Recipe, store: Store, present: Mapping[str, Artifact]) -> Order:

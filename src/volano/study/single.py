@@ -9,20 +9,25 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from volano.align.section import PreferencesSection
 from volano.collect.sources import is_elsewhere
 from volano.core.artifact import COMMIT, Artifact, describe_files
-from volano.core.errors import RunFailed, StoreError, VolanoError, did_you_mean
-from volano.core.files import explained
+from volano.core.errors import RecipeError, RunFailed, StoreError, VolanoError, did_you_mean
+from volano.core.files import explained, file_digest
 from volano.core.forgotten import refuse_forgotten
+from volano.core.recipe import Section
 from volano.core.store import Store
+from volano.finetune.section import ConversationsSection
 from volano.study.recipe import Recipe, read_recipe
 from volano.study.run import Outcome, check_device, check_parallel, needed, run
-from volano.study.wheel import stages_of
+from volano.study.wheel import Stage, stages_of
 
+TOKENIZER_FILE = "tokenizer.json"
 OF_ALL_PHASES = ("device",)  # settings of the recipe that a phase takes beside its own
 
 # Which stage a phase ends in, and in the place of which stages its data may be given.
@@ -35,6 +40,11 @@ TARGETS = {
     "align": ("aligned", ("collected", "curated")),
     "evaluate": ("report", ("collected",)),
     "import": ("base", ()),
+}
+# What a phase learns from: the stage that makes it, its records, and the settings of making it.
+LEARNT: dict[str, tuple[str, str, type[Section]]] = {
+    "finetune": ("conversations", "conversation", ConversationsSection),
+    "align": ("preferences", "preference", PreferencesSection),
 }
 
 
@@ -52,9 +62,10 @@ def run_phase(
 ) -> list[Outcome]:
     """Make the artifact of one phase, and what it rests on.
 
-    `data` holds files, folders and globs, or the name of one corpus artifact; `checkpoint` names
-    an artifact, a checkpoint folder, `hf:FOLDER` or `gguf:FILE`. `settings` are keys of the
-    phase's section, as `key=value` or as a mapping.
+    `data` holds files, folders and globs, or the name of one corpus artifact: of documents, or of
+    the conversations or preferences that the phase learns from. `checkpoint` names an artifact, a
+    checkpoint folder, `hf:FOLDER` or `gguf:FILE`. `settings` are keys of the phase's section, as
+    `key=value` or as a mapping.
     """
     target, places = TARGETS[phase]
     if out is not None:
@@ -65,7 +76,7 @@ def run_phase(
     corpus = _corpus(store, data)
     if corpus is not None:
         refuse_forgotten(store, corpus)
-        given.update(dict.fromkeys(places, corpus))
+        given.update(dict.fromkeys(_places_of(corpus, phase, places), corpus))
     elif data and phase in {"finetune", "align"}:
         values[phase] = {"data": list(data)}
     elif data:
@@ -75,8 +86,9 @@ def run_phase(
     if phase == "evaluate":  # of one finished model: nothing is trained, nothing curated
         values |= {"finetune": False, "align": False}
     recipe = _recipe(phase, values, settings)
+    _refuse_settings_of_what_is_made(phase, recipe, given)
     if checkpoint is not None:
-        given.update(_checkpoint(phase, store, checkpoint, recipe))
+        given.update(_checkpoint(phase, store, checkpoint, recipe, report))
     if "curated" in places and "curated" not in given and "collect" in values:
         # A phase on plain files takes them as they are: filters run only when they are asked for.
         wanted = needed(stages_of(recipe), given, [target], None)
@@ -216,21 +228,75 @@ def _corpus(store: Store, data: Sequence[str]) -> Artifact | None:
     return artifact
 
 
-def _checkpoint(phase: str, store: Store, reference: str, recipe: Recipe) -> dict[str, Artifact]:
+def _places_of(corpus: Artifact, phase: str, places: tuple[str, ...]) -> tuple[str, ...]:
+    """The stages in whose place the corpus is given: documents, or what the phase learns from."""
+    record = corpus.corpus().manifest["record"]
+    wanted = "documents"
+    if phase in LEARNT:
+        stage, learnt, _ = LEARNT[phase]
+        if record == learnt:
+            return (stage,)
+        wanted = f"documents or {learnt}s"
+    if record != "document":
+        what = f"this holds {record}s, and {phase} reads {wanted}"
+        raise StoreError(what, corpus.name, "Name a corpus of those.")
+    return places
+
+
+def _refuse_settings_of_what_is_made(
+    phase: str, recipe: Recipe, given: Mapping[str, Artifact]
+) -> None:
+    section = getattr(recipe, phase, None)
+    if phase not in LEARNT or section is None:
+        return
+    stage, _, making = LEARNT[phase]
+    if stage not in given:
+        return
+    idle = sorted(section.model_fields_set & making.model_fields.keys())
+    if idle:
+        what = f"has no effect: the {stage} are made already ({given[stage].name})"
+        raise RecipeError(what, f"{phase}.{idle[0]}", "Leave it out, or give JSONL files.")
+
+
+def _checkpoint(
+    phase: str,
+    store: Store,
+    reference: str,
+    recipe: Recipe,
+    report: Callable[[Outcome], None],
+) -> dict[str, Artifact]:
     """The checkpoint as the stage that the phase starts from, with its tokenizer."""
     place = {"finetune": "base", "align": "sft", "evaluate": "base"}[phase]
     try:
         artifact = store.find(reference.removeprefix("hf:"))
     except StoreError as problem:
-        artifact = imported(store, reference, recipe, problem)
+        artifact = imported(store, reference, recipe, problem, report)
     if artifact.kind != "checkpoint":
         raise StoreError(
             f"this is a {artifact.kind}, not a checkpoint", reference, "Name a checkpoint."
         )
+    _refuse_another_tokenizer(artifact)
     return {place: artifact}
 
 
-def imported(store: Store, reference: str, recipe: Recipe, problem: VolanoError) -> Artifact:
+def _refuse_another_tokenizer(checkpoint: Artifact) -> None:
+    # Ids would mean other tokens than those learnt, and training would go on all the same.
+    recorded = checkpoint.meta["files"].get(TOKENIZER_FILE)
+    path = checkpoint.folder / TOKENIZER_FILE
+    if recorded is None or (path.is_file() and file_digest(path) == recorded["sha256"]):
+        return
+    what = "not the tokenizer that the checkpoint was made with" if path.is_file() else "missing"
+    remedy = "Copy the checkpoint again; for another tokenizer on purpose, import a plain folder."
+    raise StoreError(what, str(path), remedy)
+
+
+def imported(
+    store: Store,
+    reference: str,
+    recipe: Recipe,
+    problem: VolanoError,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+) -> Artifact:
     """A folder with a Hugging Face checkpoint, or a GGUF file, taken into the store."""
     from volano.pretrain.section import FORMS, ImportSection
     from volano.pretrain.step import IMPORT
@@ -239,5 +305,8 @@ def imported(store: Store, reference: str, recipe: Recipe, problem: VolanoError)
     if not named and not Path(reference).is_dir():
         raise problem
     section = ImportSection.of(reference if named else f"hf:{reference}", recipe.base_chat)
-    order = store.order(IMPORT, section, {}, name=f"{recipe.name}/imported")
-    return store.make(order).artifact
+    begun = time.monotonic()
+    stage = Stage("imported", "pretrain", IMPORT, section, {})
+    made = store.make(store.order(IMPORT, section, {}, name=f"{recipe.name}/{stage.name}"))
+    report(Outcome(stage, made.artifact, made.reused, time.monotonic() - begun))
+    return made.artifact

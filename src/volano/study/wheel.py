@@ -5,7 +5,7 @@ from typing import Any
 
 from volano.align.section import SAFETY
 from volano.align.step import ALIGN, PREFERENCES
-from volano.collect.section import SafetySection
+from volano.collect.section import CollectSection, SafetySection
 from volano.collect.step import COLLECT
 from volano.collect.step import SAFETY as COLLECT_SAFETY
 from volano.core.errors import RecipeError, did_you_mean
@@ -117,11 +117,19 @@ def _base_from_text(recipe: Recipe) -> list[Stage]:
                 "pretrain.mixture" if recipe.pretrain.mixture else "pretrain.curriculum.stages",
                 "Leave one of the two out.",
             )
+        if _holds_nothing_out(recipe.collect):
+            recipe.pretrain.check_weights(0)
         packing = {**documents, "tokenizer": "tokenizer"}
         stages.append(Stage("tokens", "pretrain", PACK, recipe.pretrain.packing(), packing))
         inputs = {"tokens": "tokens", "tokenizer": "tokenizer", "held_out": "held_out"}
         stages.append(Stage("base", "pretrain", PRETRAIN, recipe.pretrain, inputs))
     return stages
+
+
+def _holds_nothing_out(collect: CollectSection) -> bool:
+    # Of files only their records tell: each may have a split of its own.
+    functions = collect.held_out_functions if "function" in collect.kinds else 0
+    return collect.source != "files" and not functions
 
 
 def _fine_tuned(recipe: Recipe) -> list[Stage]:

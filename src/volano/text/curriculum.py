@@ -9,6 +9,7 @@ rows more often than others: the best of each kind, those first that were read l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ MIX, EPOCH, BEST, WINDOW = range(4)
 class Order:
     """Rows of a kind by the mean of an attribute, in every epoch anew.
 
-    window: fraction of an epoch's rows within which the order is random.
+    window: fraction of an epoch's rows within which the order is random; the last window is the
+    smaller one where they do not fill the epoch.
     """
 
     by: str
@@ -178,8 +180,18 @@ def _ordered(rows: Array, mean: Array, order: Order, seeds: list[int]) -> Array:
     key = -mean[rows] if order.descending else mean[rows]
     ordered = rows[np.argsort(key, kind="stable")]
     generator = np.random.default_rng(seeds)
-    windows = np.array_split(ordered, max(1, round(1 / order.window)))
+    windows = _windows(ordered, order.window)
     return np.concatenate([generator.permutation(each) for each in windows])
+
+
+def _windows(rows: Array, window: float) -> list[Array]:
+    if window * len(rows) < 1:
+        return np.array_split(rows, max(1, len(rows)))  # each row alone
+    # The tolerance is for fractions such as 0.1, ten of which are one but for rounding.
+    whole = max(1, ceil(1 / window - 1e-9) - 1)
+    last = int(len(rows) * (1 - whole * window) + 1e-9)
+    first = len(rows) - last
+    return [*np.array_split(rows[:first], whole), rows[first:]]
 
 
 def _least_read(reads: Array, count: int, first: int, seed: int) -> Array:
