@@ -275,7 +275,7 @@ class _Run:
         if "bits_per_byte" in row:
             parts.append(f"{row['bits_per_byte']:.2f} bits/byte")
         parts.append(f"{self.utilisation:.0%} of matmul")
-        self.bar.note(" · ".join(parts))
+        self.bar.note(*parts)
 
     def speak(self, done: int, sampler: Sampler | None) -> None:
         """Let the model speak where it is due and has not yet."""
