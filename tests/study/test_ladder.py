@@ -323,7 +323,10 @@ def test_a_plan_says_what_would_be_trained_and_makes_nothing(
     asked = ["plan", "ladder", recipe_file, *OFF, "--tokens", "512,1024,2048", "--plan"]
     store = ["--store", str(tmp_path / "runs")]
     assert run_command([*asked, *store]) == 0
-    said = capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[0] == "d1: training for some steps, to measure the rate …"
+    assert len(shown.err.splitlines()) == 4  # sizes
+    said = shown.out
     assert "4 × 128" in said
     assert "The shortest run has 4 steps" in said
     assert "All training: 15 s" in said  # 3 × 3.584 + 4.096 thousands of tokens
