@@ -13,15 +13,15 @@ ECHO_SECONDS = 1.0
 
 
 class Stopped(RunFailed):
-    """A run that a signal has stopped after a step whose state is kept."""
+    """A run that a signal has stopped, `when` its state was kept or nothing was done yet."""
 
-    def __init__(self, signal_name: str, step: int) -> None:
+    def __init__(self, signal_name: str, when: str) -> None:
         super().__init__(
-            f"stopped by {signal_name} after step {step:,}",
+            f"stopped by {signal_name} {when}",
             "training",
             "Run the same command again: it resumes.",
         )
-        self.args = (signal_name, step)  # of which pickling makes it anew
+        self.args = (signal_name, when)  # of which pickling makes it anew
         self.signal_name = signal_name
 
 
@@ -52,8 +52,8 @@ def caught_signals(*, patient: bool = False) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def stopped(number: int, step: int) -> BaseException:
-    """What a run ends with that such a signal has stopped after a step."""
+def stopped(number: int, when: str) -> BaseException:
+    """What a run ends with that such a signal has stopped, such as "after step 8"."""
     if number == signal.SIGINT:
         return KeyboardInterrupt()
-    return Stopped(signal.Signals(number).name, step)
+    return Stopped(signal.Signals(number).name, when)

@@ -115,7 +115,7 @@ def train(
                 if regular or stop or last:
                     run.keep(done, wait=stop or last)
                 if stop and not last:
-                    raise stopped(caught[0], done) if team.first else WorkDone
+                    raise stopped(caught[0], f"after step {done:,}") if team.first else WorkDone
             team.show()
             if best and team.first:
                 run.take_best()
