@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +120,9 @@ def test_alignment_prefers_what_was_chosen_and_says_what_it_saw(root, tmp_path):
     assert (after > 0).mean() > 0.9
     metrics = pq.read_table(tmp_path / "aligned" / "metrics.parquet")
     assert metrics["dpo_loss"][0].as_py() == pytest.approx(np.log(2), abs=1e-4)
+    guide = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    [row] = [line for line in guide.splitlines() if line.startswith("| `metrics.parquet` |")]
+    assert [name for name in metrics.column_names if f"`{name}`" not in row] == ["step"]
     seen = pq.read_table(tmp_path / "aligned" / "seen.parquet")["id"].to_pylist()
     assert set(seen) == {i for pair in pairs for i in pair.source_ids}
     assert made.bill["pairs"] == 18 * 4  # with their repetitions

@@ -146,8 +146,23 @@ def test_a_plan_of_a_recipe_shows_what_is_known(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("volano.study.recipe_plan.BUSY", -1)
     command = ["plan", "laptop/over-refusal", "turn=off", "users=off"]
     assert run_command([*command, "--explain", "--store", str(tmp_path / "runs")]) == 0
-    said = capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [
+        f"{stage}: training for some steps, to measure the rate …"
+        for stage in ("base", "sft", "aligned")
+    ]
+    said = shown.out
     assert "sft: how much it reads is unknown before its data are made" in said
     assert "Others keep this machine busy" in said
     assert "about.epoch_tokens" not in said
     assert "the recipe took 20 minutes on 2 cores" in said
+
+
+@pytest.mark.parametrize("command", [["plan"], ["run", "--plan"]])
+def test_ctrl_c_tells_that_a_plan_has_made_nothing(command, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("volano.study.recipe.load_recipe", stopped)
+    assert run_command([*command, "tiny/python-docs"]) == 130
+    assert capsys.readouterr().err == "volano: the plan was stopped. Nothing was made.\n"

@@ -52,17 +52,17 @@ def root(tmp_path_factory):
     return folder
 
 
-def context(folder, seed=1):
-    return Context(folder, folder.with_name(folder.name + "-scratch"), seed, 1, silent=True)
+def context(folder, seed=1, silent=True):
+    return Context(folder, folder.with_name(folder.name + "-scratch"), seed, 1, silent=silent)
 
 
-def finetune(root, folder, conversations=None, seed=1, **settings):
+def finetune(root, folder, conversations=None, seed=1, silent=True, **settings):
     inputs = {
         "conversations": Artifact(conversations or root / "conversations", {}),
         "tokenizer": Artifact(root / "tokenizer", {}),
         "base": Artifact(root / "base", {}),
     }
-    made = context(folder, seed)
+    made = context(folder, seed, silent)
     plain = QUICK if "lora" not in settings else {"batch_rows": 2, "threads": 1}
     FINETUNE.run(FINETUNE.section(**(plain | settings)), inputs, made)
     return made
@@ -210,6 +210,26 @@ def test_an_adapter_cannot_learn_a_chat_that_the_model_was_just_given(root, tmp_
     with pytest.raises(DataError, match=r"are new to the model.*lora: off.*base_chat: kept"):
         finetune(tmp_path / "root", tmp_path / "sft", lora=LORA)
     finetune(tmp_path / "root", tmp_path / "sft", epochs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("step", "settings", "told"),
+    [
+        ("pretrain", {"lora": LORA}, 1),
+        ("pretrain", {}, 0),
+        ("finetune", {"lora": LORA}, 0),  # it has been taught the chat
+        ("import", {"lora": LORA}, 0),  # as above, or it came with one
+    ],
+)
+def test_an_adapter_on_a_base_that_never_saw_a_chat_is_told(
+    root, tmp_path, capsys, step, settings, told
+):
+    shutil.copytree(root, tmp_path / "root")
+    meta = {"format": 1, "identity": {"step": step}}
+    (tmp_path / "root" / "base" / "artifact.json").write_text(json.dumps(meta))
+    finetune(tmp_path / "root", tmp_path / "sft", silent=False, epochs=0.1, **settings)
+    said = "finetune: the tokens of the chat are new to this base, and lora freezes"
+    assert capsys.readouterr().err.count(said) == told
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ def test_nothing_asked_gives_nothing(model):
     ("prompts", "message"),
     [
         ([[1], []], "prompt 1: empty. Begin it"),
-        ([[1] * 32], "prompt 0: 32 tokens, and the model reads 32, the answer included. Shorten"),
+        ([[1], [1] * 32], "prompt 1: 32 tokens, and the model reads 32, the answer included. "),
+        ([[1] * 32], "the prompt: 32 tokens, and the model reads 32, the answer included. Shorten"),
     ],
 )
 def test_prompt_that_leaves_no_room_is_refused(model, prompts, message):

@@ -162,12 +162,27 @@ def test_recipes_without_a_held_out_loss_of_all_their_tokens_are_refused(recipe)
         plan_ladder(recipe.model_copy(update={"pretrain": best}))
 
 
-def test_documents_of_which_none_is_held_out_are_refused_before_training(
-    recipe, tmp_path, monkeypatch
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+def test_documents_of_which_none_is_held_out_are_refused_before_anything_is_made(
+    recipe_file, tmp_path, capsys, plan
 ):
+    asked = ["plan", recipe_file, *OFF, "collect.held_out_fraction=0", "--ladder", *plan]
+    assert run_command([*asked, "--tokens", "512,1024", "--store", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "volano: collect.held_out_fraction: nothing is held out of these documents, so no run "
+        "could be measured. Set 0.1.\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_split_that_no_document_is_of_is_refused_before_training(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain_run, "train", None)
-    collect = recipe.collect.model_copy(update={"held_out_fraction": 0.0})
-    bare = recipe.model_copy(update={"collect": collect})
+    pages = tmp_path / "pages.jsonl"
+    text = "Some words of English about the kettle, and more of them. " * 8
+    pages.write_text(json.dumps({"text": text, "split": "train"}))
+    changes = {"held_out_fraction": 0.0, "paths": [str(pages)]}
+    bare = recipe.model_copy(update={"collect": recipe.collect.model_copy(update=changes)})
     ladder, store = plan_ladder(bare, tokens=BUDGETS), Store(tmp_path / "runs")
     with pytest.raises(DataError, match="nothing is held out"):
         climb(ladder, store, reckon(ladder, store), silent=True)
@@ -323,7 +338,10 @@ def test_a_plan_says_what_would_be_trained_and_makes_nothing(
     asked = ["plan", "ladder", recipe_file, *OFF, "--tokens", "512,1024,2048", "--plan"]
     store = ["--store", str(tmp_path / "runs")]
     assert run_command([*asked, *store]) == 0
-    said = capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[0] == "d1: training for some steps, to measure the rate …"
+    assert len(shown.err.splitlines()) == 4  # sizes
+    said = shown.out
     assert "4 × 128" in said
     assert "The shortest run has 4 steps" in said
     assert "All training: 15 s" in said  # 3 × 3.584 + 4.096 thousands of tokens

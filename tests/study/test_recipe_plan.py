@@ -1,5 +1,7 @@
 """The plan of a recipe: tokens, FLOPs and minutes of each stage, and a run's bill beside it."""
 
+import os
+import signal
 from dataclasses import replace
 
 import pyarrow as pa
@@ -7,7 +9,7 @@ import pytest
 
 from volano.cli.plan_recipe import _print
 from volano.core.corpus import write_shard
-from volano.core.errors import StoreError
+from volano.core.errors import RunFailed, StoreError
 from volano.core.step import Step
 from volano.core.store import Store
 from volano.finetune.section import FinetuneSection
@@ -195,6 +197,16 @@ def test_rates_of_bills_are_scaled_by_the_flops_of_the_shape(recipe, tmp_path, r
     assert rate == []
 
 
+def test_each_measurement_is_told_before_it_is_taken(recipe, tmp_path, rate):
+    told = []
+    plan_recipe(recipe, Store(tmp_path / "runs"), told=lambda said: told.append((said, len(rate))))
+    assert [said.partition(":")[0] for said, _ in told] == ["base", "sft", "aligned"]
+    assert [measured for _, measured in told] == [0, 1, 2]
+    told.clear()
+    plan_recipe(recipe, Store(tmp_path / "runs"), device="H100", told=told.append)
+    assert told == []
+
+
 def test_a_rate_is_measured_by_training(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(measured_rate, "SECONDS", 1e6)
@@ -205,6 +217,32 @@ def test_a_rate_is_measured_by_training(monkeypatch):
         assert found.steps == 8
         assert 0 < found.tokens_per_second < 1e9
         assert found.tokens_per_processor_second > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [
+        (
+            signal.SIGTERM,
+            RunFailed,
+            "plan: stopped by SIGTERM while it measured. Nothing was made.",
+        ),
+        (signal.SIGINT, KeyboardInterrupt, ""),
+    ],
+)
+def test_a_stopped_measurement_asks_for_no_second_start(monkeypatch, number, error, said):
+    monkeypatch.undo()
+    section = PretrainSection(batch_rows=2)
+    batch = measured_rate._RandomStream.batch
+
+    def stopping(stream, step):
+        os.kill(os.getpid(), number)
+        return batch(stream, step)
+
+    monkeypatch.setattr(measured_rate._RandomStream, "batch", stopping)
+    with pytest.raises(error) as caught:
+        measure_rate(shape_for(20_000, 300, 16), section, row_tokens=16, workers=1)
+    assert str(caught.value) == said
 
 
 def test_one_step_is_timed_where_a_step_takes_long(monkeypatch):

@@ -148,6 +148,13 @@ def test_the_cheapest_change_comes_first(machine):
     assert 1 <= found["model.depth"] < 8
 
 
+def test_a_smaller_model_is_written_as_people_write_it(machine):
+    section = PretrainSection(model=ModelSection(parameters=2_200_000_000, context=64))
+    size = size_of(section.model.shape(16_000))
+    assert nearest(section, size, 25)["model.parameters"] == "1.64B"
+    assert nearest(section, size, 5)["model.parameters"].endswith("M")
+
+
 def test_compiled_training_and_whole_fine_tuning_have_their_own_ways_out(machine):
     section = PretrainSection(
         model=ModelSection(parameters=100_000_000, context=1024), compile=True

@@ -61,12 +61,16 @@ def started(texts, store, *settings):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return process, children_of(process)
+
+
+def children_of(process):
     helpers = subprocess.run(
         ["pgrep", "-P", str(process.pid), "-f", "volano.train.helper"],
         capture_output=True,
         text=True,
     )
-    return process, [int(each) for each in helpers.stdout.split()]
+    return [int(each) for each in helpers.stdout.split()]
 
 
 def gone(process_id):
@@ -138,6 +142,44 @@ def test_no_process_outlives_the_command(texts, tmp_path, number, code):
     process.communicate(timeout=60)
     assert process.returncode == code
     assert gone(helper)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (
+            signal.SIGTERM,
+            1,
+            "volano: training: stopped by SIGTERM while its processes started. "
+            "Run the same command again: it resumes.",
+        ),
+        pytest.param(
+            signal.SIGINT,
+            130,
+            "volano: stopped. Run the same command again: it goes on where it stopped.",
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be taken away here")
+def test_a_start_that_takes_long_is_told_and_can_be_stopped(texts, tmp_path, number, code, said):
+    core = min(os.sched_getaffinity(0))
+    process = subprocess.Popen(
+        ["taskset", "-c", str(core), *command(texts, tmp_path, "tokens=10M", "parallel.data=3")],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    started = "training: starting 3 processes on 1 core …\n"
+    assert started in iter(process.stderr.readline, "")
+    helpers = []
+    while len(helpers) < 2:
+        assert process.poll() is None
+        helpers = children_of(process)
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert rest.splitlines() == [said]
+    assert all(gone(each) for each in helpers)
 
 
 def test_plan_is_refused_before_anything_is_made(texts, tmp_path):

@@ -21,7 +21,7 @@ from volano.model.score import score
 from volano.text.chat import EncodedConversation, encode_conversation
 from volano.text.examples import fitting
 from volano.text.tokenizer import Tokenizer
-from volano.train.adapting import begin_adapter, end_adapter
+from volano.train.adapting import begin_adapter, end_adapter, warn_of_new_chat
 from volano.train.loop import train
 
 REFERENCE_FILE = "reference.npy"
@@ -62,6 +62,8 @@ def align(
     )
     adapter = begin_adapter(model, section, context.seed, tokenizer)
     with context.progress("align", stream.tokens, "tokens") as bar:
+        if adapter is not None:
+            warn_of_new_chat(sft, bar)
         result = train(
             model,
             objective,

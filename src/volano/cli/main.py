@@ -148,10 +148,14 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _interrupted(arguments: list[str]) -> int:
-    again = " Run the same command again: it goes on where it stopped."
     verbs = [each for each in arguments if not each.startswith("-")][:2]
     verbs += [each for each in arguments if each == "--ladder"]  # of plan: as good as the word
-    _say(f"stopped.{again if RESUMING.intersection(verbs) else ''}")
+    if "--plan" in arguments or (verbs[:1] == ["plan"] and not RESUMING.intersection(verbs)):
+        _say("the plan was stopped. Nothing was made.")
+    elif RESUMING.intersection(verbs):
+        _say("stopped. Run the same command again: it goes on where it stopped.")
+    else:
+        _say("stopped.")
     # CPython remembers that Ctrl-C once left code run by exec() (a dataclass is made so), caught or
     # not, and would end by signal where we give an exit code. It forgets when exec() runs again.
     exec("")

@@ -1,6 +1,7 @@
 """How verbs print: tables for people on stdout, or one JSON value for programs."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -76,6 +77,11 @@ def console() -> Any:
 def print_line(text: str) -> None:
     """A line on stdout, taken as it is."""
     console().print(text, markup=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """A line on stderr, beside results: what a command that takes its time is at."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def size(count: float) -> str:

@@ -64,7 +64,7 @@ def plan_ladder(
 
     Also `volano plan RECIPE --ladder`. Every run is an artifact: a second call trains nothing.
     """
-    from volano.cli.output import print_line
+    from volano.cli.output import print_line, tell
     from volano.cli.stages import reporter
     from volano.core.store import Store
     from volano.study.ladder import plan_ladder as planned
@@ -80,7 +80,7 @@ def plan_ladder(
         seeds=seeds,
     )
     opened = Store(store)
-    reckoned = reckon(ladder, opened)
+    reckoned = reckon(ladder, opened, **({} if json else {"told": tell}))
     if plan:
         print_reckoned(ladder, reckoned, json)
     if minutes is not None:

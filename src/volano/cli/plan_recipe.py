@@ -54,6 +54,7 @@ def plan_recipe(
 
     Rates are measured: each stage trains for some seconds on random tokens.
     """
+    from volano.cli.output import tell
     from volano.core.store import Store
     from volano.study.recipe import load_recipe
     from volano.study.recipe_plan import plan_recipe as plan
@@ -65,6 +66,7 @@ def plan_recipe(
         "bills" if by_bills else "measured",
         device=device,
         utilisation=utilisation,
+        **({} if json else {"told": tell}),
     )
     if json:
         _print_json(found)

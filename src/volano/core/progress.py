@@ -7,16 +7,15 @@ that stdout stays for results.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from math import isfinite
 from types import TracebackType
 from typing import Any, Protocol
 
+from volano.core.progress_line import CURVE_CELLS, Steady, fitted, sparkline
+
 LOG_SECONDS = 30.0
-CELLS = "▁▂▃▄▅▆▇█"
-CURVE_CELLS = 16
 MOST_VALUES = 4096  # of a curve that are kept
 
 
@@ -31,8 +30,9 @@ class Bar(Protocol):
         """Count `amount` units of an earlier attempt, and say so; the rate is without them."""
         ...
 
-    def note(self, text: str) -> None:
-        """Show a short figure behind the bar, such as the loss."""
+    def note(self, *figures: str) -> None:
+        """Show short figures behind the bar, such as the loss: the most important first, since a
+        narrow terminal drops the others."""
         ...
 
     def curve(self, value: float) -> None:
@@ -51,7 +51,7 @@ class SilentBar:
 
     def resume(self, amount: float) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, *figures: str) -> None: ...
 
     def curve(self, value: float) -> None: ...
 
@@ -81,8 +81,8 @@ class LogBar:
         self.begun += amount
         self._write(_goes_on(self.done, self.total))
 
-    def note(self, text: str) -> None:
-        self.text = text
+    def note(self, *figures: str) -> None:
+        self.text = " · ".join(figures)
 
     def curve(self, value: float) -> None: ...
 
@@ -112,19 +112,6 @@ def spoken(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def sparkline(values: Sequence[float], cells: int = CURVE_CELLS) -> str:
-    """The course of finite values as one line of characters, each the mean of an equal share of
-    them, from their least to their greatest."""
-    if not values:
-        return ""
-    cells = min(cells, len(values))
-    bounds = [place * len(values) // cells for place in range(cells + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(bounds)]
-    low, high = min(means), max(means)
-    scale = (len(CELLS) - 1) / (high - low) if high > low else 0.0
-    return "".join(CELLS[round((mean - low) * scale)] for mean in means)
-
-
 def _goes_on(done: float, total: float) -> str:
     return f"goes on at {done / total:.0%}" if total else "goes on"
 
@@ -145,31 +132,39 @@ def progress(title: str, total: float, unit: str, *, silent: bool = False) -> It
 @contextmanager
 def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress, ProgressColumn, TimeRemainingColumn
+    from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    class RateColumn(ProgressColumn):
+    values: list[float] = []
+    shown: list[str] = []
+    rate_field, left_field = Steady(right=True), Steady(right=True)
+    figure_fields: list[Steady] = []
+    time_left = TimeRemainingColumn(compact=True)
+    console = Console(stderr=True)
+
+    class LineColumn(ProgressColumn):
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{spoken(speed)} {unit}/s" if speed else "")
+            rate = rate_field(f"{spoken(speed)} {unit}/s" if speed else "")
+            left = left_field(str(time_left(task)))
+            line = fitted(
+                console.width,
+                title,
+                f"{task.percentage:>3.0f}% {rate} {left}",
+                curve=sparkline(values).ljust(CURVE_CELLS) if values else "",
+                figures=shown,
+            )
+            drawn_line = Text(line.title, no_wrap=True, overflow="crop")
+            if line.bar:
+                bar = ProgressBar(total=task.total, completed=task.completed, width=line.bar)
+                drawn_line.append(" ")
+                for segment in console.render(bar, console.options):
+                    drawn_line.append(segment.text.rstrip("\n"), segment.style)
+            return drawn_line.append(f" {line.rest}")
 
-    values: list[float] = []
-
-    class CurveColumn(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(sparkline(values))
-
-    drawn = Progress(
-        TextColumn("{task.description:<14}"),
-        BarColumn(bar_width=28),
-        TextColumn("{task.percentage:>3.0f}%"),
-        RateColumn(),
-        TimeRemainingColumn(compact=True),
-        CurveColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
-    task = drawn.add_task(title, total=total, note="")
+    drawn = Progress(LineColumn(), console=console)
+    task = drawn.add_task(title, total=total)
 
     class DrawnBar:
         def advance(self, amount: float = 1) -> None:
@@ -181,8 +176,10 @@ def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
             drawn.tasks[0].completed = done
             drawn.console.print(f"{title}: {_goes_on(done, total)}", highlight=False)
 
-        def note(self, text: str) -> None:
-            drawn.update(task, note=text)
+        def note(self, *figures: str) -> None:
+            figure_fields.extend(Steady() for _ in figures[len(figure_fields) :])
+            padded = [pad(each) for pad, each in zip(figure_fields, figures, strict=False)]
+            shown[:] = padded
 
         def curve(self, value: float) -> None:
             if isfinite(value):

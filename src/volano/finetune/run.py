@@ -15,7 +15,7 @@ from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.text.chat import encode_conversation
 from volano.text.examples import fitting
 from volano.text.tokenizer import Tokenizer
-from volano.train.adapting import begin_adapter, end_adapter
+from volano.train.adapting import begin_adapter, end_adapter, warn_of_new_chat
 from volano.train.dynamics import LabelBytes
 from volano.train.loop import train
 
@@ -54,6 +54,8 @@ def finetune(
     total = stream.steps * stream.batch_rows * length
     adapter = begin_adapter(model, section, context.seed, tokenizer)
     with context.progress("finetune", total, "tokens") as bar:
+        if adapter is not None:
+            warn_of_new_chat(base, bar)
         result = train(
             model,
             AnswerObjective(),

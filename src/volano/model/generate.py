@@ -62,7 +62,8 @@ def generate(
         )
     requests = []
     for place, prompt in enumerate(prompts):
-        room = model.config.context - check_prompt(model.config.context, prompt, place)
+        where = f"prompt {place}" if len(prompts) > 1 else "the prompt"
+        room = model.config.context - check_prompt(model.config.context, prompt, where)
         limit = min(max_new_tokens, room)
         draws = np.random.default_rng([seed, place]).random(limit if temperature else 0)
         requests.append(_Request(place, list(prompt), limit, draws))
@@ -78,14 +79,14 @@ def generate(
     return [result for result in results if result is not None]
 
 
-def check_prompt(context: int, prompt: Sequence[int], place: int) -> int:
+def check_prompt(context: int, prompt: Sequence[int], where: str = "the prompt") -> int:
     """The prompt's length. Raises DataError where it is empty or leaves no room to answer."""
     if not len(prompt):
-        raise DataError("empty", f"prompt {place}", "Begin it with the end-of-text token.")
+        raise DataError("empty", where, "Begin it with the end-of-text token.")
     if len(prompt) >= context:
         raise DataError(
             f"{len(prompt):,} tokens, and the model reads {context:,}, the answer included",
-            f"prompt {place}",
+            where,
             "Shorten the prompt, or train a model with a longer context.",
         )
     return len(prompt)

@@ -125,7 +125,7 @@ class SlotEngine:
     ) -> Ticket:
         """Ask. Raises DataError for a prompt that is empty or fills the context, Full where as many
         wait as may."""
-        room = self.context - check_prompt(self.context, prompt, 0)
+        room = self.context - check_prompt(self.context, prompt)
         limit = min(max_new_tokens, room)
         draws = np.random.default_rng([seed, 0]).random(limit if temperature else 0)
         ticket = Ticket(

@@ -13,6 +13,7 @@ with large vocabularies look better than they are and exponents come out too lar
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from volano.collect.stated_split import holds_out
 from volano.core.artifact import Artifact
 from volano.core.errors import RecipeError
 from volano.core.files import json_digest
@@ -113,8 +114,8 @@ def plan_ladder(
     default the recipe's own, and is trained on the recipe's tokens. Every run is made with `seeds`
     seeds, each of its own, so that what they have in common is not their luck.
 
-    Raises RecipeError where the recipe pre-trains nothing, measures nothing held out or takes the
-    weights of its best evaluation, where a size cannot be or is no smaller than the next;
+    Raises RecipeError where the recipe pre-trains nothing, holds out or measures nothing or takes
+    the weights of its best evaluation, where a size cannot be or is no smaller than the next;
     DataError where the runs are too few.
     """
     section = recipe.pretrain
@@ -135,6 +136,13 @@ def plan_ladder(
             "the best weights may be those of fewer tokens, and the law is of all",
             "pretrain.weights",
             "Set pretrain.weights=last.",
+        )
+    if not holds_out(recipe.collect):
+        files = recipe.collect.source == "files"
+        raise RecipeError(
+            "nothing is held out of these documents, so no run could be measured",
+            "collect.held_out_fraction" if files else "collect.held_out_functions",
+            f"Set {'0.1' if files else '1500'}.",
         )
     vocabulary = recipe.tokenizer.vocabulary
     largest = _sized(section, next_size, vocabulary, "--next") if next_size else section

@@ -57,8 +57,11 @@ class Climbed:
         return not self.prediction.bill()[BEGUN]
 
 
-def reckon(ladder: Ladder, store: Store) -> list[Reckoned]:
-    """Every run with its time on this machine, by some steps of each size that has to be made."""
+def reckon(
+    ladder: Ladder, store: Store, told: Callable[[str], None] = lambda said: None
+) -> list[Reckoned]:
+    """Every run with its time on this machine, by some steps of each size that has to be made.
+    `told` hears of each size before it is measured."""
     present = _present(ladder, store)
     rates: dict[Any, float] = {}
     found = []
@@ -66,7 +69,7 @@ def reckon(ladder: Ladder, store: Store) -> list[Reckoned]:
         there = present is not None and (
             store.existing(ladder.order(each, store, present)) is not None
         )
-        seconds = 0.0 if there else each.tokens / _rate(each, ladder, rates)
+        seconds = 0.0 if there else each.tokens / _rate(each, ladder, rates, told)
         found.append(Reckoned(each, there, seconds))
     return found
 
@@ -153,10 +156,11 @@ def _present(ladder: Ladder, store: Store) -> dict[str, Artifact] | None:
     return present
 
 
-def _rate(each: Run, ladder: Ladder, rates: dict[Any, float]) -> float:
+def _rate(each: Run, ladder: Ladder, rates: dict[Any, float], told: Callable[[str], None]) -> float:
     from volano.study.measured_rate import measure_rate
 
     if each.shape not in rates:
+        told(f"{each.size}: training for some steps, to measure the rate …")
         rates[each.shape] = measure_rate(
             each.shape,
             each.section,

@@ -19,6 +19,7 @@ import numpy as np
 from volano.align.objective import PreferenceObjective
 from volano.align.pairs import PairBatch
 from volano.align.section import AlignSection
+from volano.core.errors import RunFailed
 from volano.core.step import Device
 from volano.finetune.section import FinetuneSection
 from volano.finetune.sft import AnswerObjective
@@ -28,6 +29,7 @@ from volano.model.device import device_of
 from volano.pretrain.objective import LanguageModelling
 from volano.text.stream import IGNORED_LABEL, Batch
 from volano.train.adapting import begin_adapter
+from volano.train.interruption import Stopped
 from volano.train.loop import train
 from volano.train.objective import Objective
 from volano.train.section import AdaptedSection, TrainSection
@@ -56,12 +58,18 @@ def measure_rate(
     device: Device = "auto",
 ) -> Measured:
     """The rate of that section's training. `row_tokens` is the width of its rows, or of a side of
-    its pairs."""
-    each, of_processor = _timed(shape, section, row_tokens, workers, WARM_UP + 2, device)
-    steps = 1
-    if each < SECONDS:  # one long step tells as much as many short ones
-        steps = max(LEAST, min(MOST, round(SECONDS / each)))
-        each, of_processor = _timed(shape, section, row_tokens, workers, steps + WARM_UP, device)
+    its pairs. Raises RunFailed on SIGTERM, KeyboardInterrupt on Ctrl-C."""
+    try:
+        each, of_processor = _timed(shape, section, row_tokens, workers, WARM_UP + 2, device)
+        steps = 1
+        if each < SECONDS:  # one long step tells as much as many short ones
+            steps = max(LEAST, min(MOST, round(SECONDS / each)))
+            steps_in_all = steps + WARM_UP
+            each, of_processor = _timed(shape, section, row_tokens, workers, steps_in_all, device)
+    except Stopped as stop:  # it trains for the clock alone, and there is nothing to go on with
+        raise RunFailed(
+            f"stopped by {stop.signal_name} while it measured", "plan", "Nothing was made."
+        ) from None
     tokens = _tokens(section, row_tokens)
     return Measured(tokens / each, tokens / of_processor, steps)
 

@@ -7,7 +7,7 @@ recipe says (`about.epoch_tokens`, counted when the recipe was measured), or unk
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -128,9 +128,11 @@ def plan_recipe(
     *,
     device: str | None = None,
     utilisation: float | None = None,
+    told: Callable[[str], None] = lambda said: None,
 ) -> RecipePlan:
     """The plan of every training stage of the recipe. Nothing is made.
 
+    `told` hears of each stage before its rate is measured, which takes seconds to minutes.
     `device` names an accelerator to reckon with in the place of measuring (reckoned_rate.py).
     Raises RecipeError for a recipe that no run would take or whose training does not fit into
     memory, StoreError where bills are asked for and no stage has one, or where a GGUF base is not
@@ -151,11 +153,13 @@ def plan_recipe(
         )
     planned: list[StagePlan] = []
     others: dict[str, float] = {}
-    known: dict[str, Measured] = {}
+    measurements = _Measurements(recipe, told)
     for stage in stages:
         made = _made(store, f"{recipe.name}/{stage.name}")
         if shape is not None and isinstance(stage.section, TrainSection):
-            of_stage = _stage(stage, stage.section, shape, recipe, made, rates, known, reckoned)
+            of_stage = _stage(
+                stage, stage.section, shape, recipe, made, rates, measurements, reckoned
+            )
             planned.append(replace(of_stage, epochs=planned_epochs(stage, stages, recipe, store)))
         elif shape is not None and isinstance(stage.section, EvaluateSection):
             planned.append(_evaluation(stage, stage.section, size_of(shape), recipe, made))
@@ -179,7 +183,7 @@ def _stage(
     recipe: Recipe,
     made: Artifact | None,
     rates: Rates,
-    known: dict[str, "Measured"],
+    measurements: "_Measurements",
     reckoned: Reckoned | None,
 ) -> StagePlan:
     size = size_of(shape)
@@ -191,7 +195,7 @@ def _stage(
         rate = reckoned.tokens_per_second(_flops_per_token(section, size))
         rate_from = reckoned.rate_from
     elif rates == "measured":
-        measured = _measured(shape, section, recipe, known)
+        measured = measurements.of(stage, section, shape)
         rate, of_processor = measured.tokens_per_second, measured.tokens_per_processor_second
         rate_from = f"{measured.steps} steps, now"
     return StagePlan(
@@ -219,24 +223,28 @@ def _memory(
     return memory_of_section(section, size) if room is None else memory_in(room, section, size)
 
 
-def _measured(
-    shape: DecoderConfig, section: TrainSection, recipe: Recipe, known: dict[str, "Measured"]
-) -> "Measured":
-    """The section's rate; stages that differ in their epochs alone share one."""
-    from volano.study.measured_rate import measure_rate
+class _Measurements:
+    """Rates of sections; stages that differ in their epochs alone share one."""
 
-    alike = section.model_copy(update={"epochs": 1.0} if hasattr(section, "epochs") else {})
-    key = f"{type(section).__name__} {alike.model_dump_json()}"
-    if key not in known:
-        row_tokens = _row_tokens(section, shape)
-        known[key] = measure_rate(
-            shape,
-            section,
-            row_tokens=row_tokens,
-            workers=recipe.workers,
-            device=recipe.device,
-        )
-    return known[key]
+    def __init__(self, recipe: Recipe, told: Callable[[str], None]) -> None:
+        self._recipe, self._told = recipe, told
+        self._known: dict[str, Measured] = {}
+
+    def of(self, stage: Stage, section: TrainSection, shape: DecoderConfig) -> "Measured":
+        from volano.study.measured_rate import measure_rate
+
+        alike = section.model_copy(update={"epochs": 1.0} if hasattr(section, "epochs") else {})
+        key = f"{type(section).__name__} {alike.model_dump_json()}"
+        if key not in self._known:
+            self._told(f"{stage.name}: training for some steps, to measure the rate …")
+            self._known[key] = measure_rate(
+                shape,
+                section,
+                row_tokens=_row_tokens(section, shape),
+                workers=self._recipe.workers,
+                device=self._recipe.device,
+            )
+        return self._known[key]
 
 
 def _evaluation(

@@ -183,7 +183,11 @@ def _smaller(model: ModelSection, size: ModelSize) -> Iterator[tuple[str, Any]]:
     parameters = size.parameters
     while parameters > 2 * size.embedding:
         parameters = parameters * 3 // 4
-        yield "model.parameters", f"{parameters / 1e6:.1f}M"
+        large = parameters >= 1e9
+        yield (
+            "model.parameters",
+            f"{parameters / 1e9:.2f}B" if large else f"{parameters / 1e6:.1f}M",
+        )
 
 
 def _changed(

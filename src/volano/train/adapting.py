@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
+from volano.core.artifact import COMMIT, Artifact
 from volano.core.errors import DataError
+from volano.core.progress import Bar
 from volano.model.adapter import (
     ADAPTER_FOLDER,
     Adapter,
@@ -26,6 +28,8 @@ from volano.text.chat import END, ROLE_TOKENS
 from volano.text.tokenizer import Tokenizer
 from volano.train.compute import compute_dtype
 from volano.train.section import AdaptedSection
+
+PRETRAINED = "pretrain"  # the step that makes a base of documents, in which nobody chats
 
 
 def begin_adapter(
@@ -58,6 +62,18 @@ def end_adapter(model: Decoder, adapter: Adapter, base: Path, folder: Path) -> D
     load_adapter(merged, folder / ADAPTER_FOLDER)
     merge(merged)
     return merged
+
+
+def warn_of_new_chat(base: Path, bar: Bar) -> None:
+    """Say where the base under an adapter was pre-trained here, on documents alone: the tokens of
+    the chat are in its vocabulary, each with numbers of its own that no text has ever taught."""
+    if not (base / COMMIT).is_file():
+        return
+    if Artifact.open(base).meta.get("identity", {}).get("step") == PRETRAINED:
+        bar.tell(
+            "the tokens of the chat are new to this base, and lora freezes their embeddings: "
+            "train the whole model (lora: off) first."
+        )
 
 
 def _refuse_new_tokens(model: Decoder, tokenizer: Tokenizer) -> None:

@@ -12,6 +12,19 @@ from volano.core.errors import RunFailed
 ECHO_SECONDS = 1.0
 
 
+class Stopped(RunFailed):
+    """A run that a signal has stopped, `when` its state was kept or nothing was done yet."""
+
+    def __init__(self, signal_name: str, when: str) -> None:
+        super().__init__(
+            f"stopped by {signal_name} {when}",
+            "training",
+            "Run the same command again: it resumes.",
+        )
+        self.args = (signal_name, when)  # of which pickling makes it anew
+        self.signal_name = signal_name
+
+
 @contextmanager
 def caught_signals(*, patient: bool = False) -> Iterator[list[int]]:
     """A list that SIGTERM and the first Ctrl-C are put into; a later Ctrl-C interrupts, unless we
@@ -39,12 +52,8 @@ def caught_signals(*, patient: bool = False) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def stopped(number: int, step: int) -> BaseException:
-    """What a run ends with that such a signal has stopped after a step."""
+def stopped(number: int, when: str) -> BaseException:
+    """What a run ends with that such a signal has stopped, such as "after step 8"."""
     if number == signal.SIGINT:
         return KeyboardInterrupt()
-    return RunFailed(
-        f"stopped by {signal.Signals(number).name} after step {step:,}",
-        "training",
-        "Run the same command again: it resumes.",
-    )
+    return Stopped(signal.Signals(number).name, when)

@@ -115,7 +115,7 @@ def train(
                 if regular or stop or last:
                     run.keep(done, wait=stop or last)
                 if stop and not last:
-                    raise stopped(caught[0], done) if team.first else WorkDone
+                    raise stopped(caught[0], f"after step {done:,}") if team.first else WorkDone
             team.show()
             if best and team.first:
                 run.take_best()
@@ -275,7 +275,7 @@ class _Run:
         if "bits_per_byte" in row:
             parts.append(f"{row['bits_per_byte']:.2f} bits/byte")
         parts.append(f"{self.utilisation:.0%} of matmul")
-        self.bar.note(" · ".join(parts))
+        self.bar.note(*parts)
 
     def speak(self, done: int, sampler: Sampler | None) -> None:
         """Let the model speak where it is due and has not yet."""

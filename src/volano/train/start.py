@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
+from volano.core.engine import available_cores
 from volano.core.errors import RunFailed
 from volano.core.step import Context, Inputs
 from volano.model.config import DecoderConfig
@@ -35,6 +36,7 @@ from volano.train.distributed import (
     lead,
     meet,
 )
+from volano.train.interruption import caught_signals, stopped
 from volano.train.parallel_plan import Plan, check_shape, plan_of, started_processes
 from volano.train.section import TrainSection
 
@@ -57,7 +59,7 @@ def processes_for(
     "volano.pretrain.step:PRETRAIN", together; with one process nothing is started.
 
     `config` is the shape of the model, where it is known already. Raises RecipeError where the plan
-    cannot be, and RunFailed where a helper is lost.
+    cannot be, and RunFailed where a helper is lost or SIGTERM comes before all are there.
     """
     if dist.is_initialized():  # a helper, which is in the middle of it
         yield
@@ -81,13 +83,54 @@ def processes_for(
         with _led(_torchrun_store(), next(_runs), task, plan, []):
             yield
         return
-    with _helpers(plan, context) as (store, helpers), _led(store, 0, task, plan, helpers):
+    cores = available_cores()
+    if plan.processes > cores and not context.silent:  # which may take minutes
+        on = "1 core" if cores == 1 else f"{cores} cores"
+        print(
+            f"training: starting {plan.processes} processes on {on} …", file=sys.stderr, flush=True
+        )
+    with (
+        _Start() as start,
+        _helpers(plan, context, start) as (store, helpers),
+        _led(store, 0, task, plan, helpers, start),
+    ):
         yield
+
+
+class _Start:
+    """The time until all processes are there. A signal ends it between two of its parts, so that no
+    process is left that nobody knows of; from then on the run takes signals as it does alone."""
+
+    def __init__(self) -> None:
+        self._signals = ExitStack()
+        self._caught: list[int] = []
+
+    def __enter__(self) -> "_Start":
+        self._caught = self._signals.enter_context(caught_signals())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._signals.close()
+
+    def go_on(self) -> None:
+        """Raise Stopped on SIGTERM and KeyboardInterrupt on Ctrl-C."""
+        if self._caught:
+            raise stopped(self._caught[0], "while its processes started")
+
+    def end(self) -> None:
+        """All are there."""
+        self._signals.close()
+        self.go_on()
 
 
 @contextmanager
 def _led(
-    store: Any, number: int, task: Any, plan: Plan, helpers: Sequence["subprocess.Popen[bytes]"]
+    store: Any,
+    number: int,
+    task: Any,
+    plan: Plan,
+    helpers: Sequence["subprocess.Popen[bytes]"],
+    start: _Start | None = None,
 ) -> Iterator[None]:
     store.set(f"task/{number}", json.dumps(task))
     try:
@@ -95,7 +138,11 @@ def _led(
         while not begin_to_lead(store, number, plan.processes, task["device"]):
             if any(each.poll() is not None for each in helpers):
                 raise RuntimeError("a helper has not come up")
+            if start is not None:
+                start.go_on()
             time.sleep(POLL_SECONDS)
+        if start is not None:
+            start.end()
         yield
     except RuntimeError as problem:  # torch's own, of a connection that broke
         lost = _lost(store, number, plan, helpers, Path(task["scratch"]))
@@ -132,7 +179,9 @@ def _lost(
 
 
 @contextmanager
-def _helpers(plan: Plan, context: Context) -> Iterator[tuple[Any, list["subprocess.Popen[bytes]"]]]:
+def _helpers(
+    plan: Plan, context: Context, start: _Start
+) -> Iterator[tuple[Any, list["subprocess.Popen[bytes]"]]]:
     # A socket of this machine alone: nobody else can reach the run.
     with socket.create_server((LOCALHOST, 0)) as listening:
         port = listening.getsockname()[1]
@@ -151,6 +200,7 @@ def _helpers(plan: Plan, context: Context) -> Iterator[tuple[Any, list["subproce
     helpers = []
     try:
         for rank in range(1, plan.processes):
+            start.go_on()
             with (context.scratch / WORKER_LOG.format(rank)).open("wb") as log:
                 helpers.append(
                     subprocess.Popen(
