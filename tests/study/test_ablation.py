@@ -1,16 +1,19 @@
 """Ablations of a tiny recipe: what is made once, what is judged, what becomes of a failed trial."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from volano.core.errors import DataError, RecipeError, RunFailed
+from volano.core.errors import DataError, RecipeError, RunFailed, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import DomainsSection
 from volano.study import ablation as module
 from volano.study.ablation import ablate, plan_ablation
 from volano.study.ablation_plan import reckon
 from volano.study.axes import arms_of
+from volano.study.compare import compare
+from volano.study.run import run
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.xdist_group("ablation")
@@ -108,7 +111,10 @@ def rivers(tmp_path):
     path, texts = tmp_path / "mine.yaml", tmp_path / "texts.jsonl"
     said = "The river {} carries the mountain rainwater towards all of the northern oceans. "
     names = ["".join(chr(ord("k") + int(digit)) for digit in str(n)) for n in range(100, 140)]
-    records = [{"id": each, "text": said.format(each) * 9} for each in names]
+    records = [
+        {"id": each, "text": said.format(each) * (9 + 9 * (place % 2))}
+        for place, each in enumerate(names)
+    ]
     texts.write_text("".join(f"{json.dumps(each)}\n" for each in records))
     path.write_text(
         f"name: mine\ncollect: {{source: files, paths: ['{texts}']}}\n"
@@ -163,6 +169,51 @@ def test_sizes_are_compared_apart(store, done):
     ]
 
 
+def base_of(done, name, seed):
+    return next(
+        each.base for each in done.tried if (each.trial.arm.name, each.trial.seed) == (name, seed)
+    )
+
+
+def test_two_models_are_compared_document_by_document_and_by_their_data(done, store):
+    one, two = base_of(done, "minhash=on", 1), base_of(done, "minhash=off", 1)
+    found = compare(store, one, two, section=DOMAINS, silent=True)
+    (domain,) = found.domains
+    report = done.report.report()
+    values = report.extra["values"]["bits_per_byte.function"]
+    assert domain.first == pytest.approx(values["minhash=on"]["1"])
+    assert domain.difference == pytest.approx(values["minhash=off"]["1"] - domain.first)
+    assert domain.low <= domain.difference <= domain.high
+    lines = {each.step: each.lines for each in found.apart}
+    assert any(line.startswith("dedup.minhash: ") for line in lines["curate"])
+    assert any(line.startswith("records: 0 only in the first") for line in lines["curate"])
+    assert found.seen.only_second > 0
+    assert sum(found.seen.only_second_by_source.values()) == found.seen.only_second
+    assert set(found.seen.only_second_by_source) == {"stdlib"}
+
+
+def test_a_model_compared_with_itself_differs_in_nothing(done, store):
+    one = base_of(done, "minhash=on", 1)
+    found = compare(store, one, one, section=DOMAINS, silent=True)
+    assert (found.domains[0].difference, found.domains[0].p_value) == (0, 1)
+    assert found.apart == []
+    assert (found.seen.only_first, found.seen.only_second) == (0, 0)
+
+
+def test_what_cannot_be_compared_is_refused(done, store, rivers, tmp_path):
+    one = base_of(done, "minhash=on", 1)
+    with pytest.raises(StoreError, match="this is a corpus, not a checkpoint"):
+        compare(store, one, store["tiny-python-docs-ablation/curated"], section=DOMAINS)
+    recipe = arms_of(rivers, ["pretrain.tokens=5k,13k", "collect.held_out_fraction=0.3"])[0].recipe
+    other = run(recipe, store, targets=("base",), silent=True)[-1].artifact
+    with pytest.raises(StoreError, match="not kept from the same held-out documents"):
+        compare(store, one, other, section=DOMAINS)
+    found = compare(
+        store, one, other, section=DOMAINS, held_out=store["mine/held_out"], silent=True
+    )
+    assert found.domains[0].n > 2
+
+
 @pytest.mark.parametrize(
     ("axes", "seeds", "said"),
     [
@@ -174,6 +225,23 @@ def test_what_can_show_nothing_is_refused(axes, seeds, said):
     arms = arms_of("tiny/python-docs", ["finetune=off", "align=off", *axes])
     with pytest.raises(RecipeError, match=said):
         plan_ablation(arms, seeds=seeds, domains=DOMAINS)
+
+
+def test_documents_held_equal_are_read_equally_often(rivers, tmp_path):
+    # The second arm has fewer texts, so it is trained on fewer tokens.
+    axes = ["curate.quality.gopher_quality.min_words=70,150", "pretrain.tokens=20k"]
+    axes.append("pretrain.batch_rows=1")
+    arms = arms_of(rivers, [*axes, "collect.held_out_fraction=0.3"])
+    asked = plan_ablation(arms, seeds=2, domains=DOMAINS)
+    asked = replace(asked, equal_documents=True)
+    found = ablate(asked, Store(tmp_path / "runs"), silent=True, told=print)
+    epochs, tokens = {}, {}
+    for each in found.tried:
+        bill = each.base.bill()
+        epochs.setdefault(each.trial.arm.name, bill["epochs.text"])
+        tokens.setdefault(each.trial.arm.name, each.trial.arm.tokens)
+    assert tokens["min_words=150"] < 0.8 * tokens["min_words=70"]
+    assert epochs["min_words=150"] == pytest.approx(epochs["min_words=70"], rel=0.1)
 
 
 def test_documents_of_which_none_is_held_out_are_told(rivers, tmp_path):

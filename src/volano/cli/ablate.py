@@ -28,6 +28,20 @@ def ablate(
     by: Annotated[
         str, typer.Option("--by", help="Domains are a document's `kind` or `source`.")
     ] = "kind",
+    match: Annotated[
+        str,
+        typer.Option(
+            "--match",
+            help="What arms have in common: `tokens` (less text is read more often), `compute` "
+            "(larger models read fewer tokens), or `documents` (each reads its text so often).",
+        ),
+    ] = "tokens",
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes", min=0, help="Give up tokens, then seeds, until training takes no more."
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be trained, and how long; make nothing.")
     ] = False,
@@ -38,17 +52,29 @@ def ablate(
 
     Every trial is an artifact: a second call trains nothing, and one that was stopped goes on.
     """
+    from dataclasses import replace
+
     from volano.cli.output import print_line
     from volano.core.store import Store
     from volano.evaluate.section import DomainsSection
     from volano.study.ablation import ablate as run_ablation
     from volano.study.ablation import plan_ablation
+    from volano.study.ablation_budget import fit, read_match, with_equal_compute
     from volano.study.ablation_plan import reckon
     from volano.study.axes import arms_of
 
     domains = DomainsSection.read({"documents": documents, "by": by}, "volano ablate")
     ablation = plan_ablation(arms_of(recipe, axes), seeds=seeds, domains=domains)
+    held_equal = read_match(match)
+    if held_equal == "compute":
+        ablation = replace(ablation, arms=tuple(with_equal_compute(ablation.arms)))
+    ablation = replace(ablation, equal_documents=held_equal == "documents")
     opened = Store(store)
+    given_up: list[str] = []
+    if minutes is not None:
+        ablation, given_up = fit(ablation, reckon(ablation, opened), minutes)
+    if given_up and not json:
+        print_line(f"To take {minutes:g} minutes: {', '.join(given_up)}.")
     if plan:
         _print_plan(ablation, reckon(ablation, opened), json)
         return
@@ -95,7 +121,8 @@ def _print_verdicts(ablated: Any, store: Any) -> None:
     extra = report.extra
     letters = {arm: _letter(place) for place, arm in enumerate(dict.fromkeys(extra["arms"]))}
     for arm, letter in letters.items():
-        print_line(f"{letter}: {arm}{', which the others are compared with' * (letter == 'A')}")
+        first = ", which the others are compared with" if letter == "A" else ""
+        print_line(f"{letter}: {arm}{first}{_epochs(arm, ablated.tried)}")
     print_table(
         ["metric", "arm", "seeds", "value", "to A", "95 % interval", "p (Holm)", "verdict"],
         [
@@ -117,6 +144,15 @@ def _print_verdicts(ablated: Any, store: Any) -> None:
     reused = sum(each.reused for each in ablated.tried)
     print_line(f"{len(ablated.tried)} trials, {reused} of them from the store.")
     print_line(f"Kept as {store.path_of(ablated.report)}.")
+
+
+def _epochs(arm: str, tried: Any) -> str:
+    """How often the arm has read its text, where that is more than once."""
+    from volano.pretrain.rereading import epochs_in
+
+    bills = [each.base.bill() for each in tried if each.base and each.trial.arm.name == arm]
+    most = max((max(epochs_in(bill).values(), default=0.0) for bill in bills), default=0.0)
+    return f" (read its text {most:.1f} times)" if most > 1 else ""
 
 
 def _letter(place: int) -> str:

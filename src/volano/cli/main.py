@@ -14,6 +14,7 @@ from volano.cli import (
     ablate,
     chat,
     classifier,
+    compare,
     curation,
     dedup,
     feedback,
@@ -37,7 +38,8 @@ INTERRUPTED = 130
 # What a path of the user's may be: in a folder that may not be entered, or no name at all.
 NO_WAY = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 # What makes artifacts: the finished parts of a stopped one are taken up.
-RESUMING = {"run", "turn", "label", "ladder", "--ladder", *(verb.__name__ for verb in phases.VERBS)}
+RESUMING = {"run", "turn", "label", "ladder", "--ladder", "ablate"}
+RESUMING |= {verb.__name__ for verb in phases.VERBS}
 
 app = typer.Typer(
     name="volano",
@@ -85,6 +87,7 @@ for group in (
     dedup,
     plan,
     ablate,
+    compare,
     chat,
     inspect,
     upkeep,

@@ -17,10 +17,11 @@ from volano.core.store import Store
 from volano.evaluate.section import DomainsSection
 from volano.evaluate.step import DOMAINS
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
-from volano.study.axes import Arm
+from volano.study.axes import Arm, with_tokens
 from volano.study.recipe import Recipe
 from volano.study.run import order_of, run
 from volano.study.wheel import stages_of
+from volano.text.stream import TokenShards
 
 LEAST_SEEDS = 2
 BASE, HELD_OUT = "base", "held_out"
@@ -58,6 +59,8 @@ class Ablation:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     domains: DomainsSection
+    # Whether each arm reads its own text as often as the first, whatever tokens that takes.
+    equal_documents: bool = False
 
     def trials(self, arms: Sequence[Arm] | None = None) -> list[Trial]:
         """Seed by seed, so that one that is stopped has compared all arms with the seeds done."""
@@ -110,9 +113,16 @@ def ablate(
     failed: list[Tried] = []
     made: dict[str, tuple[Arm, str]] = {}  # by size and content: an arm that has it
     arms, alike = [], []
-    for arm in ablation.arms:
+    first = 0.0  # how often the first arm reads its text
+    for asked in ablation.arms:
+        arm = asked
         try:
-            content = _content(arm, ablation, store, silent)
+            present = _data(arm, ablation, store, silent)
+            if ablation.equal_documents:
+                packed = TokenShards(present["tokens"].folder).rows
+                first = first or (arm.steps * arm.section.batch_rows / packed)
+                arm = _read_so_often(arm, first * packed)
+            content = _content(arm, ablation, store, present)
         except (DataError, RunFailed) as problem:
             told(f"{_name(arm)}: {problem}")
             failed += [Tried(each, None, None, str(problem)) for each in ablation.trials([arm])]
@@ -139,11 +149,20 @@ def _name(arm: Arm) -> str:
     return ", ".join(filter(None, [arm.name, arm.size]))
 
 
-def _content(arm: Arm, ablation: Ablation, store: Store, silent: bool) -> str:
+def _data(arm: Arm, ablation: Ablation, store: Store, silent: bool) -> dict[str, Artifact]:
+    """What the trials of an arm read, by stage."""
+    outcomes = run(ablation.trials([arm])[0].recipe, store, targets=DATA, silent=silent)
+    return {each.stage.name: each.artifact for each in outcomes}
+
+
+def _read_so_often(arm: Arm, rows: float) -> Arm:
+    steps = max(1, round(rows / arm.section.batch_rows))
+    return with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
+
+
+def _content(arm: Arm, ablation: Ablation, store: Store, present: dict[str, Artifact]) -> str:
     """What decides the trials of an arm: the fingerprint of its base model, with one seed."""
     trial = ablation.trials([arm])[0]
-    outcomes = run(trial.recipe, store, targets=DATA, silent=silent)
-    present = {each.stage.name: each.artifact for each in outcomes}
     stage = next(each for each in stages_of(trial.recipe) if each.name == BASE)
     return order_of(stage, trial.recipe, store, present).fingerprint
 

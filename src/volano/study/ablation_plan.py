@@ -30,6 +30,7 @@ class ArmPlan:
     tokens: int
     reused: int
     seconds: float
+    seconds_a_trial: float  # were it made
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,19 @@ def reckon(ablation: Ablation, store: Store) -> Reckoned:
     rates: dict[Any, float] = {}
     arms = []
     for arm in ablation.arms:
-        section = arm.recipe.pretrain
-        assert section is not None
-        shape = section.model.shape(arm.recipe.tokenizer.vocabulary)
         there = [_base(trial, store) for trial in ablation.trials([arm])]
         reused = sum(each is not None for each in there)
-        tokens = section.steps * section.batch_rows * section.model.context
-        seconds = 0.0
-        if reused < len(there):
-            key = (shape, section.model_dump_json())
-            if key not in rates:
-                rates[key] = measure_rate(
-                    shape, section, row_tokens=shape.context, workers=arm.recipe.workers
-                ).tokens_per_second
-            seconds = (len(there) - reused) * tokens / rates[key]
-        arms.append(ArmPlan(arm, shape.parameters, tokens, reused, seconds))
+        key = (arm.shape, arm.section.model_copy(update={"tokens": 1}).model_dump_json())
+        if key not in rates:
+            rates[key] = measure_rate(
+                arm.shape,
+                arm.section,
+                row_tokens=arm.shape.context,
+                workers=arm.recipe.workers,
+            ).tokens_per_second
+        one = arm.tokens / rates[key]
+        left = (len(there) - reused) * one
+        arms.append(ArmPlan(arm, arm.shape.parameters, arm.tokens, reused, left, one))
     return Reckoned(arms, _visible(ablation, store))
 
 

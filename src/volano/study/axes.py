@@ -10,12 +10,14 @@ with.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
 from volano.core.errors import RecipeError
 from volano.core.recipe import load_yaml
+from volano.model.config import DecoderConfig
+from volano.pretrain.section import PretrainSection
 from volano.study.recipe import Recipe, read_recipe, recipe_path
 from volano.study.unused_bounds import leave_out_unused_bounds
 
@@ -33,13 +35,40 @@ class Axis(NamedTuple):
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One combination. `name` tells it from the others, `size` stands apart; both may be ""."""
 
     name: str
     size: str
     recipe: Recipe
+
+    @property
+    def section(self) -> PretrainSection:
+        """How its base model is trained; an arm of an ablation has one."""
+        assert self.recipe.pretrain is not None
+        return self.recipe.pretrain
+
+    @property
+    def shape(self) -> DecoderConfig:
+        """Of its base model."""
+        return self.section.model.shape(self.recipe.tokenizer.vocabulary)
+
+    @property
+    def steps(self) -> int:
+        """Of its training."""
+        return self.section.steps
+
+    @property
+    def tokens(self) -> int:
+        """That it is trained on, in whole steps."""
+        return self.steps * self.section.batch_rows * self.shape.context
+
+
+def with_tokens(arm: Arm, tokens: int) -> Arm:
+    """The arm, trained on another number of tokens."""
+    section = arm.section.model_copy(update={"tokens": max(1, tokens)})
+    return replace(arm, recipe=arm.recipe.model_copy(update={"pretrain": section}))
 
 
 def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:

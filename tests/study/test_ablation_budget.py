@@ -1,0 +1,78 @@
+"""What is held equal between arms, and what is given up for a number of minutes."""
+
+from dataclasses import replace
+
+import pytest
+
+from volano.core.errors import RecipeError
+from volano.evaluate.section import DomainsSection
+from volano.study.ablation import plan_ablation
+from volano.study.ablation_budget import fit, read_match, with_equal_compute
+from volano.study.ablation_plan import ArmPlan, Reckoned
+from volano.study.axes import arms_of
+from volano.study.training_cost import flops_per_token, size_of
+
+SECONDS = 60.0  # that a trial takes
+STEPS = 1_000
+
+
+def planned(seeds):
+    tokens = STEPS * 32 * 128
+    asked = ["curate.dedup.minhash=on,off", f"pretrain.tokens={tokens}", "pretrain.batch_rows=32"]
+    arms = arms_of("tiny/python-docs", asked)
+    assert arms[0].steps == STEPS
+    return plan_ablation(arms, seeds=seeds, domains=DomainsSection())
+
+
+def reckoned(ablation, reused=0):
+    left = (len(ablation.seeds) - reused) * SECONDS
+    arms = [ArmPlan(each, 1, each.tokens, reused, left, SECONDS) for each in ablation.arms]
+    return Reckoned(arms, {})
+
+
+def test_what_fits_is_left_as_it_is():
+    ablation = planned(5)
+    assert fit(ablation, reckoned(ablation), 10) == (ablation, [])
+    assert fit(ablation, reckoned(ablation, reused=4), 2) == (ablation, [])
+
+
+def test_tokens_are_given_up_before_seeds():
+    ablation = planned(5)
+    fitted, given_up = fit(ablation, reckoned(ablation), 5)
+    assert len(fitted.seeds) == 5
+    assert [each.steps for each in fitted.arms] == [500, 500]
+    assert given_up == ["2,048,000 tokens in the place of 4,096,000"]
+    assert [each.name for each in fitted.arms] == [each.name for each in ablation.arms]
+
+
+def test_then_seeds_and_never_below_two():
+    ablation = planned(5)
+    fitted, given_up = fit(ablation, reckoned(ablation), 0.7)  # 100 steps take 6 seconds
+    assert [each.steps for each in fitted.arms] == [100, 100]
+    assert len(fitted.seeds) == 3
+    assert given_up[1] == "3 seeds in the place of 5"
+    with pytest.raises(RecipeError, match=r"2 seeds of 2 arms take 0\.4 minutes of training"):
+        fit(ablation, reckoned(ablation), 0.3)
+
+
+def test_equal_compute_gives_a_larger_model_fewer_tokens():
+    arms = arms_of("tiny/python-docs", [
+        "curate.dedup.minhash=on,off", "pretrain.model.parameters=0.2M,0.8M", "pretrain.tokens=4M",
+    ])  # fmt: skip
+    matched = with_equal_compute(arms)
+    spent = [each.tokens * flops_per_token(size_of(each.shape)) for each in matched]
+    assert max(spent) / min(spent) < 1.01
+    assert matched[0].tokens == arms[0].tokens
+    assert matched[1].tokens < arms[1].tokens / 2
+
+
+def test_what_cannot_be_held_equal_is_refused():
+    assert read_match("compute") == "compute"
+    with pytest.raises(RecipeError, match="Did you mean 'tokens'"):
+        read_match("token")
+
+
+def test_arms_of_other_seeds_are_the_same_arms():
+    ablation = planned(3)
+    assert [each.seed for each in ablation.trials()] == [1, 1, 2, 2, 3, 3]
+    assert len(replace(ablation, seeds=(1,)).trials()) == 2
