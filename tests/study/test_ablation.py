@@ -14,6 +14,7 @@ from volano.study.ablation_plan import reckon
 from volano.study.axes import arms_of
 from volano.study.compare import compare
 from volano.study.run import run
+from volano.train.interruption import Stopped
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.xdist_group("ablation")
@@ -158,6 +159,19 @@ def test_a_seed_that_diverged_stays_in_the_table(store, done, monkeypatch):
         ("minhash=off", 2)
     ]
     assert report.comparisons[0]["n"] == 2
+
+
+def test_a_signal_stops_all_of_it_and_not_a_trial_alone(store, done, monkeypatch):
+    tried = []
+
+    def stopping(trial, *about):
+        tried.append(trial)
+        raise Stopped("SIGTERM", "after step 8")
+
+    monkeypatch.setattr(module, "try_out", stopping)
+    with pytest.raises(Stopped):
+        ablate(planned("curate.dedup.minhash=on,off"), store, silent=True)
+    assert len(tried) == 1
 
 
 def test_sizes_are_compared_apart(store, done):

@@ -4,11 +4,13 @@ Spikes are looked for and weights kept to go back to, so that all that a state m
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch.distributed as dist
-from toy_run import ToyObjective, ToyStream, toy_model, toy_train
+from toy_run import CONFIG, ToyObjective, ToyStream, toy_train
 
+from volano.model.decoder import Decoder, initialise
 from volano.train.distributed import WorkDone
 from volano.train.parallel_plan import Plan
 
@@ -25,9 +27,11 @@ class Stopping(ToyStream):
 
 
 def shared_train(plan: Plan, scratch: Path, stop_at: int | None = None):
+    model = Decoder(replace(CONFIG, key_value_heads=2))  # which tensor parallel can split
+    initialise(model, 0)
     return toy_train(
         scratch,
-        model=toy_model().double(),
+        model=model.double(),
         stream=Stopping(stop_at),
         objective=ToyObjective(dropout=0.0),
         precision="float64",

@@ -22,6 +22,7 @@ from volano.study.recipe import Recipe
 from volano.study.run import order_of, run
 from volano.study.wheel import stages_of
 from volano.text.stream import TokenShards
+from volano.train.interruption import Stopped
 
 LEAST_SEEDS = 2
 BASE, HELD_OUT = "base", "held_out"
@@ -111,7 +112,7 @@ def ablate(
     Raises DataError where fewer than two arms are left that differ.
     """
     failed: list[Tried] = []
-    made: dict[str, tuple[Arm, str]] = {}  # by size and content: an arm that has it
+    made: dict[str, Arm] = {}  # by content
     arms, alike = [], []
     first = 0.0  # how often the first arm reads its text
     for asked in ablation.arms:
@@ -123,16 +124,18 @@ def ablate(
                 first = first or (arm.steps * arm.section.batch_rows / packed)
                 arm = _read_so_often(arm, first * packed)
             content = _content(arm, ablation, store, present)
+        except Stopped:
+            raise
         except (DataError, RunFailed) as problem:
             told(f"{_name(arm)}: {problem}")
             failed += [Tried(each, None, None, str(problem)) for each in ablation.trials([arm])]
             continue
         same = made.get(content)
         if same is not None:
-            told(f"{_name(arm)} has the same content as {_name(same[0])}: it is not trained again.")
-            alike.append((arm, same[0]))
+            told(f"{_name(arm)} has the same content as {_name(same)}: it is not trained again.")
+            alike.append((arm, same))
             continue
-        made[content] = (arm, content)
+        made[content] = arm
         arms.append(arm)
     if len({each.name for each in arms}) < LEAST_SEEDS:
         raise DataError(
@@ -179,6 +182,8 @@ def _tried(
             bar.note(f"{place} of {len(trials)}: {trial.label}")
             try:
                 yield try_out(trial, store, ablation.domains)
+            except Stopped:  # by a signal: all of it
+                raise
             except VolanoError as problem:
                 told(f"{trial.label}: {problem}")
                 yield Tried(trial, None, None, str(problem))
