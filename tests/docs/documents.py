@@ -7,7 +7,7 @@ from pathlib import Path
 FENCE = re.compile(r"^```(\S*)\s*$")
 COMMENT = re.compile(r"^<!-- (not run: (?P<reason>.+)|exits (?P<code>\d+)) -->$")
 LAPTOP_RECIPES = re.compile(r"laptop/(?!own-model)")
-LAPTOP_NAMES = re.compile(r"(?<![\w/-])python-docs(?=(?:-ladder)?/)")
+LAPTOP_NAMES = re.compile(r"(?<![\w/-])python-docs(?=(?:-ladder|-ablation)?/)")
 
 
 @dataclass(frozen=True)
