@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from volano.cli.main import run_command
 from volano.core.errors import DataError, RecipeError, RunFailed, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import DomainsSection
@@ -62,6 +63,42 @@ def test_every_metric_is_compared_with_the_first_arm(done):
     assert set(one) == set(two) == {"1", "2", "3"}
     assert found["difference"] == pytest.approx(sum(two[s] - one[s] for s in one) / 3)
     assert found["verdict"] in {"better", "worse", "no difference shown"}
+
+
+def test_show_prints_the_verdicts(done, store, capsys):
+    code = run_command(["show", done.report.name, "--store", str(store.folder)])
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "A: minhash=on, which the others are compared with" in said
+    assert "B: minhash=off" in said
+    assert "bits_per_byte.function" in said
+
+
+def test_the_command_plans_ablates_and_says_it_as_json(done, store, capsys):
+    asked = ["tiny/python-docs", *SMALL, "curate.dedup.minhash=on,off"]
+    options = ["--seeds", "3", "--documents", "60", "--store", str(store.folder)]
+    assert run_command(["ablate", *asked, *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["comparisons"] == list(done.report.report().comparisons)
+    assert found["report"].startswith("report/tiny-python-docs-ablation/verdicts-")
+    assert run_command(["ablate", *asked, *options, "--plan", "--json"]) == 0
+    assert [each["reused"] for each in json.loads(capsys.readouterr().out)["arms"]] == [3, 3]
+    assert run_command(["ablate", "tiny/python-docs", "curate.dedup.minhsh=on,off"]) == 2
+    assert "Did you mean 'minhash'" in capsys.readouterr().err
+    assert run_command(["ablate", *asked, *options, "--match", "token"]) == 2
+    assert "Did you mean 'tokens'" in capsys.readouterr().err
+
+
+def test_compare_prints_both_and_what_differs(done, store, capsys):
+    names = [store.path_of(base_of(done, each, 1)) for each in ("minhash=on", "minhash=off")]
+    options = ["--documents", "60", "--store", str(store.folder)]
+    assert run_command(["compare", *names, *options]) == 0
+    said = capsys.readouterr().out
+    assert "by the second alone (stdlib " in said
+    assert "curate: dedup.minhash: " in said
+    assert run_command(["compare", *names, *options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["second"] == names[1]
+    assert run_command(["compare", names[0], "tiny-python-docs-ablation/curated", *options]) == 2
 
 
 def test_a_second_ablation_trains_nothing_and_says_the_same(done, store, monkeypatch):

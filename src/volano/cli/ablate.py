@@ -1,5 +1,6 @@
 """`volano ablate`: which decision about the data mattered, by how much, and how sure that is."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -115,14 +116,25 @@ def _print_plan(ablation: Any, reckoned: Any, as_json: bool) -> None:
 
 
 def _print_verdicts(ablated: Any, store: Any) -> None:
+    from volano.cli.output import print_line
+
+    epochs = {arm: _epochs(arm, ablated.tried) for arm in ablated.report.report().extra["arms"]}
+    print_ablation(ablated.report.report(), ablated.report.name, epochs)
+    reused = sum(each.reused for each in ablated.tried)
+    print_line(f"{len(ablated.tried)} trials, {reused} of them from the store.")
+    print_line(f"Kept as {store.path_of(ablated.report)}.")
+
+
+def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = None) -> None:
+    """The arms, each metric of each beside the first one's, and the trials that failed. `said_of`
+    an arm is told behind it."""
     from volano.cli.output import print_line, print_table
 
-    report = ablated.report.report()
     extra = report.extra
     letters = {arm: _letter(place) for place, arm in enumerate(dict.fromkeys(extra["arms"]))}
     for arm, letter in letters.items():
         first = ", which the others are compared with" if letter == "A" else ""
-        print_line(f"{letter}: {arm}{first}{_epochs(arm, ablated.tried)}")
+        print_line(f"{letter}: {arm}{first}{(said_of or {}).get(arm, '')}")
     print_table(
         ["metric", "arm", "seeds", "value", "to A", "95 % interval", "p (Holm)", "verdict"],
         [
@@ -136,14 +148,11 @@ def _print_verdicts(ablated: Any, store: Any) -> None:
             for each in report.measurements
         ],
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
-        title=f"Ablation {ablated.report.name}",
+        title=f"Ablation {name}",
     )
     for each in extra["failures"]:
         label = ", ".join(filter(None, [each["arm"], each["size"], f"seed {each['seed']}"]))
         print_line(f"Not measured: {label}: {each['failure']}")
-    reused = sum(each.reused for each in ablated.tried)
-    print_line(f"{len(ablated.tried)} trials, {reused} of them from the store.")
-    print_line(f"Kept as {store.path_of(ablated.report)}.")
 
 
 def _epochs(arm: str, tried: Any) -> str:

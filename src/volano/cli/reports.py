@@ -1,4 +1,4 @@
-"""How a report is printed: an evaluation's figures, findings, a gate's verdict, or a ladder."""
+"""How a report is printed: figures, findings, a verdict of a gate, a ladder, an ablation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +20,10 @@ def print_report(artifact: Any) -> None:
         from volano.cli.plan_ladder import print_ladder
 
         print_ladder(report, artifact.name)
+    elif "arms" in report.extra:
+        from volano.cli.ablate import print_ablation
+
+        print_ablation(report, artifact.name)
     else:
         from volano.evaluate.table import report_tables
 
