@@ -196,7 +196,7 @@ def try_out(trial: Trial, store: Store, domains: DomainsSection) -> Tried:
     present = {each.stage.name: each.artifact for each in outcomes}
     reused = next(each.reused for each in outcomes if each.stage.name == BASE)
     inputs = {BASE: present[BASE], HELD_OUT: present[HELD_OUT]}
-    name = f"{trial.recipe.name}/domains"
+    name = f"{trial.recipe.name}/{DOMAINS.name}"
     order = store.order(DOMAINS, domains, inputs, name=name, seed=trial.seed)
     made = store.make(order, workers=trial.recipe.workers, silent=True, device=trial.recipe.device)
     return Tried(trial, present[BASE], made.artifact, reused=reused)

@@ -107,12 +107,12 @@ def _base(trial: Trial, store: Store) -> Artifact | None:
 
 
 def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
-    """From measurements of base models that differ in their seed alone."""
+    """From trials of this recipe that differ in their seed alone: others have another noise."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     artifacts = store.artifacts()
     by_digest = {each.digest: each for each in artifacts}
     for artifact in artifacts:
-        if artifact.meta["identity"]["step"] != DOMAINS.name:
+        if artifact.name != f"{ablation.name}/{DOMAINS.name}":
             continue
         base = by_digest.get(artifact.parents[BASE]["digest"])
         if base is None:
