@@ -1,7 +1,6 @@
 """Ablations of a tiny recipe: what is made once, what is judged, what becomes of a failed trial."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -28,9 +27,9 @@ SMALL = [
 DOMAINS = DomainsSection(documents=60)
 
 
-def planned(*axes, seeds=2):
-    arms = arms_of("tiny/python-docs", [*SMALL, *axes])
-    return plan_ablation(arms, seeds=seeds, domains=DOMAINS)
+def planned(*axes, seeds=2, recipe="tiny/python-docs", small=SMALL):
+    asked = ["ablate.bits_per_byte.documents=60", "ablate.signal=off", f"ablate.seeds={seeds}"]
+    return plan_ablation(arms_of(recipe, [*small, *asked, *axes]))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +75,7 @@ def test_show_prints_the_verdicts(done, store, capsys):
 
 def test_the_command_plans_ablates_and_says_it_as_json(done, store, capsys):
     asked = ["tiny/python-docs", *SMALL, "curate.dedup.minhash=on,off"]
+    asked.append("ablate.signal=off")
     options = ["--seeds", "3", "--documents", "60", "--store", str(store.folder)]
     assert run_command(["ablate", *asked, *options, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -86,7 +86,7 @@ def test_the_command_plans_ablates_and_says_it_as_json(done, store, capsys):
     assert run_command(["ablate", "tiny/python-docs", "curate.dedup.minhsh=on,off"]) == 2
     assert "Did you mean 'minhash'" in capsys.readouterr().err
     assert run_command(["ablate", *asked, *options, "--match", "token"]) == 2
-    assert "Did you mean 'tokens'" in capsys.readouterr().err
+    assert "ablate.match: Input should be 'tokens', 'compute'" in capsys.readouterr().err
 
 
 def test_compare_prints_both_and_what_differs(done, store, capsys):
@@ -166,9 +166,7 @@ def rivers(tmp_path):
 def test_an_arm_left_empty_by_its_filter_does_not_lose_the_others(rivers, tmp_path):
     said = []
     axes = ["curate.quality.gopher_quality.min_words=70,71,1000", "collect.held_out_fraction=0.3"]
-    asked = plan_ablation(
-        arms_of(rivers, [*axes, "pretrain.tokens=5k,13k"]), seeds=2, domains=DOMAINS
-    )
+    asked = planned(*axes, "pretrain.tokens=5k,13k", recipe=rivers, small=[])
     found = ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
     empty = [line for line in said if "were dropped" in line]
     assert [line.partition(":")[0] for line in empty] == [
@@ -273,18 +271,16 @@ def test_what_cannot_be_compared_is_refused(done, store, rivers, tmp_path):
     ],
 )
 def test_what_can_show_nothing_is_refused(axes, seeds, said):
-    arms = arms_of("tiny/python-docs", ["finetune=off", "align=off", *axes])
     with pytest.raises(RecipeError, match=said):
-        plan_ablation(arms, seeds=seeds, domains=DOMAINS)
+        planned("finetune=off", "align=off", *axes, seeds=seeds, small=[])
 
 
 def test_documents_held_equal_are_read_equally_often(rivers, tmp_path):
     # The second arm has fewer texts, so it is trained on fewer tokens.
     axes = ["curate.quality.gopher_quality.min_words=70,150", "pretrain.tokens=20k"]
     axes.append("pretrain.batch_rows=1")
-    arms = arms_of(rivers, [*axes, "collect.held_out_fraction=0.3"])
-    asked = plan_ablation(arms, seeds=2, domains=DOMAINS)
-    asked = replace(asked, equal_documents=True)
+    axes += ["collect.held_out_fraction=0.3", "ablate.match=documents"]
+    asked = planned(*axes, recipe=rivers, small=[])
     found = ablate(asked, Store(tmp_path / "runs"), silent=True, told=print)
     epochs, tokens = {}, {}
     for each in found.tried:
@@ -296,8 +292,7 @@ def test_documents_held_equal_are_read_equally_often(rivers, tmp_path):
 
 
 def test_documents_of_which_none_is_held_out_are_told(rivers, tmp_path):
-    arms = arms_of(rivers, ["pretrain.tokens=5k,13k"])
-    asked = plan_ablation(arms, seeds=2, domains=DOMAINS)
+    asked = planned("pretrain.tokens=5k,13k", recipe=rivers, small=[])
     said = []
     with pytest.raises(DataError, match="no two arms have two seeds in common"):
         ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)

@@ -84,7 +84,8 @@ def test_keys_with_the_same_end_are_told_apart():
         (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two axes of one key"),
         (["curate.quality.rules=[a,b"], "not closed"),
         (["pretrain.tokens"], "no axis"),
-        (["finetune.epochs=1,2"], "which do not read it"),
+        (["evaluate.answers=10,20"], "do not read it"),
+        (["ablate.seeds=2,3"], "do not read it"),
         (["pretrain.tokens=1M,many"], "expected a count"),
     ],
 )
@@ -98,3 +99,14 @@ def test_commas_inside_brackets_and_quotes_part_nothing():
     axes, fixed = read_axes(["a.b=[c,d]", "e=1,2"])
     assert fixed == ["a.b=[c,d]"]
     assert axes[0].values == ("1", "2")
+
+
+def test_a_recipe_may_have_axes_of_its_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nablate: {axes: ['pretrain.tokens=1M,2M', seed=7]}\n")
+    arms = arms_of(str(path), ["tokenizer.vocabulary=1000"])
+    assert [each.name for each in arms] == ["tokens=1M", "tokens=2M"]
+    assert {(each.recipe.seed, each.recipe.tokenizer.vocabulary) for each in arms} == {(7, 1000)}
+    assert arms[1].chosen == (("pretrain.tokens", "2M"),)
+    others = arms_of(str(path), ["curate.dedup.minhash=on,off"])
+    assert [each.name for each in others] == ["minhash=on", "minhash=off"]

@@ -16,27 +16,31 @@ def register(app: typer.Typer) -> None:
 def ablate(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
     axes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Keys with the values to compare, such as curate.dedup.minhash=on,off (the first "
-            "is compared with); a key with one value holds for every arm."
+            "is compared with); a key with one value holds for every arm. Default: the axes of "
+            "the recipe's section ablate."
         ),
-    ],
-    seeds: Annotated[int, typer.Option("--seeds", help="Models trained of each arm.")] = 3,
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", help="Models trained of each arm.")
+    ] = None,
     documents: Annotated[
-        int, typer.Option("--documents", min=2, help="Held-out documents of each domain, at most.")
-    ] = 300,
+        int | None,
+        typer.Option("--documents", min=2, help="Held-out documents of each domain, at most."),
+    ] = None,
     by: Annotated[
-        str, typer.Option("--by", help="Domains are a document's `kind` or `source`.")
-    ] = "kind",
+        str | None, typer.Option("--by", help="Domains are a document's `kind` or `source`.")
+    ] = None,
     match: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--match",
             help="What arms have in common: `tokens` (less text is read more often), `compute` "
             "(larger models read fewer tokens), or `documents` (each reads its text so often).",
         ),
-    ] = "tokens",
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -57,19 +61,19 @@ def ablate(
 
     from volano.cli.output import print_line
     from volano.core.store import Store
-    from volano.evaluate.section import DomainsSection
     from volano.study.ablation import ablate as run_ablation
     from volano.study.ablation import plan_ablation
-    from volano.study.ablation_budget import fit, read_match, with_equal_compute
+    from volano.study.ablation_budget import fit, with_equal_compute
     from volano.study.ablation_plan import reckon
     from volano.study.axes import arms_of
 
-    domains = DomainsSection.read({"documents": documents, "by": by}, "volano ablate")
-    ablation = plan_ablation(arms_of(recipe, axes), seeds=seeds, domains=domains)
-    held_equal = read_match(match)
-    if held_equal == "compute":
+    options = {
+        "seeds": seeds, "match": match, "bits_per_byte.documents": documents, "bits_per_byte.by": by
+    }  # fmt: skip
+    settings = [f"ablate.{key}={value}" for key, value in options.items() if value is not None]
+    ablation = plan_ablation(arms_of(recipe, [*(axes or []), *settings]))
+    if ablation.asked.match == "compute":
         ablation = replace(ablation, arms=tuple(with_equal_compute(ablation.arms)))
-    ablation = replace(ablation, equal_documents=held_equal == "documents")
     opened = Store(store)
     given_up: list[str] = []
     if minutes is not None:

@@ -93,6 +93,41 @@ class DomainsSection(Section):
     )
 
 
+class MemorisationSection(Section):
+    """What counts as said by heart, and of how many documents."""
+
+    documents: Count = Field(
+        default=200, ge=1, description="Documents of each number of occurrences, at most."
+    )
+    prompt_tokens: int = Field(
+        default=50, ge=1, description="Tokens of a document's beginning that are given."
+    )
+    continued_tokens: int = Field(
+        default=50,
+        ge=1,
+        description="Tokens that have to follow as they stand there, each the likeliest.",
+    )
+
+
+class LeaksSection(Section):
+    """How planted secrets are asked for."""
+
+    others: int = Field(
+        default=99,
+        ge=1,
+        description="Secrets of the same form among which the true one is ranked by likelihood.",
+    )
+
+
+class ContinuationsSection(Section):
+    """What a base model is asked to go on with, and how far."""
+
+    documents: Count = Field(default=300, ge=2, description="Held-out documents, at most.")
+    prompt_tokens: int = Field(default=16, ge=1, description="Tokens of their beginning.")
+    tokens: int = Field(default=48, ge=1, description="Tokens of a continuation, at most.")
+    temperature: float = Field(default=1.0, gt=0, description="Tokens are drawn, as users do.")
+
+
 class GateSection(Section):
     """When a new version may take the place of the old: better where it failed, no worse elsewhere.
 

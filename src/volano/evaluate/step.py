@@ -7,10 +7,19 @@ from typing import Any
 
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.mixture import TRAIN
 from volano.core.records import Document, table_of
 from volano.core.step import Context, Inputs, Step
 from volano.evaluate.held_out import select_held_out
-from volano.evaluate.section import DomainsSection, EvaluateSection, GateSection, HeldOutSection
+from volano.evaluate.section import (
+    DomainsSection,
+    EvaluateSection,
+    GateSection,
+    HeldOutSection,
+    LeaksSection,
+    MemorisationSection,
+)
+from volano.text.planted import CANARY, DOCUMENT, planted_in
 
 STAGES = ("base", "sft", "aligned")
 LEAST_DOCUMENTS = 2  # of which a ratio has an interval
@@ -65,6 +74,43 @@ def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> No
     measure_domains(section, model, Tokenizer.load(folder), corpora, context)
 
 
+def run_memorisation(section: MemorisationSection, inputs: Inputs, context: Context) -> None:
+    """Measure what a base model says by heart of the documents before curation."""
+    from volano.evaluate.memorisation import groups_of, measure_memorisation
+    from volano.model.device import device_for
+    from volano.model.huggingface import load_checkpoint
+    from volano.text.tokenizer import Tokenizer
+
+    folder = inputs["base"].folder
+    corpus = inputs["documents"].corpus()
+    texts = [(each.id, each.text) for each in corpus.records() if each.split == TRAIN]
+    planted = {each["id"]: each["copies"] for each in planted_in(corpus, DOCUMENT)}
+    groups = groups_of(texts, section, planted or None)
+    model = load_checkpoint(folder).to(device_for(context))
+    measure_memorisation(section, model, Tokenizer.load(folder), groups, context)
+
+
+def run_leaks(section: LeaksSection, inputs: Inputs, context: Context) -> None:
+    """Ask a base model for the secrets that were planted. Raises DataError where none was."""
+    from volano.evaluate.leaks import measure_leaks
+    from volano.model.device import device_for
+    from volano.model.huggingface import load_checkpoint
+    from volano.text.canaries import Canary
+    from volano.text.tokenizer import Tokenizer
+
+    folder = inputs["base"].folder
+    found = planted_in(inputs["documents"].corpus(), CANARY)
+    if not found:
+        raise DataError(
+            "no canaries are planted, so none can come back",
+            inputs["documents"].name,
+            "Set plant.canaries, such as 20.",
+        )
+    canaries = [(Canary(row["prompt"], row["secret"], row["kind"]), row["copies"]) for row in found]
+    model = load_checkpoint(folder).to(device_for(context))
+    measure_leaks(section, model, Tokenizer.load(folder), canaries, context)
+
+
 def run_gate(section: GateSection, inputs: Inputs, context: Context) -> None:
     """Judge the candidate against the former version."""
     from volano.evaluate.gate_run import gate
@@ -100,6 +146,22 @@ DOMAINS = Step(
     version=1,
     section=DomainsSection,
     run=run_domains,
+    on_device=True,
+)
+MEMORISATION = Step(
+    name="memorisation",
+    kind="report",
+    version=1,
+    section=MemorisationSection,
+    run=run_memorisation,
+    on_device=True,
+)
+LEAKS = Step(
+    name="leaks",
+    kind="report",
+    version=1,
+    section=LeaksSection,
+    run=run_leaks,
     on_device=True,
 )
 GATE = Step(

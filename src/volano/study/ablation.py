@@ -1,9 +1,8 @@
 """An ablation: every arm is trained with every seed, and a verdict tells whether arms differ.
 
-A trial is the recipe of its arm with another seed, up to the base model, and the measuring of it;
-all goes through the store. So what arms have in common is made once, a trial that is there is not
-trained again, and one that was stopped goes on. A trial that fails is kept in the table, with its
-reason, and takes no other with it.
+What arms have in common is made once, a trial that is there is not trained again, and one that was
+stopped goes on (study/trial.py). A trial that fails is kept in the table, with its reason, and
+takes no other with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,42 +13,27 @@ from volano.core.artifact import Artifact
 from volano.core.errors import DataError, RecipeError, RunFailed, VolanoError
 from volano.core.progress import progress
 from volano.core.store import Store
-from volano.evaluate.section import DomainsSection
-from volano.evaluate.step import DOMAINS
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import Arm, with_tokens
-from volano.study.recipe import Recipe
-from volano.study.run import order_of, run
-from volano.study.wheel import stages_of
+from volano.study.section import AblateSection
+from volano.study.trial import (
+    BASE,
+    WITHOUT_ITEMS,
+    Trial,
+    Tried,
+    content_of,
+    data_of,
+    labels,
+    trial_of,
+    try_out,
+)
 from volano.text.stream import TokenShards
 from volano.train.interruption import Stopped
 
 LEAST_SEEDS = 2
-BASE, HELD_OUT = "base", "held_out"
-DATA = ("tokens", "tokenizer", HELD_OUT)
+HALF, HALF_SEEDS = 0.5, 2  # of the tokens, and how many seeds see whether training moves a metric
 
-
-class Trial(NamedTuple):
-    """One arm with one seed. `recipe` has both."""
-
-    arm: Arm
-    seed: int
-    recipe: Recipe
-
-    @property
-    def label(self) -> str:
-        """What messages call it."""
-        return ", ".join(filter(None, [self.arm.name, self.arm.size, f"seed {self.seed}"]))
-
-
-class Tried(NamedTuple):
-    """What became of a trial: its base model and measurements, or why there are none."""
-
-    trial: Trial
-    base: Artifact | None
-    measured: Artifact | None
-    failure: str = ""
-    reused: bool = False
+__all__ = ["BASE", "Ablated", "Ablation", "Trial", "Tried", "ablate", "plan_ablation"]
 
 
 @dataclass(frozen=True)
@@ -59,17 +43,24 @@ class Ablation:
     name: str
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
-    domains: DomainsSection
-    # Whether each arm reads its own text as often as the first, whatever tokens that takes.
-    equal_documents: bool = False
+    asked: AblateSection
 
     def trials(self, arms: Sequence[Arm] | None = None) -> list[Trial]:
         """Seed by seed, so that one that is stopped has compared all arms with the seeds done."""
         chosen = self.arms if arms is None else arms
+        return [trial_of(arm, seed, self.name, self.asked) for seed in self.seeds for arm in chosen]
+
+    def signal_trials(self, arms: Sequence[Arm] | None = None) -> list[Trial]:
+        """The first arm of each size on half of the tokens: does training move a metric?"""
+        if not self.asked.signal:
+            return []
+        first: dict[str, Arm] = {}
+        for arm in self.arms if arms is None else arms:
+            first.setdefault(arm.size, arm)
         return [
-            Trial(arm, seed, arm.recipe.model_copy(update={"seed": seed, "name": self.name}))
-            for seed in self.seeds
-            for arm in chosen
+            trial_of(with_tokens(arm, round(arm.tokens * HALF)), seed, self.name, self.asked, HALF)
+            for seed in self.seeds[:HALF_SEEDS]
+            for arm in first.values()
         ]
 
 
@@ -81,13 +72,14 @@ class Ablated(NamedTuple):
     alike: list[tuple[Arm, Arm]]  # an arm, and the former one whose content it has
 
 
-def plan_ablation(arms: Sequence[Arm], *, seeds: int, domains: DomainsSection) -> Ablation:
+def plan_ablation(arms: Sequence[Arm], asked: AblateSection | None = None) -> Ablation:
     """The trials of those arms. Nothing is made. Raises RecipeError."""
     recipe = arms[0].recipe
-    if seeds < LEAST_SEEDS:
+    asked = recipe.ablate if asked is None else asked
+    if asked.seeds < LEAST_SEEDS:
         raise RecipeError(
-            f"{seeds} seed shows no spread, and no difference could be told from luck",
-            "--seeds",
+            f"{asked.seeds} seed shows no spread, and no difference could be told from luck",
+            "ablate.seeds (--seeds)",
             f"Give {LEAST_SEEDS} or more.",
         )
     if any(each.recipe.pretrain is None or each.recipe.base is not None for each in arms):
@@ -96,8 +88,35 @@ def plan_ablation(arms: Sequence[Arm], *, seeds: int, domains: DomainsSection) -
             "pretrain",
             "Name a recipe without base that has a section pretrain.",
         )
-    numbers = tuple(range(recipe.seed, recipe.seed + seeds))
-    return Ablation(f"{recipe.name}-ablation", tuple(arms), numbers, domains)
+    asked = _with_what_can_differ(arms, asked)
+    numbers = tuple(range(recipe.seed, recipe.seed + asked.seeds))
+    return Ablation(f"{recipe.name}-ablation", tuple(arms), numbers, asked)
+
+
+def _with_what_can_differ(arms: Sequence[Arm], asked: AblateSection) -> AblateSection:
+    """Tasks where an axis lies behind the base model, and no metric of it where all do."""
+    keys = {key for arm in arms for key, _ in arm.chosen}
+    behind = {each for each in keys if each.startswith(("finetune", "align"))}
+    changed: dict[str, object] = {}
+    if behind and not asked.tasks:
+        evaluate = arms[0].recipe.evaluate
+        tasks = [each for each in evaluate.tasks if each != WITHOUT_ITEMS] if evaluate else []
+        if not tasks:
+            raise RecipeError(
+                "base models do not read it, and no task of the evaluation is asked for",
+                sorted(behind)[0],
+                "Set ablate.tasks, such as [held_out_functions].",
+            )
+        changed["tasks"] = tasks
+    if WITHOUT_ITEMS in asked.tasks:
+        raise RecipeError(
+            "speed and memory are of the machine, and no metric of an arm",
+            "ablate.tasks: efficiency",
+            "Leave it out.",
+        )
+    if behind == keys:
+        changed |= {"metrics": [], "signal": False}
+    return asked.model_copy(update=changed)
 
 
 def ablate(
@@ -115,24 +134,25 @@ def ablate(
     made: dict[str, Arm] = {}  # by content
     arms, alike = [], []
     first = 0.0  # how often the first arm reads its text
-    for asked in ablation.arms:
-        arm = asked
+    for wanted in ablation.arms:
+        arm = wanted
+        (name,) = labels([arm])
         try:
-            present = _data(arm, ablation, store, silent)
-            if ablation.equal_documents:
+            present = data_of(ablation.trials([arm])[0], store, ablation.asked, silent)
+            if ablation.asked.match == "documents":
                 packed = TokenShards(present["tokens"].folder).rows
                 first = first or (arm.steps * arm.section.batch_rows / packed)
                 arm = _read_so_often(arm, first * packed)
-            content = _content(arm, ablation, store, present)
+            content = content_of(ablation.trials([arm])[0], store, ablation.asked, present)
         except Stopped:
             raise
         except (DataError, RunFailed) as problem:
-            told(f"{_name(arm)}: {problem}")
-            failed += [Tried(each, None, None, str(problem)) for each in ablation.trials([arm])]
+            told(f"{name}: {problem}")
+            failed += [Tried(each, None, {}, str(problem)) for each in ablation.trials([arm])]
             continue
         same = made.get(content)
         if same is not None:
-            told(f"{_name(arm)} has the same content as {_name(same)}: it is not trained again.")
+            told(f"{name} has the same content as {labels([same])[0]}: it is not trained again.")
             alike.append((arm, same))
             continue
         made[content] = arm
@@ -143,31 +163,15 @@ def ablate(
             ablation.name,
             "See what is said of each, or ask about something else.",
         )
-    tried = list(_tried(ablation.trials(arms), ablation, store, silent, told))
+    trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
+    tried = list(_tried(trials, ablation, store, silent, told))
     report = _judged(ablation, [*tried, *failed], store, silent)
     return Ablated(report, [*tried, *failed], alike)
-
-
-def _name(arm: Arm) -> str:
-    return ", ".join(filter(None, [arm.name, arm.size]))
-
-
-def _data(arm: Arm, ablation: Ablation, store: Store, silent: bool) -> dict[str, Artifact]:
-    """What the trials of an arm read, by stage."""
-    outcomes = run(ablation.trials([arm])[0].recipe, store, targets=DATA, silent=silent)
-    return {each.stage.name: each.artifact for each in outcomes}
 
 
 def _read_so_often(arm: Arm, rows: float) -> Arm:
     steps = max(1, round(rows / arm.section.batch_rows))
     return with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
-
-
-def _content(arm: Arm, ablation: Ablation, store: Store, present: dict[str, Artifact]) -> str:
-    """What decides the trials of an arm: the fingerprint of its base model, with one seed."""
-    trial = ablation.trials([arm])[0]
-    stage = next(each for each in stages_of(trial.recipe) if each.name == BASE)
-    return order_of(stage, trial.recipe, store, present).fingerprint
 
 
 def _tried(
@@ -181,39 +185,33 @@ def _tried(
         for place, trial in enumerate(trials, 1):
             bar.note(f"{place} of {len(trials)}: {trial.label}")
             try:
-                yield try_out(trial, store, ablation.domains)
+                yield try_out(trial, store, ablation.asked)
             except Stopped:  # by a signal: all of it
                 raise
             except VolanoError as problem:
                 told(f"{trial.label}: {problem}")
-                yield Tried(trial, None, None, str(problem))
+                yield Tried(trial, None, {}, str(problem))
             bar.advance(1)
 
 
-def try_out(trial: Trial, store: Store, domains: DomainsSection) -> Tried:
-    """Train the base model of a trial and measure it. Raises VolanoError."""
-    outcomes = run(trial.recipe, store, targets=(BASE, HELD_OUT), silent=True)
-    present = {each.stage.name: each.artifact for each in outcomes}
-    reused = next(each.reused for each in outcomes if each.stage.name == BASE)
-    inputs = {BASE: present[BASE], HELD_OUT: present[HELD_OUT]}
-    name = f"{trial.recipe.name}/{DOMAINS.name}"
-    order = store.order(DOMAINS, domains, inputs, name=name, seed=trial.seed)
-    made = store.make(order, workers=trial.recipe.workers, silent=True, device=trial.recipe.device)
-    return Tried(trial, present[BASE], made.artifact, reused=reused)
-
-
 def _judged(ablation: Ablation, tried: Sequence[Tried], store: Store, silent: bool) -> Artifact:
-    inputs, described = {}, {}
+    inputs: dict[str, Artifact] = {}
+    described = {}
     for place, each in enumerate(tried):
         key = f"trial-{place:04}"
         described[key] = TrialSection(
             arm=each.trial.arm.name,
             size=each.trial.arm.size,
             seed=each.trial.seed,
+            share=each.trial.share,
             failure=each.failure,
         )
-        if each.measured is not None:
-            inputs[key] = each.measured
-    section = AblationSection(arms=[each.name for each in ablation.arms], trials=described)
+        inputs |= {f"{key}.{name}": artifact for name, artifact in each.measured.items()}
+    section = AblationSection(
+        question=ablation.asked.question,
+        match=ablation.asked.match,
+        arms=[each.name for each in ablation.arms],
+        trials=described,
+    )
     order = store.order(JUDGE, section, inputs, name=f"{ablation.name}/verdicts")
     return store.make(order, silent=silent).artifact

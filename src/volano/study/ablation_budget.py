@@ -7,27 +7,13 @@ reads its own, so that one with more text trains for longer.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
 
-from volano.core.errors import RecipeError, did_you_mean
+from volano.core.errors import RecipeError
 from volano.study.ablation import LEAST_SEEDS, Ablation
 from volano.study.ablation_plan import Reckoned
 from volano.study.axes import Arm, with_tokens
 from volano.study.ladder import ENOUGH_STEPS
 from volano.study.training_cost import flops_per_token, size_of
-
-Match = Literal["tokens", "compute", "documents"]
-
-
-def read_match(written: str) -> Match:
-    """What is held equal. Raises RecipeError."""
-    for each in get_args(Match):
-        if written == each:
-            found: Match = each
-            return found
-    raise RecipeError(
-        f"'{written}' cannot be held equal", "--match", did_you_mean(written, get_args(Match))
-    )
 
 
 def with_equal_compute(arms: Sequence[Arm]) -> list[Arm]:

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from volano.core.artifact import Artifact
 from volano.core.store import Store
-from volano.evaluate.step import DOMAINS
 from volano.stats.seeds import visible_difference
-from volano.study.ablation import BASE, DATA, Ablation, Trial
+from volano.study.ablation import Ablation
+from volano.study.ablation_step import measured_in
 from volano.study.axes import Arm
-from volano.study.run import needed, order_of
-from volano.study.wheel import stages_of
+from volano.study.trial import BASE, found_of, stages_of_trial
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def reckon(ablation: Ablation, store: Store) -> Reckoned:
     rates: dict[Any, float] = {}
     arms = []
     for arm in ablation.arms:
-        there = [_base(trial, store) for trial in ablation.trials([arm])]
-        reused = sum(each is not None for each in there)
+        there = [found_of(each, store, ablation.asked) for each in ablation.trials([arm])]
+        reused = sum(BASE in each for each in there)
         key = (arm.shape, arm.section.model_copy(update={"tokens": 1}).model_dump_json())
         if key not in rates:
             rates[key] = measure_rate(
@@ -96,31 +94,23 @@ def reckon(ablation: Ablation, store: Store) -> Reckoned:
     return Reckoned(arms, _visible(ablation, store))
 
 
-def _base(trial: Trial, store: Store) -> Artifact | None:
-    present: dict[str, Artifact] = {}
-    for stage in needed(stages_of(trial.recipe), {}, (*DATA, BASE), None):
-        found = store.existing(order_of(stage, trial.recipe, store, present))
-        if found is None:
-            return None
-        present[stage.name] = found
-    return present[BASE]
-
-
 def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
     """From trials of this recipe that differ in their seed alone: others have another noise."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     artifacts = store.artifacts()
     by_digest = {each.digest: each for each in artifacts}
+    _, measuring = stages_of_trial(ablation.trials()[0].recipe, ablation.asked)
+    names = {f"{ablation.name}/{each}" for each in measuring}
     for artifact in artifacts:
-        if artifact.name != f"{ablation.name}/{DOMAINS.name}":
+        if artifact.name not in names:
             continue
         base = by_digest.get(artifact.parents[BASE]["digest"])
         if base is None:
             continue
         identity = base.meta["identity"]
         kin = f"{sorted(identity['settings'].items())}{sorted(identity['parents'].items())}"
-        for each in artifact.report().measurements:
-            groups[each.name, kin].append(each.value)
+        for name, value in measured_in([artifact]):
+            groups[name, kin].append(value)
     squares: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for (metric, _), values in groups.items():
         if len(values) > 1:

@@ -1,65 +1,136 @@
 """The verdicts of an ablation, from the measurements of its trials alone.
 
 Every metric of every arm is compared with that of the first arm by the seeds that both have; at
-each size apart, and all comparisons are one family (stats/seeds.py).
+each size apart, and all comparisons are one family (stats/seeds.py). Whether a metric says anything
+is asked beside it (stats/signal.py).
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from pydantic import Field
 
+from volano.core.artifact import Artifact
 from volano.core.errors import DataError
 from volano.core.recipe import Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
 from volano.stats.intervals import mean_interval
 from volano.stats.seeds import LEAST, Comparison, judge
+from volano.stats.signal import Direction, check_signal
 
-LOWER_IS_BETTER = "bits_per_byte"  # as metrics begin
+# As metrics begin. All others are better when they are higher.
+LOWER_IS_BETTER = (
+    "bits_per_byte",
+    "memorised",
+    "leaked",
+    "exposure",
+    "toxicity",
+    "conversation_bits",
+    "answers_repeat",
+    "refused_safe",
+)
+FALLS_WITH_TRAINING = ("bits_per_byte", "conversation_bits", "answers_repeat")
+EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre-training need not
+STAGES = ("base", "sft", "aligned")  # what else a report has is beside the models
 Values = dict[str, dict[str, dict[int, float]]]  # metric → arm → seed
 
 
 class TrialSection(Section):
-    """One trial: whose measurements an input holds, or why there are none."""
+    """One trial: whose measurements inputs hold, or why there are none."""
 
     arm: str = Field(description="Name of the arm; the first in `arms` is compared with.")
     size: str = Field(default="", description="Size of the model, where there are several.")
     seed: int = Field(description="Of initialisation and order.")
+    share: float = Field(default=1.0, description="Of the arm's tokens; below 1 for the signal.")
     failure: str = Field(default="", description="Why nothing was measured.")
 
 
 class AblationSection(Section):
     """What is judged."""
 
+    question: str = Field(default="", description="In one sentence.")
+    match: str = Field(default="tokens", description="What the arms have in common.")
     arms: list[str] = Field(min_length=2, description="Names, in the order asked for.")
-    trials: dict[str, TrialSection] = Field(description="Input → its trial.")
+    trials: dict[str, TrialSection] = Field(
+        description="Name → its trial. Inputs are called NAME.METRICS."
+    )
 
 
 def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> None:
     """Write means, comparisons and failures. Raises DataError where nothing can be compared."""
     order = {name: place for place, name in enumerate(dict.fromkeys(section.arms))}
     values: Values = defaultdict(lambda: defaultdict(dict))
+    half: Values = defaultdict(lambda: defaultdict(dict))
+    size_of: dict[str, tuple[str, str]] = {}  # metric with its size → both apart
+    of_trial: dict[str, list[Artifact]] = defaultdict(list)
+    for name, artifact in inputs.items():
+        of_trial[name.partition(".")[0]].append(artifact)
     for key, trial in sorted(section.trials.items(), key=lambda each: order[each[1].arm]):
-        if key in inputs:
-            for each in inputs[key].report().measurements:
-                metric = f"{each.name} @ {trial.size}" if trial.size else each.name
-                values[metric][trial.arm][trial.seed] = each.value
-    lower = [each for each in values if each.startswith(LOWER_IS_BETTER)]
+        for metric, value in measured_in(of_trial.get(key, [])):
+            name = f"{metric} @ {trial.size}" if trial.size else metric
+            size_of[name] = (metric, trial.size)
+            (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = value
     first = section.arms[0]
     complete = {metric: arms for metric, arms in values.items() if next(iter(arms)) == first}
+    lower = [each for each in values if each.startswith(LOWER_IS_BETTER)]
     comparisons = judge(complete, lower_is_better=lower)
     if not comparisons:
+        whole = [name for name, each in section.trials.items() if each.share == 1]
         raise DataError(
             "no two arms have two seeds in common",
-            f"{len(section.trials) - len(inputs)} of {len(section.trials)} trials failed",
+            f"{sum(not of_trial.get(name) for name in whole)} of {len(whole)} trials failed",
             "See what ended them, or ask about other arms.",
         )
     failures = [each.model_dump() for each in section.trials.values() if each.failure]
     Report(
         tuple(_means(values)),
         tuple(_plain(each) for each in comparisons),
-        {"arms": section.arms, "failures": failures, "values": _seeds_as_text(values)},
+        {
+            "question": section.question,
+            "match": section.match,
+            "arms": section.arms,
+            "failures": failures,
+            "values": _seeds_as_text(values),
+            "half": _seeds_as_text(half),
+            "signal": _signal(complete, half, size_of, comparisons),
+        },
     ).save(context.folder / "report.json")
+
+
+def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, float]]:
+    """Metrics of one trial; those of a later stage than the base model are called by it."""
+    return [
+        (each.name if each.stage == "base" else f"{each.name} ({each.stage})", each.value)
+        for artifact in artifacts
+        for each in artifact.report().measurements
+        if each.stage in STAGES
+    ]
+
+
+def _signal(
+    values: Values,
+    half: Values,
+    size_of: dict[str, tuple[str, str]],
+    comparisons: list[Comparison],
+) -> dict[str, dict[str, object]]:
+    shown = {each.metric for each in comparisons if each.verdict != "no difference shown"}
+    by_metric: dict[str, dict[str, str]] = defaultdict(dict)  # metric → size → its name with size
+    for name in values:
+        metric, size = size_of[name]
+        by_metric[metric][size] = name
+    found: dict[str, dict[str, object]] = {}
+    for metric, names in by_metric.items():
+        direction: Direction = "falls" if metric.startswith(FALLS_WITH_TRAINING) else "rises"
+        direction = "either" if metric.startswith(EITHER_WAY) else direction
+        signal = check_signal(
+            {size: values[name] for size, name in names.items()},
+            {size: next(iter(half[name].values())) for size, name in names.items() if name in half},
+            direction,
+            shown=bool(shown & set(names.values())),
+        )
+        found |= {name: signal._asdict() for name in names.values()}
+    return found
 
 
 def _means(values: Values) -> list[Measurement]:
@@ -86,4 +157,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=1, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=2, section=AblationSection, run=run_judge)

@@ -22,7 +22,7 @@ from volano.study.recipe import Recipe, read_recipe, recipe_path
 from volano.study.unused_bounds import leave_out_unused_bounds
 
 SIZES = ("pretrain.model.parameters", "pretrain.model.depth")
-PHASES_BEHIND = ("finetune", "align", "evaluate", "users", "feedback", "diagnose", "turn", "gate")
+NOT_READ = ("evaluate", "ablate", "users", "feedback", "diagnose", "turn", "gate")
 NOT_TURNED = ("turn=off", "users=off")  # the data of one turn are asked about
 OPENING, CLOSING = "[{(", "]})"
 QUOTES = "'\""
@@ -42,6 +42,7 @@ class Arm:
     name: str
     size: str
     recipe: Recipe
+    chosen: tuple[tuple[str, str], ...] = ()  # key and value of each axis
 
     @property
     def section(self) -> PretrainSection:
@@ -87,21 +88,15 @@ def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
         twice = next((each for place, each in enumerate(values) if each in values[:place]), None)
         if twice is not None:
             raise RecipeError(f"'{twice}' stands there twice", key, "Name each value once.")
-        if key.partition(".")[0] in PHASES_BEHIND:
+        if key.partition(".")[0] in NOT_READ:
             raise RecipeError(
-                "arms are compared by their base models, which do not read it",
+                "the models that are compared do not read it",
                 key,
-                "Ask about collect, curate, tokenizer or pretrain.",
+                "Ask about collect, plant, curate, tokenizer, pretrain, finetune or align.",
             )
         if key in {each.key for each in axes}:
             raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
         axes.append(Axis(key, tuple(values)))
-    if not axes:
-        raise RecipeError(
-            "one arm only",
-            "volano ablate",
-            "Give a key more than one value, such as curate.dedup.minhash=on,off.",
-        )
     return axes, fixed
 
 
@@ -130,26 +125,37 @@ def split_values(written: str, where: str) -> list[str]:
 
 
 def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
-    """Every arm of the recipe (a shipped name or a file), the first one first.
+    """Every arm of the recipe (a shipped name or a file), the first one first. Where none of
+    what is asked has several values, the recipe's own axes count.
 
     Raises RecipeError with the key: where it is none of the recipe's, or a value is not one of it.
     """
     axes, fixed = read_axes(asked)
     path = recipe_path(reference)
     values, lines = load_yaml(path)
+    if not axes:
+        own = read_recipe(deepcopy(values), dict(lines), fixed, where=path.name).ablate.axes
+        axes, others = read_axes(own)
+        fixed = [*others, *fixed]
+    if not axes:
+        raise RecipeError(
+            "one arm only",
+            "volano ablate",
+            "Give a key more than one value, such as curate.dedup.minhash=on,off.",
+        )
     arms = []
     for chosen in product(*(each.values for each in axes)):
         named = list(zip(axes, chosen, strict=True))
         assignments = [*NOT_TURNED, *fixed]
         assignments += [f"{a.key}={v}" for a, v in named if not _is_kept(values, a.key, v)]
-        own, places = deepcopy(values), dict(lines)
-        leave_out_unused_bounds(own, assignments)
-        recipe = read_recipe(own, places, assignments, where=path.name)
+        settings, places = deepcopy(values), dict(lines)
+        leave_out_unused_bounds(settings, assignments)
+        recipe = read_recipe(settings, places, assignments, where=path.name)
         size = ", ".join(value for axis, value in named if is_size(axis, axes))
         name = ", ".join(
             f"{_short(axis.key, axes)}={value}" for axis, value in named if not is_size(axis, axes)
         )
-        arms.append(Arm(name, size, recipe))
+        arms.append(Arm(name, size, recipe, tuple((axis.key, value) for axis, value in named)))
     return arms
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from volano.align.section import AlignSection
+from volano.collect.plant_section import PlantSection
 from volano.collect.section import CollectSection
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.files import not_read, special_kind
@@ -19,7 +20,7 @@ from volano.evaluate.section import EvaluateSection, GateSection
 from volano.feedback.section import FeedbackSection
 from volano.finetune.section import FinetuneSection
 from volano.pretrain.section import Chat, PretrainSection, TokenizerSection
-from volano.study.section import TurnSection, UsersSection
+from volano.study.section import AblateSection, TurnSection, UsersSection
 
 
 class About(Section):
@@ -91,6 +92,9 @@ class Recipe(Section):
         description="Chat format of `base`: its own where it has a chat template, or ours.",
     )
     collect: CollectSection = Field(default=CollectSection(), description="Where text comes from.")
+    plant: PlantSection | None = Field(
+        default=None, description="What is planted among it, for an experiment."
+    )
     curate: CurateSection = Field(default=CurateSection(), description="What text is kept.")
     tokenizer: TokenizerSection = Field(
         default=TokenizerSection(), description="How text becomes tokens."
@@ -123,6 +127,10 @@ class Recipe(Section):
     )
     gate: GateSection = Field(
         default=GateSection(), description="When a new version takes the place of the old."
+    )
+
+    ablate: AblateSection = Field(
+        default=AblateSection(), description="What `volano ablate` asks of the recipe."
     )
 
     @model_validator(mode="after")

@@ -1,18 +1,31 @@
-"""What a user may set of a turn: the scripted people who stand in for real ones, and the gate."""
+"""What a user may set of a turn, with the scripted people who stand in for real ones, and of an
+ablation."""
 
 import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from volano.collect.section import CollectSection
 from volano.core.recipe import Count, Runtime, Section, Switch
 from volano.core.release import PRODUCTION
 from volano.diagnose.section import RequestedSection
+from volano.evaluate.section import (
+    ContinuationsSection,
+    DomainsSection,
+    LeaksSection,
+    MemorisationSection,
+    Task,
+)
 from volano.finetune.section import MixtureSection
 from volano.text.functions import QUESTIONS
 
 FIELDS = ("name", "answer")  # what a question may take from a function's documentation
 FIELD = re.compile(r"\{(\w*)\}")
+
+
+Metric = Literal["bits_per_byte", "memorisation", "leaks", "toxicity"]
+Match = Literal["tokens", "compute", "documents"]
 
 
 class AskSection(Section):
@@ -118,4 +131,54 @@ class UsersSection(Section):
     )
     database_url: Annotated[str, Runtime] = Field(
         default="", description="Where they leave their feedback; as `feedback.database_url`."
+    )
+
+
+class AblateSection(Section):
+    """A question about data that the recipe answers with `volano ablate`. Bears no identity: what
+    is measured has sections of its own."""
+
+    question: str = Field(default="", description="In one sentence, for the report.")
+    axes: list[str] = Field(
+        default=[],
+        description="Keys with the values to compare, as on the command line, such as "
+        "`curate.dedup.minhash=on,off`; the first is compared with. Those given on the command "
+        "line take their place.",
+    )
+    seeds: int = Field(default=3, description="Models trained of each arm.")
+    match: Match = Field(
+        default="tokens",
+        description="What arms have in common: tokens (less text is read more often), compute "
+        "(larger models read fewer tokens), documents (each reads its text as often as the first).",
+    )
+    metrics: list[Metric] = Field(
+        default=["bits_per_byte"],
+        description="bits_per_byte: of held-out documents, by domain; memorisation: documents that "
+        "a model says by heart, by how often they occurred before curation; leaks: planted "
+        "canaries that come back (plant.canaries); toxicity: of continuations.",
+    )
+    tasks: list[Task] = Field(
+        default=[],
+        description="Tasks of the evaluation that are metrics too. With them, or with an axis in "
+        "finetune or align, all stages of the recipe are trained.",
+    )
+    bits_per_byte: DomainsSection = Field(
+        default=DomainsSection(), description="Which documents it is measured on."
+    )
+    reference: CollectSection | None = Field(
+        default=None,
+        description="A neutral text that no arm is trained on; bits per byte of it stand beside "
+        "those of the recipe's own held-out documents.",
+    )
+    memorisation: MemorisationSection = Field(
+        default=MemorisationSection(), description="What counts as said by heart."
+    )
+    leaks: LeaksSection = Field(default=LeaksSection(), description="How secrets are asked for.")
+    toxicity: ContinuationsSection = Field(
+        default=ContinuationsSection(), description="What is continued."
+    )
+    signal: Switch = Field(
+        default=True,
+        description="Whether the first arm is trained on half of the tokens too, with two seeds, "
+        "to see which metrics training moves at all.",
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from volano.align.section import SAFETY
 from volano.align.step import ALIGN, PREFERENCES
+from volano.collect.plant import PLANT
 from volano.collect.section import CollectSection, SafetySection
 from volano.collect.step import COLLECT
 from volano.collect.step import SAFETY as COLLECT_SAFETY
@@ -52,13 +53,15 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
     stages.append(
         Stage("held_out", "collect", HELD_OUT, HeldOutSection(), {"documents": "collected"})
     )
+    if recipe.plant is not None:
+        stages.append(Stage("planted", "collect", PLANT, recipe.plant, {"documents": "collected"}))
     stages.append(
         Stage(
             "curated",
             "curate",
             CURATE,
             recipe.curate,
-            {"documents": "collected", **_held_out_inputs(recipe)},
+            {"documents": documents_stage(recipe), **_held_out_inputs(recipe)},
         )
     )
     if recipe.base is None:
@@ -83,6 +86,11 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
     if turns:
         ends |= {"held_out", "safety"}
     return _used(stages, ends)
+
+
+def documents_stage(recipe: Recipe) -> str:
+    """The stage whose documents are curated."""
+    return "collected" if recipe.plant is None else "planted"
 
 
 def evaluation_inputs(recipe: Recipe, conversations: str = "conversations") -> dict[str, str]:

@@ -1,0 +1,103 @@
+"""Does a metric say anything about models of this size, trained for so long?
+
+Before a verdict is read, its metric has to show that it measures: training moves it in the
+direction of learning, by more than seeds lie apart, and arms that differ come in the same order at
+every size. Source: the ablations of FineWeb (Penedo et al. 2024), which chose their metrics by
+monotonic rise, low noise between seeds and one order of the arms.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Direction = Literal["falls", "rises", "either"]
+MOVED = 2.0  # standard errors by which half of the training has to move a metric
+BySeed = Mapping[int, float]
+
+
+class Signal(NamedTuple):
+    """What is known of a metric. None: not measured, or there is nothing to compare."""
+
+    gain: float | None  # of the second half of training, in the metric's own direction of learning
+    noise: float  # standard deviation of a seed within an arm, over all arms
+    signal_to_noise: float | None
+    seeds_agree: float | None  # mean Kendall tau of the arms' order between seeds, -1 to 1
+    sizes_agree: float | None  # and between sizes
+    fails: tuple[str, ...]
+
+
+def check_signal(
+    sizes: Mapping[str, Mapping[str, BySeed]],
+    half: Mapping[str, BySeed],
+    direction: Direction,
+    *,
+    shown: bool,
+) -> Signal:
+    """Judge one metric. `sizes` maps a size to arms to seeds, the first arm first; `half` maps a
+    size to the first arm's values after half of the tokens. `shown`: whether some arm was told from
+    the first, as only then their order is worth anything."""
+    noise = _noise([by for arms in sizes.values() for by in arms.values()])
+    gain, error = _gain(sizes, half, noise)
+    fails = []
+    if gain is not None and error is not None:
+        learnt = {"falls": -gain, "rises": gain, "either": abs(gain)}[direction]
+        if direction != "either" and learnt <= MOVED * error:
+            worse = learnt < -MOVED * error
+            fails.append("training makes it worse" if worse else "training hardly moves it")
+        gain = learnt
+    values = [value for arms in sizes.values() for by in arms.values() for value in by.values()]
+    if len(set(values)) <= 1:
+        fails = ["it is the same in every trial"]
+    sizes_agree = _order_between_sizes(sizes)
+    if shown and sizes_agree is not None and sizes_agree < 0:
+        fails.append("sizes rank the arms in opposite orders")
+    ratio = abs(gain) / noise if gain is not None and noise > 0 else None
+    return Signal(gain, noise, ratio, _order_between_seeds(sizes), sizes_agree, tuple(fails))
+
+
+def _noise(arms: Sequence[BySeed]) -> float:
+    spread = [np.array(list(by.values())) for by in arms if len(by) > 1]
+    freedom = sum(len(each) - 1 for each in spread)
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in spread)
+    return float(np.sqrt(squares / freedom)) if freedom else 0.0
+
+
+def _gain(
+    sizes: Mapping[str, Mapping[str, BySeed]], half: Mapping[str, BySeed], noise: float
+) -> tuple[float | None, float | None]:
+    gains = []
+    for size, before in half.items():
+        first = next(iter(sizes.get(size, {}).values()), {})
+        gains += [first[seed] - before[seed] for seed in before.keys() & first.keys()]
+    if not gains:
+        return None, None
+    # Of two seeds the spread of the gains is hardly known; that of all trials is.
+    return float(np.mean(gains)), noise * float(np.sqrt(2 / len(gains)))
+
+
+def _order_between_seeds(sizes: Mapping[str, Mapping[str, BySeed]]) -> float | None:
+    found = []
+    for arms in sizes.values():
+        seeds = sorted(set.intersection(*(set(by) for by in arms.values()))) if arms else []
+        if len(arms) > 1:
+            orders = [[by[seed] for by in arms.values()] for seed in seeds]
+            found += [_kendall(one, two) for one, two in combinations(orders, 2)]
+    return float(np.mean(found)) if found else None
+
+
+def _order_between_sizes(sizes: Mapping[str, Mapping[str, BySeed]]) -> float | None:
+    names = sorted(set.intersection(*(set(arms) for arms in sizes.values()))) if sizes else []
+    if len(sizes) < 2 or len(names) < 2:
+        return None
+    orders = [
+        [float(np.mean(list(arms[name].values()))) for name in names] for arms in sizes.values()
+    ]
+    return float(np.mean([_kendall(one, two) for one, two in combinations(orders, 2)]))
+
+
+def _kendall(one: Sequence[float], two: Sequence[float]) -> float:
+    """Pairs in the same order less those in the opposite one, of all; a tie is neither."""
+    pairs = list(combinations(range(len(one)), 2))
+    return float(np.mean([np.sign(one[a] - one[b]) * np.sign(two[a] - two[b]) for a, b in pairs]))

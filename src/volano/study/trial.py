@@ -1,0 +1,145 @@
+"""One trial of an ablation: an arm of the recipe with one seed, made and measured.
+
+Its stages are those of the recipe, and one for each metric, so that a trial goes through the store
+as any run does: what is there is reused, and what was stopped goes on.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from volano.collect.step import COLLECT
+from volano.core.artifact import Artifact
+from volano.core.files import json_digest
+from volano.core.store import Store
+from volano.evaluate.section import EvaluateSection
+from volano.evaluate.step import DOMAINS, LEAKS, MEMORISATION
+from volano.study.axes import Arm
+from volano.study.continued import CONTINUED
+from volano.study.recipe import Recipe
+from volano.study.run import needed, run
+from volano.study.section import AblateSection
+from volano.study.wheel import Stage, documents_stage, stages_of
+
+BASE, HELD_OUT, REFERENCE, REPORT = "base", "held_out", "reference", "report"
+DATA = ("tokens", "tokenizer", HELD_OUT, "conversations", REFERENCE)
+WITHOUT_ITEMS = "efficiency"  # a task whose figures are of the machine, not of the model
+
+
+class Trial(NamedTuple):
+    """One arm with one seed. `recipe` has both; `share` is of the arm's tokens."""
+
+    arm: Arm
+    seed: int
+    recipe: Recipe
+    share: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        part = f"{self.share:g} of the tokens" if self.share < 1 else ""
+        return ", ".join(filter(None, [self.arm.name, self.arm.size, part, f"seed {self.seed}"]))
+
+
+class Tried(NamedTuple):
+    """What became of a trial: its base model and measurements, or why there are none."""
+
+    trial: Trial
+    base: Artifact | None
+    measured: dict[str, Artifact]
+    failure: str = ""
+    reused: bool = False
+
+
+def trial_of(arm: Arm, seed: int, name: str, asked: AblateSection, share: float = 1.0) -> Trial:
+    """The arm's recipe with a seed; evaluated where tasks are asked for, and by those alone."""
+    changed: dict[str, object] = {"seed": seed, "name": name, "evaluate": None}
+    if asked.tasks:
+        evaluate = arm.recipe.evaluate or EvaluateSection()
+        changed["evaluate"] = evaluate.model_copy(update={"tasks": list(asked.tasks)})
+    return Trial(arm, seed, arm.recipe.model_copy(update=changed), share)
+
+
+def stages_of_trial(recipe: Recipe, asked: AblateSection) -> tuple[list[Stage], list[str]]:
+    """The stages of a trial in the order of making, and the names of those that measure."""
+    stages = stages_of(recipe)
+    base = {BASE: BASE}
+    held_out = {HELD_OUT: HELD_OUT}
+    documents = {"documents": documents_stage(recipe)}
+    measuring = []
+    if "bits_per_byte" in asked.metrics:
+        corpora = dict(held_out)
+        if asked.reference is not None:
+            stages.append(Stage(REFERENCE, "collect", COLLECT, asked.reference, {}))
+            corpora[REFERENCE] = REFERENCE
+        section = asked.bits_per_byte
+        measuring.append(Stage("domains", "evaluate", DOMAINS, section, base | corpora))
+    if "memorisation" in asked.metrics:
+        said = base | documents
+        measuring.append(Stage("memorisation", "evaluate", MEMORISATION, asked.memorisation, said))
+    if "leaks" in asked.metrics:
+        measuring.append(Stage("leaks", "evaluate", LEAKS, asked.leaks, base | documents))
+    if "toxicity" in asked.metrics:
+        section_of_speech = asked.toxicity
+        measuring.append(
+            Stage("toxicity", "evaluate", CONTINUED, section_of_speech, base | held_out)
+        )
+    names = [each.name for each in measuring]
+    if asked.tasks:
+        names.append(REPORT)
+    return [*stages, *measuring], names
+
+
+def data_of(trial: Trial, store: Store, asked: AblateSection, silent: bool) -> dict[str, Artifact]:
+    """What all trials of the arm read, by stage: made where it is not there."""
+    stages, targets = stages_of_trial(trial.recipe, asked)
+    wanted = {each.name for each in needed(stages, {}, targets, None)}
+    outcomes = run(
+        trial.recipe,
+        store,
+        stages=stages,
+        targets=[each for each in DATA if each in wanted],
+        silent=silent,
+    )
+    return {each.stage.name: each.artifact for each in outcomes}
+
+
+def content_of(
+    trial: Trial, store: Store, asked: AblateSection, present: dict[str, Artifact]
+) -> str:
+    """What decides the measurements of a trial, the data that are present given by content."""
+    stages, targets = stages_of_trial(trial.recipe, asked)
+    known = {name: each.digest for name, each in present.items()}
+    for stage in needed(stages, present, targets, None):
+        order = store.order(stage.step, stage.section, {}, name=stage.name, seed=trial.seed)
+        parents = {name: known[source] for name, source in stage.inputs.items()}
+        known[stage.name] = json_digest(order.identity() | {"parents": parents})
+    return json_digest([known[each] for each in targets])
+
+
+def try_out(trial: Trial, store: Store, asked: AblateSection) -> Tried:
+    """Train the models of a trial and measure them. Raises VolanoError."""
+    stages, targets = stages_of_trial(trial.recipe, asked)
+    outcomes = run(trial.recipe, store, stages=stages, targets=targets, silent=True)
+    present = {each.stage.name: each.artifact for each in outcomes}
+    trained = [each.reused for each in outcomes if each.artifact.kind == "checkpoint"]
+    measured = {each: present[each] for each in targets}
+    return Tried(trial, present[BASE], measured, reused=all(trained))
+
+
+def found_of(trial: Trial, store: Store, asked: AblateSection) -> dict[str, Artifact]:
+    """What is in the store of a trial, stage by stage, as far as it goes."""
+    from volano.study.run import order_of
+
+    stages, targets = stages_of_trial(trial.recipe, asked)
+    present: dict[str, Artifact] = {}
+    for stage in needed(stages, {}, targets, None):
+        if all(each in present for each in stage.inputs.values()):
+            found = store.existing(order_of(stage, trial.recipe, store, present))
+            if found is not None:
+                present[stage.name] = found
+    return present
+
+
+def labels(arms: Sequence[Arm]) -> list[str]:
+    """Name and size of each arm."""
+    return [", ".join(filter(None, [each.name, each.size])) for each in arms]

@@ -1,0 +1,57 @@
+"""A metric is trusted where training moves it by more than seeds lie apart."""
+
+import pytest
+
+from volano.stats.signal import check_signal
+
+FIRST, SECOND = {1: 2.0, 2: 2.1, 3: 1.9}, {1: 1.5, 2: 1.6, 3: 1.4}
+
+
+def test_a_metric_that_training_moves_passes():
+    half = {"": {1: 3.0, 2: 3.1}}
+    found = check_signal({"": {"a": FIRST, "b": SECOND}}, half, "falls", shown=True)
+    assert found.fails == ()
+    assert found.gain == pytest.approx(1.0)
+    assert found.noise == pytest.approx(0.1)
+    assert found.signal_to_noise == pytest.approx(10)
+    assert found.seeds_agree == 1
+    assert found.sizes_agree is None
+
+
+@pytest.mark.parametrize(
+    ("half", "direction", "said"),
+    [
+        ({1: 2.05, 2: 2.1}, "falls", "training hardly moves it"),
+        ({1: 1.0, 2: 1.1}, "falls", "training makes it worse"),
+        ({1: 3.0, 2: 3.1}, "rises", "training makes it worse"),
+    ],
+)
+def test_a_metric_that_it_does_not_move_fails(half, direction, said):
+    found = check_signal({"": {"a": FIRST, "b": SECOND}}, {"": half}, direction, shown=False)
+    assert found.fails == (said,)
+
+
+def test_where_either_way_is_right_training_need_not_move_it():
+    found = check_signal({"": {"a": FIRST}}, {"": {1: 2.05}}, "either", shown=False)
+    assert found.fails == ()
+
+
+def test_a_constant_says_nothing():
+    same = {1: 0.0, 2: 0.0}
+    found = check_signal({"": {"a": same, "b": same}}, {"": same}, "rises", shown=False)
+    assert found.fails == ("it is the same in every trial",)
+    assert found.signal_to_noise is None
+
+
+def test_sizes_that_turn_the_order_round_fail_where_a_difference_was_shown():
+    sizes = {"1M": {"a": FIRST, "b": SECOND}, "2M": {"a": SECOND, "b": FIRST}}
+    half = {"1M": {1: 3.0, 2: 3.1}}
+    turned = check_signal(sizes, half, "falls", shown=True)
+    assert turned.sizes_agree == -1
+    assert turned.fails == ("sizes rank the arms in opposite orders",)
+    assert check_signal(sizes, half, "falls", shown=False).fails == ()
+
+
+def test_nothing_is_said_of_what_was_not_tried():
+    found = check_signal({"": {"a": FIRST, "b": SECOND}}, {}, "falls", shown=False)
+    assert (found.gain, found.signal_to_noise, found.fails) == (None, None, ())
