@@ -15,9 +15,10 @@ from volano.core.step import Context
 from volano.curate.decision import filters_in_use
 from volano.curate.earlier import earlier_measures
 from volano.curate.funnel import funnel
+from volano.curate.learned_section import LearnSection
 from volano.curate.section import CurateSection
-from volano.curate.step import STEP, scan
-from volano.text.classifier_file import save_classifier
+from volano.curate.step import LEARN, STEP, scan
+from volano.text.classifier_file import load_classifier, save_classifier
 from volano.text.classify import Training, column_of, train
 from volano.text.word_model import NgramTraining, train_words
 from volano.text.word_model_file import load_words, save_words
@@ -221,3 +222,75 @@ def test_a_label_or_a_file_that_is_not_there_is_told_with_a_near_one(curate, mod
         curate(["a text"], run="other", perplexity={"model": str(models / "weights")})
     with pytest.raises(DataError, match="Did you mean 'ngrams'"):
         scan(CurateSection.read({"perplexity": {"model": str(models / "ngram")}}, "test"))
+
+
+@pytest.fixture
+def two_kinds(tmp_path):
+    """Prose of kind topic, the same words in disorder of kind readme, and both of kind function."""
+    good, bad = texts_of(120, shuffled=0, seed=3), texts_of(120, shuffled=0, seed=4)
+    bad = [" ".join(random.Random(text).sample(text.split(), 40)) for text in bad]
+    rows = [Document(f"t{n}", text, "own", "topic") for n, text in enumerate(good[:80])]
+    rows += [Document(f"r{n}", text, "own", "readme") for n, text in enumerate(bad[:80])]
+    rows += [Document(f"good{n}", text, "web", "function") for n, text in enumerate(good[80:])]
+    rows += [Document(f"bad{n}", text, "web", "function") for n, text in enumerate(bad[80:])]
+    return Folder(corpus_at(tmp_path / "kinds", rows))
+
+
+def corpus_at(folder, rows):
+    write_shard(folder / "data" / "00000.parquet", table_of(rows))
+    finish_corpus(folder, "document")
+    return folder
+
+
+def learnt(corpus, out, **settings):
+    section = LearnSection(**settings)
+    context = Context(out, out.parent / "scratch", seed=0, silent=True)
+    LEARN.run(section, {"documents": Artifact(corpus.folder, {})}, context)
+    return Artifact(out, {})
+
+
+def test_a_recipe_learns_what_is_wanted_from_the_documents_themselves(two_kinds, tmp_path):
+    weights = learnt(two_kinds, tmp_path / "weights", kinds=["topic"])
+    section = CurateSection.read(
+        {**OFF, "classifier": {"learn": {"kinds": ["topic"]}, "keep_fraction": 0.5}}, "test"
+    )
+    assert scan(section).entries == ()
+    out = tmp_path / "curated"
+    inputs = {"documents": Artifact(two_kinds.folder, {}), "classifier": weights}
+    STEP.run(section, inputs, Context(out, tmp_path / "scratch2", seed=0, silent=True))
+    kept = {each.id for each in Corpus.open(out).records()}
+    assert sum(name.startswith("good") for name in kept) > 30
+    assert sum(name.startswith("bad") for name in kept) < 10
+
+
+def test_fewer_documents_are_the_first_by_hash(two_kinds, tmp_path):
+    few = learnt(two_kinds, tmp_path / "few", kinds=["topic"], documents=60)
+    assert load_classifier(few.folder / "classifier.safetensors").about["rows_of_label"] == {
+        "ordinary": 60, "wanted": 60,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kinds": ["topics"]}, "Did you mean 'topic'"),
+        ({"sources": ["webs"]}, "Did you mean 'web'"),
+        ({"sources": ["web", "own"]}, "0 ordinary training documents"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(two_kinds, tmp_path, settings, said):
+    with pytest.raises(DataError, match=said):
+        learnt(two_kinds, tmp_path / "weights", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "either model, a file of weights, or learn"),
+        ({"model": "a", "learn": {"kinds": ["b"]}}, "either model, a file of weights, or learn"),
+        ({"learn": {}}, "neither kinds nor sources"),
+    ],
+)
+def test_a_classifier_has_one_origin(settings, said):
+    with pytest.raises(RecipeError, match=said):
+        CurateSection.read({"classifier": settings}, "test")

@@ -36,12 +36,12 @@ def test_the_grid_has_every_combination_and_the_first_values_first():
         "pretrain.tokens=50k",
     ])  # fmt: skip
     assert [(each.name, each.size) for each in arms] == [
-        ("rules=[]", "0.2M"),
-        ("rules=[]", "0.3M"),
-        ("rules=[gopher_quality]", "0.2M"),
-        ("rules=[gopher_quality]", "0.3M"),
-        ("rules=[gopher_quality, fineweb]", "0.2M"),
-        ("rules=[gopher_quality, fineweb]", "0.3M"),
+        ("rules=[]", "0.2M parameters"),
+        ("rules=[]", "0.3M parameters"),
+        ("rules=[gopher_quality]", "0.2M parameters"),
+        ("rules=[gopher_quality]", "0.3M parameters"),
+        ("rules=[gopher_quality, fineweb]", "0.2M parameters"),
+        ("rules=[gopher_quality, fineweb]", "0.3M parameters"),
     ]
     assert {each.recipe.pretrain.tokens for each in arms} == {50_000}
     assert arms[0].recipe.curate.quality.rules == []
@@ -110,3 +110,25 @@ def test_a_recipe_may_have_axes_of_its_own(tmp_path):
     assert arms[1].chosen == (("pretrain.tokens", "2M"),)
     others = arms_of(str(path), ["curate.dedup.minhash=on,off"])
     assert [each.name for each in others] == ["minhash=on", "minhash=off"]
+
+
+def test_arms_may_be_named_and_are_compared_at_each_size(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nablate:\n  arms: {all: [curate.dedup=off, curate.pii=off], clean: []}\n"
+        "  axes: ['pretrain.tokens=1M,2M']\n"
+    )
+    arms = arms_of(str(path), [])
+    assert [(each.name, each.size) for each in arms] == [
+        ("all", "1M tokens"), ("all", "2M tokens"), ("clean", "1M tokens"), ("clean", "2M tokens"),
+    ]  # fmt: skip
+    assert [each.recipe.curate.dedup is None for each in arms] == [True, True, False, False]
+    assert arms[1].chosen == (
+        ("curate.dedup", "off"), ("curate.pii", "off"), ("pretrain.tokens", "2M"),
+    )  # fmt: skip
+    fewer = arms_of(str(path), ["pretrain.tokens=9k"])
+    assert [(each.name, each.size, each.section.tokens) for each in fewer] == [
+        ("all", "", 9000), ("clean", "", 9000),
+    ]  # fmt: skip
+    other = arms_of(str(path), ["pretrain.tokens=5k,6k"])
+    assert [each.size for each in other] == ["5k tokens", "6k tokens"] * 2

@@ -16,7 +16,7 @@ from volano.core.artifact import COMMIT
 from volano.core.errors import StoreError
 from volano.core.files import read_json
 
-KINDS = ("corpus", "tokenizer", "tokens", "checkpoint", "report")
+KINDS = ("corpus", "classifier", "tokenizer", "tokens", "checkpoint", "report")
 INDEX_FORMAT = 1
 LOCK_SECONDS = 30.0
 SCHEMA = """

@@ -93,7 +93,7 @@ class Step(Generic[S]):
     """One kind of work. `version` is raised whenever its output changes for equal inputs."""
 
     name: str
-    kind: str  # the folder of the store: corpus, tokenizer, tokens, checkpoint, report
+    kind: str  # the folder of the store, one of index.KINDS
     version: int
     section: type[S]
     run: Callable[[S, Inputs, Context], None]

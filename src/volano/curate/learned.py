@@ -53,6 +53,7 @@ class Learned(NamedTuple):
 
 def file_of(section: PerplexitySection | ClassifierSection) -> Path:
     """The model's file. Raises DataError where there is none."""
+    assert section.model is not None, "of what a recipe learns, curation names the file"
     return require_file(Path(section.model).expanduser())
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from volano.core.recipe import Runtime, Section
+from volano.core.recipe import Count, Runtime, Section, problem_at
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 CCNET = "Source: Wenzek et al. 2020 (CCNet), section 3.3."
@@ -68,16 +68,37 @@ class PerplexitySection(Section):
         return self
 
 
+class LearnSection(Section):
+    """Which collected documents the classifier learns to be wanted; all others are ordinary."""
+
+    kinds: list[str] = Field(default=[], description="Kinds of document that are wanted.")
+    sources: list[str] = Field(default=[], description="Sources that are wanted.")
+    documents: Count = Field(
+        default=20_000, ge=1, description="Documents of each side, at most, drawn by hash."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_wanted(self) -> Self:
+        if not (self.kinds or self.sources):
+            raise ValueError("neither kinds nor sources say what is wanted")
+        return self
+
+
 class ClassifierSection(Section):
     """How likely a document is of a label, by a linear classifier (docs/quality.md).
 
     It judges what the perplexity has left. With neither bound it only measures.
     """
 
-    model: Annotated[str, Runtime] = Field(
-        description="Weights, as `volano classifier train` writes them. " + OWN_MODEL
+    model: Annotated[str | None, Runtime] = Field(
+        default=None,
+        description="Weights, as `volano classifier train` writes them. " + OWN_MODEL,
     )
-    label: str = Field(description="The label of the documents that are wanted.")
+    learn: LearnSection | None = Field(
+        default=None,
+        description="In the place of `model`: the recipe trains its own on what it has collected.",
+    )
+    label: str = Field(default="wanted", description="The label of the documents that are wanted.")
     min_probability: Fraction | None = Field(
         default=None, description="Probability of the label below which documents are dropped."
     )
@@ -93,3 +114,13 @@ class ClassifierSection(Section):
         description="Kinds of document that are not measured and never dropped. Default: program "
         "code, as most classifiers are trained on prose.",
     )
+
+    @model_validator(mode="after")
+    def _there_are_weights(self) -> Self:
+        if (self.model is None) == (self.learn is None):
+            raise ValueError("give either model, a file of weights, or learn")
+        if self.model is not None and "label" not in self.model_fields_set:
+            raise problem_at(
+                ("label",), "is not given", "Name the label of the documents that are wanted."
+            )
+        return self

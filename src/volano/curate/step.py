@@ -1,4 +1,4 @@
-"""The step of this room, `curate`.
+"""The steps of this room: `curate`, and `wanted` that learns a classifier for it.
 
 No kernels here: a plan, which has every step at hand, would wait for them.
 """
@@ -7,14 +7,23 @@ from pathlib import Path
 
 from volano.core.files import file_digest
 from volano.core.step import Context, Entry, Inputs, Listing, Step
+from volano.curate.learned_section import LearnSection
 from volano.curate.section import CurateSection
 from volano.curate.semantic_section import LATENT
+
+LEARNT = "classifier"  # the input that has weights learnt from the documents
 
 
 def run(section: CurateSection, inputs: Inputs, context: Context) -> None:
     """Write the curated corpus into `context.folder`."""
     from volano.curate.run import curate
 
+    if LEARNT in inputs and section.classifier is not None:
+        from volano.curate.wanted import WEIGHTS_FILE
+
+        weights = str(inputs[LEARNT].folder / WEIGHTS_FILE)
+        classifier = section.classifier.model_copy(update={"model": weights})
+        section = section.model_copy(update={"classifier": classifier})
     curate(section, inputs, context)
 
 
@@ -27,7 +36,8 @@ def scan(section: CurateSection) -> Listing:
 
         found["toxicity"] = weights_of(section.toxicity)
     for name in ("perplexity", "classifier"):
-        if (settings := getattr(section, name)) is not None:
+        settings = getattr(section, name)
+        if settings is not None and settings.model is not None:
             from volano.curate.learned import file_of
 
             found[name] = file_of(settings)
@@ -46,4 +56,12 @@ def scan(section: CurateSection) -> Listing:
     )
 
 
+def run_wanted(section: LearnSection, inputs: Inputs, context: Context) -> None:
+    """Write a classifier of wanted documents into `context.folder`."""
+    from volano.curate.wanted import learn_wanted
+
+    learn_wanted(section, inputs, context)
+
+
+LEARN = Step(name="wanted", kind="classifier", version=1, section=LearnSection, run=run_wanted)
 STEP = Step(name="curate", kind="corpus", version=4, section=CurateSection, run=run, scan=scan)

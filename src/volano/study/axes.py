@@ -3,9 +3,9 @@
     curate.dedup.minhash=on,off  pretrain.model.parameters=0.5M,1M  pretrain.tokens=1M
 
 A key with several values is an axis, one with a single value holds for all. `off` removes a section
-and `on` keeps it as the recipe has it. Sizes of the model are no arms of their own: arms are
-compared at each size. The first value of every axis makes the arm that the others are compared
-with.
+and `on` keeps it as the recipe has it. Sizes of the model and of its training are no arms of their
+own: arms are compared at each size. The first value of every axis makes the arm that the others are
+compared with.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,13 @@ from volano.pretrain.section import PretrainSection
 from volano.study.recipe import Recipe, read_recipe, recipe_path
 from volano.study.unused_bounds import leave_out_unused_bounds
 
-SIZES = ("pretrain.model.parameters", "pretrain.model.depth")
+# Of the model or of its training, and how one is called: arms are compared at each.
+SIZES = {
+    "pretrain.model.parameters": "{} parameters",
+    "pretrain.model.depth": "depth {}",
+    "pretrain.tokens": "{} tokens",
+}
+LEAST_ARMS = 2
 NOT_READ = ("evaluate", "ablate", "users", "feedback", "diagnose", "turn", "gate")
 NOT_TURNED = ("turn=off", "users=off")  # the data of one turn are asked about
 OPENING, CLOSING = "[{(", "]})"
@@ -126,42 +132,61 @@ def split_values(written: str, where: str) -> list[str]:
 
 def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
     """Every arm of the recipe (a shipped name or a file), the first one first. Where none of
-    what is asked has several values, the recipe's own axes count.
+    what is asked has several values, the recipe's own axes and arms count.
 
     Raises RecipeError with the key: where it is none of the recipe's, or a value is not one of it.
     """
     axes, fixed = read_axes(asked)
     path = recipe_path(reference)
     values, lines = load_yaml(path)
-    if not axes:
-        own = read_recipe(deepcopy(values), dict(lines), fixed, where=path.name).ablate.axes
-        axes, others = read_axes(own)
+    named: dict[str, list[str]] = {}
+    if all(each.key in SIZES for each in axes):
+        own = read_recipe(deepcopy(values), dict(lines), fixed, where=path.name).ablate
+        more, others = read_axes(own.axes)
+        asked_for = {each.key for each in axes} | {each.partition("=")[0] for each in fixed}
+        axes = [*(each for each in more if each.key not in asked_for), *axes]
         fixed = [*others, *fixed]
-    if not axes:
+        named = own.arms
+    if not axes and len(named) < LEAST_ARMS:
         raise RecipeError(
             "one arm only",
             "volano ablate",
             "Give a key more than one value, such as curate.dedup.minhash=on,off.",
         )
     arms = []
-    for chosen in product(*(each.values for each in axes)):
-        named = list(zip(axes, chosen, strict=True))
-        assignments = [*NOT_TURNED, *fixed]
-        assignments += [f"{a.key}={v}" for a, v in named if not _is_kept(values, a.key, v)]
-        settings, places = deepcopy(values), dict(lines)
-        leave_out_unused_bounds(settings, assignments)
-        recipe = read_recipe(settings, places, assignments, where=path.name)
-        size = ", ".join(value for axis, value in named if is_size(axis, axes))
-        name = ", ".join(
-            f"{_short(axis.key, axes)}={value}" for axis, value in named if not is_size(axis, axes)
-        )
-        arms.append(Arm(name, size, recipe, tuple((axis.key, value) for axis, value in named)))
+    for title, settings in (named or {"": []}).items():
+        for values_chosen in product(*(each.values for each in axes)):
+            chosen = list(zip(axes, values_chosen, strict=True))
+            assignments = [*NOT_TURNED, *fixed, *settings]
+            assignments += [f"{a.key}={v}" for a, v in chosen if not _is_kept(values, a.key, v)]
+            own_values, places = deepcopy(values), dict(lines)
+            leave_out_unused_bounds(own_values, assignments)
+            recipe = read_recipe(own_values, places, assignments, where=path.name)
+            arms.append(_arm(title, settings, chosen, recipe, several=len(named) > 1))
     return arms
 
 
-def is_size(axis: Axis, axes: Sequence[Axis]) -> bool:
-    """Whether the axis makes sizes, at each of which arms are compared; alone it makes arms."""
-    return axis.key in SIZES and any(each.key not in SIZES for each in axes)
+def _arm(
+    title: str,
+    settings: Sequence[str],
+    chosen: Sequence[tuple[Axis, str]],
+    recipe: Recipe,
+    *,
+    several: bool,
+) -> Arm:
+    axes = [axis for axis, _ in chosen]
+    sizes = [axis.key for axis in axes if is_size(axis, axes, several)]
+    size = ", ".join(SIZES[axis.key].format(v) for axis, v in chosen if axis.key in sizes)
+    parts = [f"{_short(axis.key, axes)}={v}" for axis, v in chosen if axis.key not in sizes]
+    pairs = [(key, value) for key, _, value in (each.partition("=") for each in settings)]
+    pairs += [(axis.key, value) for axis, value in chosen]
+    return Arm(", ".join([title, *parts] if title else parts), size, recipe, tuple(pairs))
+
+
+def is_size(axis: Axis, axes: Sequence[Axis], several: bool = False) -> bool:
+    """Whether the axis makes sizes, at each of which arms are compared; where nothing else makes
+    arms (`several` of them are named), it does."""
+    return axis.key in SIZES and (several or any(each.key not in SIZES for each in axes))
 
 
 def _is_kept(values: dict[str, Any], key: str, value: str) -> bool:

@@ -145,6 +145,11 @@ class AblateSection(Section):
         "`curate.dedup.minhash=on,off`; the first is compared with. Those given on the command "
         "line take their place.",
     )
+    arms: dict[str, list[str]] = Field(
+        default={},
+        description="In the place of axes, or beside axes that are sizes: name of an arm → its "
+        "settings, such as {all: [curate.quality=off], rules: [curate.dedup=off]}.",
+    )
     seeds: int = Field(default=3, description="Models trained of each arm.")
     match: Match = Field(
         default="tokens",

@@ -12,6 +12,7 @@ from volano.collect.step import SAFETY as COLLECT_SAFETY
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.recipe import Section
 from volano.core.step import Step
+from volano.curate.step import LEARN, LEARNT
 from volano.curate.step import STEP as CURATE
 from volano.evaluate.section import HeldOutSection
 from volano.evaluate.step import EVALUATE
@@ -55,15 +56,13 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
     )
     if recipe.plant is not None:
         stages.append(Stage("planted", "collect", PLANT, recipe.plant, {"documents": "collected"}))
-    stages.append(
-        Stage(
-            "curated",
-            "curate",
-            CURATE,
-            recipe.curate,
-            {"documents": documents_stage(recipe), **_held_out_inputs(recipe)},
-        )
-    )
+    documents = {"documents": documents_stage(recipe)}
+    inputs = documents | _held_out_inputs(recipe)
+    classifier = recipe.curate.classifier
+    if classifier is not None and classifier.learn is not None:
+        stages.append(Stage(LEARNT, "curate", LEARN, classifier.learn, documents))
+        inputs |= {LEARNT: LEARNT}
+    stages.append(Stage("curated", "curate", CURATE, recipe.curate, inputs))
     if recipe.base is None:
         if "base_chat" in recipe.model_fields_set:
             what = "is the chat of a finished base, and there is none"
