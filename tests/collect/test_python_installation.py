@@ -181,3 +181,17 @@ def test_second_docstring_under_one_name_gets_a_number(installation, context):
     assert texts["twice:twice.f"] == "twice.f()\n\nFirst."
     assert texts["twice:twice.f#2"] == "twice.f()\n\nSecond."
     assert "twice:twice.f#3" not in texts
+
+
+def test_a_fraction_of_all_but_the_functions_is_held_out(installation, tmp_path):
+    settings = SETTINGS.model_copy(update={"held_out_fraction": 0.5})
+    context = new_context(tmp_path / "half")
+    collect_installation(settings, context, installation)
+    splits: dict[str, set[str]] = {}
+    for row in rows(context.folder):
+        splits.setdefault("function" if row["kind"] == "function" else "other", set()).add(
+            row["split"]
+        )
+    assert splits == {"function": {"train", "pool", "test"}, "other": {"train", "test"}}
+    counts = Corpus.open(context.folder).manifest["splits"]
+    assert counts["test"] > 3

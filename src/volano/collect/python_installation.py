@@ -19,7 +19,7 @@ from volano.collect.installation import OWN_PACKAGES, Installation, Package
 from volano.collect.listing import listing_of
 from volano.collect.python_files import FileShard, parse_shard
 from volano.collect.section import CollectSection
-from volano.collect.splits import Candidate, assign_splits
+from volano.collect.splits import Candidate, assign_splits, is_held_out
 from volano.core.corpus import QUARANTINE_SCHEMA, finish_corpus, read_shard, shard_path, write_shard
 from volano.core.errors import DataError
 from volano.core.records import Document
@@ -192,6 +192,8 @@ def _documents(
                 split = next(splits)
             if not text or kind not in settings.kinds:
                 continue
+            if name is None and is_held_out(text, settings.held_out_fraction):
+                split = "test"
             identifier = f"{package.name}:{_local_id(finding, name)}"
             used[identifier] += 1
             if used[identifier] > 1:

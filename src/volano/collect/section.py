@@ -89,8 +89,9 @@ class CollectSection(Section):
         default=0.0,
         ge=0,
         lt=1,
-        description="Fraction of the documents of `paths` kept for testing (split test), chosen by "
-        "hash of the text, so that equal texts share a split. A record's own split wins.",
+        description="Fraction of the documents kept for testing (split test), chosen by hash of "
+        "the text, so that equal texts share a split; of a Python installation, of all but its "
+        "functions. A record's own split wins.",
     )
 
     dataset_config: str | None = Field(

@@ -51,16 +51,16 @@ class Ablation:
         return [trial_of(arm, seed, self.name, self.asked) for seed in self.seeds for arm in chosen]
 
     def signal_trials(self, arms: Sequence[Arm] | None = None) -> list[Trial]:
-        """The first arm of each size on half of the tokens: does training move a metric?"""
+        """The first arm of the last size on half of its tokens: does training move a metric?"""
         if not self.asked.signal:
             return []
-        first: dict[str, Arm] = {}
-        for arm in self.arms if arms is None else arms:
-            first.setdefault(arm.size, arm)
+        chosen = self.arms if arms is None else arms
+        # At the last size, which is the largest as a rule: what training does not move there, it
+        # does not move before.
+        last = next(each for each in chosen if each.size == chosen[-1].size)
+        half = with_tokens(last, round(last.tokens * HALF))
         return [
-            trial_of(with_tokens(arm, round(arm.tokens * HALF)), seed, self.name, self.asked, HALF)
-            for seed in self.seeds[:HALF_SEEDS]
-            for arm in first.values()
+            trial_of(half, seed, self.name, self.asked, HALF) for seed in self.seeds[:HALF_SEEDS]
         ]
 
 

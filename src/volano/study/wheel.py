@@ -136,7 +136,7 @@ def _base_from_text(recipe: Recipe) -> list[Stage]:
 def _holds_nothing_out(collect: CollectSection) -> bool:
     # Of files only their records tell: each may have a split of its own.
     functions = collect.held_out_functions if "function" in collect.kinds else 0
-    return collect.source != "files" and not functions
+    return collect.source != "files" and not (functions or collect.held_out_fraction)
 
 
 def _fine_tuned(recipe: Recipe) -> list[Stage]:
