@@ -240,6 +240,8 @@ def test_two_models_are_compared_document_by_document_and_by_their_data(done, st
     assert found.seen.only_second > 0
     assert sum(found.seen.only_second_by_source.values()) == found.seen.only_second
     assert set(found.seen.only_second_by_source) == {"stdlib"}
+    assert found.seen.only_second_because["dropped by near"] > 0
+    assert sum(found.seen.only_second_because.values()) == found.seen.only_second
 
 
 def test_a_model_compared_with_itself_differs_in_nothing(done, store):
@@ -258,9 +260,7 @@ def test_what_cannot_be_compared_is_refused(done, store, rivers, tmp_path):
     other = run(recipe, store, targets=("base",), silent=True)[-1].artifact
     with pytest.raises(StoreError, match="not kept from the same held-out documents"):
         compare(store, one, other, section=DOMAINS)
-    found = compare(
-        store, one, other, section=DOMAINS, held_out=store["mine/held_out"], silent=True
-    )
+    found = compare(store, one, other, section=DOMAINS, on=[store["mine/held_out"]], silent=True)
     assert found.domains[0].n > 2
 
 

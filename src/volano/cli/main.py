@@ -38,7 +38,7 @@ INTERRUPTED = 130
 # What a path of the user's may be: in a folder that may not be entered, or no name at all.
 NO_WAY = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 # What makes artifacts: the finished parts of a stopped one are taken up.
-RESUMING = {"run", "turn", "label", "ladder", "--ladder", "ablate"}
+RESUMING = {"run", "turn", "label", "ladder", "--ladder", "ablate", "compare"}
 RESUMING |= {verb.__name__ for verb in phases.VERBS}
 
 app = typer.Typer(

@@ -4,7 +4,7 @@ Counted from the attributes of a curated corpus, so it can be asked for at any t
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -103,7 +103,7 @@ def main_bound(corpus: Corpus, rule: str) -> tuple[str, int]:
     bounds: Counter[str] = Counter()
     for decisions in corpus.attribute_tables("decision"):
         gone = decisions.filter(pc.equal(decisions["dropped_by"], rule))
-        bounds.update(map(_bound_of, gone.to_pylist()))
+        bounds.update(map(bound_of, gone.to_pylist()))
     return bounds.most_common(1)[0] if bounds else ("", 0)
 
 
@@ -121,7 +121,15 @@ def main_earlier(corpus: Corpus, filter_name: str) -> tuple[str, int]:
     return corpora.most_common(1)[0] if corpora else ("", 0)
 
 
-def _bound_of(decision: dict[str, Any]) -> str:
+def rule_of(decision: Mapping[str, Any]) -> str:
+    """The filter that dropped a document, of a quality rule with its bound that the document is
+    beyond: near, gopher_quality.min_words."""
+    name = str(decision["dropped_by"])
+    return f"{name}.{bound_of(decision)}" if name in QUALITY_RULES else name
+
+
+def bound_of(decision: Mapping[str, Any]) -> str:
+    """The setting of a quality rule by which it dropped a document, such as min_words."""
     name = str(decision["evidence"])
     if name in C4_SWITCHES:
         return name
