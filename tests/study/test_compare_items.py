@@ -86,6 +86,15 @@ def test_items_that_only_one_has_are_counted_and_not_compared():
     ]
 
 
+def test_a_document_of_other_bytes_is_another_item():
+    found = compare_items(
+        scored("bits_per_byte", [1.0, 2.0, 3.0], weights=[10.0, 20.0, 30.0]),
+        scored("bits_per_byte", [1.0, 2.0, 3.0], weights=[10.0, 20.0, 31.0]),
+    )
+    assert [row.n for row in found.rows] == [2]
+    assert found.missing == [Missing("bits_per_byte", "", 1, 1, 2)]
+
+
 def test_sampled_answers_count_once_per_function_and_references_not_at_all():
     first = [Item("sampled_chrf", f"f{n}#{s}", "sft", "x", 1.0) for n in range(3) for s in range(4)]
     second = [

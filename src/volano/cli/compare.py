@@ -152,13 +152,15 @@ def _print(found: Any, store: Any, show: int) -> None:
 
 def _print_missing(missing: Sequence[Any]) -> None:
     from volano.cli.output import print_line
+    from volano.study.compare_items import LEAST
 
     for each in missing:
         if each.both:
             of = f" ({each.of})" if each.of else ""
             print_line(
                 f"Not paired: {each.only_first:,} items of {_title(each.task)}{of} that only the "
-                f"first has, {each.only_second:,} that only the second has; {each.both:,} in both."
+                f"first has, {each.only_second:,} that only the second has; {each.both:,} in both"
+                f"{', too few to compare' if each.both < LEAST else ''}."
             )
     for whose, field in (("first", "only_first"), ("second", "only_second")):
         by_stage: dict[str, list[int]] = {}
