@@ -129,7 +129,8 @@ def differences(
     """A forest plot: a row per difference with its interval, and a line where nothing differs.
 
     A full dot is a difference that is shown, a hollow one luck may explain; what is greyed is
-    dotted. `bounds` are the ends of the axis, so that several plots can share them.
+    dotted. `bounds` are the ends of the axis, so that several plots can share them; a difference
+    beyond them is an arrow at the edge.
     """
     figure, axes = _axes(0.5 + ROW_INCHES * len(rows))
     axes.axvline(0, color=INK, linewidth=0.9)
@@ -140,7 +141,12 @@ def differences(
             [row.low, row.high], [place, place], color=colour, linestyle=dashes, linewidth=1.6
         )
         filling = colour if shown else PAPER
-        axes.plot([row.value], [place], "o", color=colour, markerfacecolor=filling, markersize=5.5)
+        at = min(max(row.value, bounds[0]), bounds[1])
+        marker = "o" if at == row.value else "<" if at > row.value else ">"
+        axes.plot(
+            [at], [place], marker, color=colour, markerfacecolor=filling, markersize=5.5,
+            clip_on=False,
+        )  # fmt: skip
     axes.set_xlim(*bounds)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.locator_params(axis="x", nbins=5)
