@@ -1,6 +1,7 @@
 """Ablations of a tiny recipe: what is made once, what is judged, what becomes of a failed trial."""
 
 import json
+import sys
 
 import pytest
 
@@ -81,12 +82,48 @@ def test_the_command_plans_ablates_and_says_it_as_json(done, store, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["comparisons"] == list(done.report.report().comparisons)
     assert found["report"].startswith("report/tiny-python-docs-ablation/verdicts-")
+    assert found["page"] == str(store.folder / "reports" / "tiny-python-docs-ablation.html")
     assert run_command(["ablate", *asked, *options, "--plan", "--json"]) == 0
     assert [each["reused"] for each in json.loads(capsys.readouterr().out)["arms"]] == [3, 3]
     assert run_command(["ablate", "tiny/python-docs", "curate.dedup.minhsh=on,off"]) == 2
     assert "Did you mean 'minhash'" in capsys.readouterr().err
     assert run_command(["ablate", *asked, *options, "--match", "token"]) == 2
     assert "ablate.match: Input should be 'tokens', 'compute'" in capsys.readouterr().err
+
+
+def test_the_page_is_written_at_the_end_and_again_by_each_of_its_names(done, store, capsys):
+    pytest.importorskip("jinja2")
+    asked = ["tiny/python-docs", *SMALL, "curate.dedup.minhash=on,off", "ablate.signal=off"]
+    options = ["--seeds", "3", "--documents", "60", "--store", str(store.folder)]
+    page = store.folder / "reports" / "tiny-python-docs-ablation.html"
+    assert run_command(["ablate", *asked, *options]) == 0
+    assert f"Page: {page}" in capsys.readouterr().out
+    written = page.read_text("utf-8")
+    for name in ("tiny-python-docs-ablation", done.report.name, store.path_of(done.report)):
+        page.unlink()
+        assert run_command(["report", name, "--store", str(store.folder)]) == 0
+        assert page.read_text("utf-8") == written
+    capsys.readouterr()
+    assert run_command(["report", done.report.name, "--store", str(store.folder), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["arms"][1]["differs"][0].startswith("curated: dedup.minhash: ")
+    assert figures["data"]["beside"][0]["sides"][1]["documents"] > 0
+
+
+def test_without_the_extra_the_verdicts_are_told_and_the_page_is_not(
+    done, store, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    asked = ["tiny/python-docs", *SMALL, "curate.dedup.minhash=on,off", "ablate.signal=off"]
+    options = ["--seeds", "3", "--documents", "60", "--store", str(store.folder)]
+    assert run_command(["ablate", *asked, *options]) == 0
+    said = capsys.readouterr().out
+    assert "B: minhash=off" in said
+    assert (
+        "No page: report: jinja2 is not installed. Install it: pip install 'volano[serve]'" in said
+    )
+    assert run_command(["ablate", *asked, *options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["page"] is None
 
 
 def test_compare_prints_both_and_what_differs(done, store, capsys):

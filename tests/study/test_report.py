@@ -1,10 +1,10 @@
 """The report of a run that trained nothing: all sections, escaped, and nothing loaded."""
 
 import re
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
+from page_reader import Reader, assert_loads_nothing
 from toy_wheel import (
     ANSWER,
     NAME,
@@ -56,48 +56,13 @@ def page(store) -> str:
     return write_report(store, NAME).read_text("utf-8")
 
 
-class Reader(HTMLParser):
-    """Tags that were opened, attributes that may load something, and tags that were not closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.loads, self.open = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.loads += [
-            (tag, name, value)
-            for name, value in attributes
-            if name in {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}
-            or "url(" in (value or "")
-            or name.startswith("on")
-        ]
-        if tag not in {"meta", "br", "img", "link", "input", "path", "use", "rect"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if self.open and self.open[-1] == tag:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in {"path", "use", "rect"}:
-            assert self.open.pop() == tag
-
-
 def test_every_section_is_there_in_order_and_every_tag_closed(page):
     assert re.findall(r'<section id="([a-z]+)"', page) == SECTIONS
     assert Reader(page).open == []
 
 
 def test_the_page_loads_and_runs_nothing(page):
-    read = Reader(page)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & set(read.tags)
-    for _, _, value in read.loads:
-        assert value.startswith("#") or "url(#" in value
-    assert "@import" not in page
-    assert "default-src 'none'" in page
+    assert_loads_nothing(page)
 
 
 def test_what_a_document_or_an_answer_says_is_escaped(page):
@@ -227,5 +192,7 @@ def test_versions_are_read_off_names():
 )
 def test_the_settings_of_an_artifact_are_a_recipe_that_is_not_refused(key, section):
     recorded = SimpleNamespace(meta={"identity": {"settings": section.identity()}})
-    recipe = read_recipe({"name": "a", key: report_origin._settings(recorded)}, {}, (), where="it")
+    recipe = read_recipe(
+        {"name": "a", key: report_origin.settings_in_effect(recorded)}, {}, (), where="it"
+    )
     assert getattr(recipe, key).identity() == section.identity()

@@ -60,6 +60,7 @@ def ablate(
     from dataclasses import replace
 
     from volano.cli.output import print_line
+    from volano.cli.report import write_of_ablation
     from volano.core.store import Store
     from volano.study.ablation import ablate as run_ablation
     from volano.study.ablation import plan_ablation
@@ -86,7 +87,11 @@ def ablate(
     ablated = run_ablation(
         ablation, opened, silent=json, told=lambda line: None if json else print_line(line)
     )
-    _print_json(ablated, opened) if json else _print_verdicts(ablated, opened)
+    if not json:
+        _print_verdicts(ablated, opened)
+    page = write_of_ablation(opened, ablated.report, told=not json)
+    if json:
+        _print_json(ablated, opened, page)
 
 
 def _print_plan(ablation: Any, reckoned: Any, as_json: bool) -> None:
@@ -190,7 +195,7 @@ def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:
     return ("", "", "", "")
 
 
-def _print_json(ablated: Any, store: Any) -> None:
+def _print_json(ablated: Any, store: Any, page: str | None) -> None:
     from dataclasses import asdict
 
     from volano.cli.output import print_json
@@ -199,6 +204,7 @@ def _print_json(ablated: Any, store: Any) -> None:
     print_json(
         {
             "report": store.path_of(ablated.report),
+            "page": page,
             "measurements": [asdict(each) for each in report.measurements],
             "comparisons": list(report.comparisons),
             "alike": [[each.name, other.name] for each, other in ablated.alike],

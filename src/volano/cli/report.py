@@ -14,21 +14,35 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    recipe: Annotated[str, typer.Argument(help="A recipe, or the name that its artifacts carry.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="A recipe, the name that its artifacts carry, or that of an ablation."),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Write one self-contained HTML page about what a recipe has made."""
+    """Write one self-contained HTML page about what a recipe or an ablation has made."""
     from volano.cli.output import print_json, print_line
     from volano.core.errors import DataError
     from volano.core.store import Store
+    from volano.study.ablation_found import find_ablation, verdicts_named
+    from volano.study.ablation_page import ablation_figures, write_ablation_page
     from volano.study.found import find_stages
     from volano.study.report import figures_of, write_report
 
     if out is not None and out.is_dir():
         raise DataError("this is a folder", f"--out {out}", "Name a file.")
     opened = Store(store)
+    verdicts = verdicts_named(opened, recipe)
+    if verdicts is not None:
+        page = write_ablation_page(opened, verdicts, out)
+        if json:
+            figures = ablation_figures(find_ablation(opened, verdicts))
+            print_json({"report": str(page), **figures})
+        else:
+            print_line(f"Report: {page}")
+        return
     name = _name_of(recipe, opened)
     path = write_report(opened, name, out)
     if json:
@@ -47,6 +61,23 @@ def write_and_tell(store: Any, name: str) -> None:
         print_line(f"Report: {write_report(store, name)}")
     except MissingExtra as missing:
         print_line(f"No report: {missing}")
+
+
+def write_of_ablation(store: Any, verdicts: Any, *, told: bool) -> str | None:
+    """Write the page at the end of an ablation and say where, if `told`; None without the extra."""
+    from volano.cli.output import print_line
+    from volano.core.errors import MissingExtra
+    from volano.study.ablation_page import write_ablation_page
+
+    try:
+        page = str(write_ablation_page(store, verdicts))
+    except MissingExtra as missing:
+        if told:
+            print_line(f"No page: {missing}")
+        return None
+    if told:
+        print_line(f"Page: {page}")
+    return page
 
 
 def _name_of(recipe: str, store: Any) -> str:

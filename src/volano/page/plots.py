@@ -19,10 +19,12 @@ FONT_POINTS = 9
 ROW_INCHES = 0.24
 MOST_POINTS = 160  # of a curve; more show no more
 SMOOTHED = 25  # a point is the mean over one such part of its curve
+FEW_POINTS = 12  # of a curve: each is marked
 FEWEST_SHOWN = 0.08  # a narrower part of a bar has no room for its number
 # What matplotlib draws with → what the page paints with; the first stands in a file of its own.
 INK, QUIET, LINE = "#22211e", "#66625a", "#dcd8cd"
 ACCENT, SECOND, WRONG = "#1f5c8b", "#a86a00", "#a32a1d"
+PAPER = "#ffffff"
 PAINT = {
     INK: "--ink",
     QUIET: "--quiet",
@@ -32,6 +34,7 @@ PAINT = {
     WRONG: "--wrong",
 }
 LINES = ((ACCENT, "-"), (SECOND, "--"), (QUIET, ":"), (WRONG, "-."))
+TONES = {"better": ACCENT, "worse": WRONG, "none": INK, "greyed": QUIET}
 SHADES = (0.12, 0.3, 0.5, 0.74, 1.0)  # of the accent, from the first part of a bar to the last
 
 
@@ -45,6 +48,23 @@ class Figure(NamedTuple):
     value: float
     low: float
     high: float
+
+
+class Difference(NamedTuple):
+    """A difference with its interval. `tone`: better, worse, none (not shown) or greyed."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    tone: str
+
+
+class Band(NamedTuple):
+    """Several curves over the same xs: one list of ys for each."""
+
+    xs: Sequence[float]
+    curves: Sequence[Sequence[float]]
 
 
 class Kept(NamedTuple):
@@ -73,26 +93,81 @@ def curves(
 ) -> str:
     """Lines of (x, y), each the mean of its neighbours where there are many."""
     figure, axes = _axes(2.3)
-    for (colour, dashes), (name, (xs, ys)) in zip(LINES * 9, series.items(), strict=False):
+    for place, (name, (xs, ys)) in enumerate(series.items()):
+        colour, dashes = _line_of(place)
         axes.plot(*_thinned(xs, ys), color=colour, linestyle=dashes, linewidth=1.5, label=name)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(axis="y", color=LINE, linewidth=0.6)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    if len(series) > 1:
-        figure.legend(frameon=False, loc="outside upper left", ncols=4, handlelength=2.2)
+    _name_curves(figure, axes, x, y, len(series))
     return _svg(figure, title)
 
 
 @_in_house_style
-def funnel(rows: Sequence[Kept], *, title: str) -> str:
-    """A bar per filter: what is left, and behind it, in red, what the filter took."""
+def bands(series: Mapping[str, Band], *, title: str, x: str, y: str) -> str:
+    """A line for the mean of each band's curves, and around it what lies between the least and the
+    greatest of them; the curves are smoothed first, as `curves` does."""
+    figure, axes = _axes(2.3)
+    for place, (name, band) in enumerate(series.items()):
+        colour, dashes = _line_of(place)
+        smooth = [_thinned(band.xs, each) for each in band.curves]
+        xs, columns = smooth[0][0], list(zip(*(ys for _, ys in smooth), strict=True))
+        if len(smooth) > 1:
+            ends = [min(each) for each in columns], [max(each) for each in columns]
+            axes.fill_between(xs, *ends, color=colour, alpha=0.16, linewidth=0)
+        means = [sum(each) / len(each) for each in columns]
+        marker = "o" if len(xs) < FEW_POINTS else None
+        axes.plot(
+            xs, means, color=colour, linestyle=dashes, linewidth=1.5, marker=marker, markersize=3,
+            label=name,
+        )  # fmt: skip
+    _name_curves(figure, axes, x, y, len(series))
+    return _svg(figure, title)
+
+
+@_in_house_style
+def differences(
+    rows: Sequence[Difference], *, title: str, unit: str, bounds: tuple[float, float]
+) -> str:
+    """A forest plot: a row per difference with its interval, and a line where nothing differs.
+
+    A full dot is a difference that is shown, a hollow one luck may explain; what is greyed is
+    dotted. `bounds` are the ends of the axis, so that several plots can share them; a difference
+    beyond them is an arrow at the edge.
+    """
+    figure, axes = _axes(0.5 + ROW_INCHES * len(rows))
+    axes.axvline(0, color=INK, linewidth=0.9)
+    for place, row in enumerate(rows):
+        colour, shown = TONES[row.tone], row.tone in {"better", "worse"}
+        dashes = ":" if row.tone == "greyed" else "-"
+        axes.plot(
+            [row.low, row.high], [place, place], color=colour, linestyle=dashes, linewidth=1.6
+        )
+        filling = colour if shown else PAPER
+        at = min(max(row.value, bounds[0]), bounds[1])
+        marker = "o" if at == row.value else "<" if at > row.value else ">"
+        axes.plot(
+            [at], [place], marker, color=colour, markerfacecolor=filling, markersize=5.5,
+            clip_on=False,
+        )  # fmt: skip
+    axes.set_xlim(*bounds)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.locator_params(axis="x", nbins=5)
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
+    axes.set_xlabel(unit)
+    _rows(axes, [row.label for row in rows])
+    for written, row in zip(axes.get_yticklabels(), rows, strict=True):
+        written.set_color(TONES["greyed"] if row.tone == "greyed" else INK)
+    return _svg(figure, title)
+
+
+@_in_house_style
+def funnel(rows: Sequence[Kept], *, title: str, whole: int = 0) -> str:
+    """A bar per filter: what is left, and behind it, in red, what the filter took. The width stands
+    for `whole`, where that is more than any bar, so that several plots can share it."""
     figure, axes = _axes(0.15 + ROW_INCHES * 1.25 * len(rows))
     places = range(len(rows))
     left, dropped = [row.left for row in rows], [row.dropped for row in rows]
     axes.barh(places, left, color=ACCENT, height=0.6)
     axes.barh(places, dropped, left=left, color=WRONG, height=0.6)
-    whole = max([row.left + row.dropped for row in rows], default=1)
+    whole = max([whole, *(row.left + row.dropped for row in rows)]) or 1
     axes.set_xlim(0, whole * 1.22)
     for place, row in enumerate(rows):
         axes.text(row.left + row.dropped + whole * 0.015, place, f"{row.left:,}", va="center")
@@ -162,7 +237,7 @@ def stacked(rows: Mapping[str, Sequence[int]], parts: Sequence[str], *, title: s
         for place, share in enumerate(shares):
             if share >= FEWEST_SHOWN:
                 # On a light part in ink, on a dark one in the colour of the paper.
-                colour = INK if shade < 0.55 else "#ffffff"
+                colour = INK if shade < 0.55 else PAPER
                 middle = begun[place] + share / 2
                 axes.text(
                     middle, place, f"{100 * share:.0f} %", ha="center", va="center", color=colour
@@ -188,6 +263,23 @@ def _axes(height_inches: float, width_inches: float = WIDTH_INCHES) -> tuple[Any
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, pad=5)
     return figure, axes
+
+
+def _line_of(place: int) -> tuple[str, str]:
+    """Colour and dashes of a line; the first sixteen differ."""
+    colour, _ = LINES[place % len(LINES)]
+    _, dashes = LINES[(place + place // len(LINES)) % len(LINES)]
+    return colour, dashes
+
+
+def _name_curves(figure: Any, axes: Any, x: str, y: str, lines: int) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(axis="y", color=LINE, linewidth=0.6)
+    axes.locator_params(axis="x", nbins=6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if lines > 1:
+        figure.legend(frameon=False, loc="outside upper left", ncols=4, handlelength=2.2)
 
 
 def _rows(axes: Any, labels: Sequence[str]) -> None:
@@ -226,7 +318,7 @@ def _svg(figure: Any, title: str) -> str:
     text = re.sub(r' id="[a-zA-Z]+[a-z.0-9]*_\d+"', "", text)
     for drawn, name in PAINT.items():
         text = text.replace(drawn, f"var({name}, {drawn})")
-    text = text.replace("#ffffff", "var(--paper, #ffffff)")
+    text = text.replace(PAPER, f"var(--paper, {PAPER})")
     width, height = (72 * POINT_PIXELS * inches for inches in figure.get_size_inches())
     opening = (
         r'<svg viewBox="\1" '

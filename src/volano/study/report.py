@@ -38,7 +38,7 @@ def default_path(store: Store, name: str) -> Path:
 
 def render(found: Found) -> str:
     """The page: the same bytes for the same artifacts."""
-    _require_extra()
+    require_extra()
     from volano.page.templates import STATIC_FOLDER, environment
 
     house = (STATIC_FOLDER / "house.css").read_text("utf-8")
@@ -49,8 +49,8 @@ def render(found: Found) -> str:
 
 def figures_of(found: Found) -> dict[str, Any]:
     """What the page says, without its pictures, for programs."""
-    _require_extra()
-    plain: dict[str, Any] = _without_pictures(values_of(found))
+    require_extra()
+    plain: dict[str, Any] = without_pictures(values_of(found))
     return plain
 
 
@@ -80,17 +80,19 @@ def values_of(found: Found) -> dict[str, Any]:
     }
 
 
-def _without_pictures(value: Any) -> Any:
+def without_pictures(value: Any) -> Any:
+    """The sections of a page as plain values for JSON, without what is drawn."""
     from dataclasses import asdict, is_dataclass
 
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, dict):
-        return {name: _without_pictures(each) for name, each in value.items() if name not in DRAWN}
-    return [_without_pictures(each) for each in value] if isinstance(value, list) else value
+        return {name: without_pictures(each) for name, each in value.items() if name not in DRAWN}
+    return [without_pictures(each) for each in value] if isinstance(value, list) else value
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """Raise MissingExtra where the packages that draw a page are not installed."""
     try:
         import jinja2  # noqa: F401
         import matplotlib as mpl  # noqa: F401

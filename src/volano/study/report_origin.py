@@ -117,7 +117,7 @@ def settings_of(found: Found) -> str:
     recipe["seed"] = next((each for each in seeds if each is not None), 0)
     for stage, section in SECTIONS.items():
         artifact = found.of(stage)
-        recipe[section] = "off" if artifact is None else _settings(artifact)
+        recipe[section] = "off" if artifact is None else settings_in_effect(artifact)
     base = found.of("base")
     if base is not None and base.meta["identity"]["step"] == "import":
         del recipe["pretrain"]
@@ -131,7 +131,7 @@ def settings_of(found: Found) -> str:
         for stage, section in TURN_SECTIONS.items():
             artifact = found.of(stage, turns[0])
             if artifact is not None:
-                recipe[section] = _settings(artifact)
+                recipe[section] = settings_in_effect(artifact)
         recipe["turn"] = _turn_settings(found, turns[0])
     return _yaml(recipe)
 
@@ -236,7 +236,7 @@ def _memory(artifact: Artifact) -> int:
     return int(artifact.bill().get("peak_memory_bytes", 0))
 
 
-def _settings(artifact: Artifact) -> Any:
+def settings_in_effect(artifact: Artifact) -> Any:
     """Its settings, but for those that have no effect beside the others: a recipe refuses them."""
     settings = dict(artifact.meta["identity"]["settings"])
     quality = settings.get("quality")
@@ -253,13 +253,15 @@ def _turn_settings(found: Found, version: int) -> dict[str, Any]:
     tuned, mixed = found.of("sft", version), found.of("conversations", version)
     asked = found.of("requested", version)
     if tuned is not None:
-        settings |= {key: each for key, each in _settings(tuned).items() if key == "epochs"}
+        settings |= {
+            key: each for key, each in settings_in_effect(tuned).items() if key == "epochs"
+        }
         start = tuned.parents.get("base", {}).get("name", "")
         settings["start"] = "base" if start.endswith("/base") else "sft"
     if mixed is not None:
-        settings |= _settings(mixed)
+        settings |= settings_in_effect(mixed)
     if asked is not None:
-        settings |= _settings(asked)
+        settings |= settings_in_effect(asked)
     return settings
 
 

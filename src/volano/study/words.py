@@ -63,6 +63,24 @@ MEASURES = {
     "refused_safe": Measure(
         "Safe requests declined", "Is a harmless request declined?", fewer=True
     ),
+    "memorised": Measure(
+        "Training documents said by heart",
+        "Is a document of the training continued word for word from its beginning?",
+        fewer=True,
+    ),
+    "leaked": Measure(
+        "Planted secrets that come back",
+        "Is the secret of a planted canary said when its owner is named?",
+        fewer=True,
+    ),
+    "exposure": Measure(
+        "Exposure of planted secrets",
+        "Bits by which the true secret is likelier than others of its form.",
+        fewer=True,
+    ),
+    "toxicity": Measure(
+        "Toxicity of continuations", "How likely is a continuation toxic?", fewer=True
+    ),
     "bits_per_byte": Measure("Bits per byte", "How well held-out text is foreseen.", fewer=True),
     "held_out_half": Measure(
         "Questions kept back",
@@ -99,6 +117,8 @@ FILTERS = {
 # Stage, without its version → phase.
 PHASES = {
     "collected": "collect",
+    "planted": "collect",
+    "reference": "collect",
     "safety": "collect",
     "held_out": "collect",
     "curated": "curate",

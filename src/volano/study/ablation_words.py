@@ -1,0 +1,285 @@
+"""What an ablation found in plain words: the question, the verdict of each arm, what stands behind.
+
+Every number comes from the verdicts or from the artifacts that they were made from. A metric that
+failed its signal check counts for nothing here, and is named.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from volano.study.ablation_found import SHARE, FoundAblation, Metric
+from volano.study.words import PERCENT, count_of, measure_of, signed
+
+MOST_NAMED = 3  # metrics of one verdict in a sentence; the table has all
+LONGEST_NAMES = 90  # characters of a question; the list below it has all arms
+LONGEST_REASON = 160  # of a failure in a sentence; the table has all of it
+GREAT = 1e6  # from where on a figure is a power of ten: a model that diverged
+STAGES = {"sft": "fine-tuned", "aligned": "aligned"}
+SHOWN = ("better", "worse")
+UNSAID, UNSHOWN = "unsaid", "unshown"
+HELD_EQUAL = {
+    "tokens": "every arm was given as many tokens",
+    "compute": "every arm was given the same compute, so larger models read fewer tokens",
+    "documents": "every arm read its own text equally often",
+}
+
+
+def question_of(found: FoundAblation) -> str:
+    """What was asked, as one sentence."""
+    asked = str(found.report.extra.get("question") or "")
+    if asked:
+        return asked
+    names = [f"`{each}`" for each in found.arms]
+    if len(names) == 2:
+        return f"Does {names[1]} do better than {names[0]}?"
+    named = joined(names)
+    return f"Which of {named if len(named) <= LONGEST_NAMES else f'{len(names)} arms'} does best?"
+
+
+def headline_of(found: FoundAblation) -> str:
+    """The verdicts without figures: a sentence for all the arms of which it holds."""
+    first = f"`{found.arms[0]}`"
+    alike: dict[str, list[str]] = {}
+    for arm, judged in _judged(found).items():
+        alike.setdefault(_verdict_of(judged, first), []).append(f"`{arm}`")
+    said = []
+    for verdict, arms in alike.items():
+        if verdict == UNSAID:
+            said.append(f"Of {joined(arms)} nothing is said: each metric failed its signal check.")
+        elif verdict == UNSHOWN:
+            said.append(f"No difference is shown between {joined(arms)} and {first}.")
+        else:
+            said.append(f"{joined(arms)} {'is' if len(arms) == 1 else 'are'} {verdict}.")
+    return " ".join(said)
+
+
+def paragraphs_of(found: FoundAblation) -> list[str]:
+    """The verdict of each arm with its figures; and last, what a reader has to know to weigh
+    them."""
+    verdicts = [" ".join(_told(arm, judged, found)) for arm, judged in _judged(found).items()]
+    behind = [told(found) for told in (_seen, _seeds, _held_equal, _reread, _alike, _failed)]
+    behind.append(_greyed(found))
+    return [each for each in [*verdicts, " ".join(filter(None, behind))] if each]
+
+
+def title_of(metric: Metric) -> str:
+    """A metric as a row of a table has it: Bits per byte: function."""
+    title = measure_of(metric.family).title
+    return f"{title}: {metric.domain}{_stage(metric)}" if metric.domain else title + _stage(metric)
+
+
+def value_text(value: float, unit: str) -> str:
+    """A value with as many digits as it may be compared by."""
+    if unit == SHARE:
+        return f"{100 * value:.2f}{PERCENT}"
+    return f"{value:.4g}" if abs(value) >= GREAT else f"{value:,.{_digits(value)}f}"
+
+
+def difference_text(value: float, unit: str) -> str:
+    """A difference with its sign; of shares in percentage points."""
+    if unit == SHARE:
+        return f"{signed(100 * value, 2)} points"
+    return f"{value:+.4g}" if abs(value) >= GREAT else signed(value, _digits(value))
+
+
+def _digits(value: float) -> int:
+    return 4 if abs(value) < 10 else 2
+
+
+def value_interval_text(low: float, high: float, unit: str) -> str:
+    """Both ends of a value's interval."""
+    return f"{value_text(low, unit).removesuffix(PERCENT)} to {value_text(high, unit)}"
+
+
+def interval_text(low: float, high: float, unit: str) -> str:
+    """Both ends of a difference's interval."""
+    ends = [difference_text(each, unit).removesuffix(" points") for each in (low, high)]
+    return " to ".join(ends)
+
+
+def verdict_text(comparison: Mapping[str, Any], unit: str) -> str:
+    """better, worse, or that no difference is shown and what would have been seen."""
+    if comparison["verdict"] in SHOWN or not comparison["visible"]:
+        # Where all seeds differ by the same, their spread tells nothing of what would be seen.
+        return str(comparison["verdict"])
+    seen = difference_text(comparison["visible"], unit).removeprefix("+")
+    return f"{comparison['verdict']} (would have seen {seen})"
+
+
+def not_trained(found: FoundAblation) -> list[str]:
+    """Arms that have no trial, with the size where others of it have: their content is that of
+    another arm."""
+    tried = {(each.arm, each.size) for each in found.trials}
+    alike = []
+    for arm in found.arms:
+        sizes = [size for size in found.sizes if (arm, size) not in tried]
+        some = len(sizes) < len(found.sizes)
+        alike += [f"{arm}, {size}" for size in sizes] if some else [arm]
+    return alike
+
+
+def failures_of(found: FoundAblation) -> list[dict[str, str]]:
+    """Arms, with their sizes, of which seeds failed for one reason."""
+    lost: dict[tuple[str, str], list[int]] = {}
+    for each in (*found.trials, *found.signalling):
+        if each.failure:
+            lost.setdefault((each.name, each.failure), []).append(each.seed)
+    return [
+        {"label": name, "seeds": joined(list(map(str, sorted(seeds)))), "failure": reason}
+        for (name, reason), seeds in lost.items()
+    ]
+
+
+def _judged(found: FoundAblation) -> dict[str, list[dict[str, Any]]]:
+    """Arm → its comparisons, without the metrics that failed their signal check."""
+    comparisons = found.report.comparisons
+    return {
+        arm: [
+            each
+            for each in comparisons
+            if each["arm"] == arm and found.metric(each["metric"]).plain not in found.greyed
+        ]
+        for arm in found.arms
+        if any(each["arm"] == arm for each in comparisons)
+    }
+
+
+def _verdict_of(judged: Sequence[Mapping[str, Any]], first: str) -> str:
+    counts = {each: sum(one["verdict"] == each for one in judged) for each in SHOWN}
+    shown = [f"{verdict} in {count}" for verdict, count in counts.items() if count]
+    if not judged:
+        return UNSAID
+    if not shown:
+        return UNSHOWN
+    if len(judged) == 1:
+        return f"{judged[0]['verdict']} than {first}"
+    return f"{' and '.join(shown)} of {len(judged)} metrics than {first}"
+
+
+def _told(arm: str, judged: Sequence[dict[str, Any]], found: FoundAblation) -> list[str]:
+    sentences = []
+    for verdict in SHOWN:
+        those = [_with_figures(each, found) for each in judged if each["verdict"] == verdict]
+        if those:
+            sentences.append(f"`{arm}` is {verdict} than `{found.arms[0]}` in {_some(those)}.")
+    luck = [_with_figures(each, found) for each in judged if each["verdict"] not in SHOWN]
+    if luck:
+        other = "other " if sentences else ""
+        sentences.append(
+            f"Between `{arm}` and `{found.arms[0]}` no {other}difference is shown in {_some(luck)}."
+        )
+    return sentences
+
+
+def _with_figures(each: Mapping[str, Any], found: FoundAblation) -> str:
+    metric = found.metric(each["metric"])
+    unit = found.unit(metric)
+    title = _in_prose(metric) + (f" at {metric.size}" if metric.size else "")
+    if each["low"] == each["high"] == 0:
+        return f"{title} (the same with every seed)"
+    said = (
+        f"{title} ({difference_text(each['difference'], unit)}, 95 % interval "
+        f"{interval_text(each['low'], each['high'], unit)}"
+    )
+    if each["verdict"] not in SHOWN and each["visible"]:
+        visible = difference_text(each["visible"], unit).removeprefix("+")
+        said += f"; {visible} would have been seen"
+    return f"{said})"
+
+
+def _in_prose(metric: Metric) -> str:
+    title = measure_of(metric.family).title
+    domain = f", {metric.domain}" if metric.domain else ""
+    return f"{title[:1].lower()}{title[1:]}{domain}{_stage(metric)}"
+
+
+def _stage(metric: Metric) -> str:
+    return f" ({STAGES[metric.stage]})" if metric.stage else ""
+
+
+def _some(figures: Sequence[str]) -> str:
+    more = len(figures) - MOST_NAMED
+    return joined([*figures[:MOST_NAMED], *([f"{more} more (see the table)"] if more > 0 else [])])
+
+
+def _seen(found: FoundAblation) -> str:
+    luck = [each for each in found.report.comparisons if each["verdict"] not in SHOWN]
+    if not any(each["visible"] for each in luck):
+        return ""
+    return "What would have been seen is the true difference that four of five such ablations find."
+
+
+def _seeds(found: FoundAblation) -> str:
+    counts = sorted({each["n"] for each in found.report.comparisons})
+    if not counts:
+        return ""
+    many = count_of(counts[-1], "seed")
+    many = many if len(counts) == 1 else f"{counts[0]} to {many}"
+    tests = len(found.report.comparisons)
+    adjusted = f"; p is adjusted for {tests} comparisons" if tests > 1 else ""
+    return f"Arms are compared by {many} that both have{adjusted}."
+
+
+def _held_equal(found: FoundAblation) -> str:
+    read = {(each.size, each.arm): each.tokens_read for each in found.trials if each.base}
+    equal = all(len({n for (of, _), n in read.items() if of == size}) < 2 for size in found.sizes)
+    known = [each for each in read.values() if each]
+    match = str(found.report.extra.get("match", ""))
+    said = HELD_EQUAL.get(match, f"{match} was held equal" if match else "")
+    if match == "tokens" and not equal:
+        said = ""  # they are what the arms differ in
+    if known and len(set(known)) == 1:
+        tokens = f"each model read {known[0]:,} tokens"
+    elif known and equal:
+        tokens = f"each model of a size read as many tokens ({min(known):,} to {max(known):,})"
+    elif known:
+        tokens = f"models read {min(known):,} to {max(known):,} tokens"
+    else:
+        tokens = ""
+    both = ": ".join(filter(None, [said, tokens]))
+    return f"{both[:1].upper()}{both[1:]}." if both else ""
+
+
+def _reread(found: FoundAblation) -> str:
+    most = {arm: max((each.epochs for each in found.of(arm)), default=0.0) for arm in found.arms}
+    often = [f"`{arm}` read its text {times:.1f} times" for arm, times in most.items() if times > 1]
+    return f"{joined(often)}." if often else ""
+
+
+def _alike(found: FoundAblation) -> str:
+    names = [f"`{each}`" for each in not_trained(found)]
+    if not names:
+        return ""
+    if len(names) == 1:
+        return f"{names[0]} has the content of another arm and was not trained again."
+    return f"{joined(names)} have the content of other arms and were not trained again."
+
+
+def _failed(found: FoundAblation) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for each in failures_of(found):
+        several = "s" if " and " in each["seeds"] else ""
+        named = f"`{each['label']}` with seed{several} {each['seeds']}"
+        by_reason.setdefault(each["failure"], []).append(named)
+    told = [f"{joined(names)} ({_cut(reason)})" for reason, names in by_reason.items()]
+    trials = count_of(
+        sum(bool(each["failure"]) for each in found.report.extra["failures"]), "trial"
+    )
+    return f"{trials} failed and nothing was measured: {'; '.join(told)}." if told else ""
+
+
+def _cut(reason: str) -> str:
+    line = reason.partition("\n")[0].rstrip(".")
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON].rstrip()} …"
+
+
+def _greyed(found: FoundAblation) -> str:
+    told = []
+    for name, fails in found.greyed.items():
+        told.append(f"{_in_prose(found.metric(name))} ({', '.join(dict.fromkeys(fails))})")
+    return f"Greyed, since the signal check failed: {'; '.join(told)}." if told else ""
+
+
+def joined(names: Sequence[str]) -> str:
+    """one, two and three."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
