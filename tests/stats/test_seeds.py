@@ -119,3 +119,18 @@ def test_as_many_ablations_see_the_visible_difference_as_it_says():
 def test_an_arm_of_one_seed_is_not_judged():
     metrics = {"bits": {"a": {1: 1.0, 2: 1.1}, "b": {1: 0.9}, "c": {1: 0.9, 2: 1.3}}}
     assert [each.arm for each in judge(metrics, lower_is_better=["bits"])] == ["c"]
+
+
+def test_a_share_that_is_all_or_nothing_in_every_seed_is_as_sure_as_its_items_make_it():
+    none, every = dict.fromkeys(range(3), 0.0), dict.fromkeys(range(3), 1.0)
+    pair = pair_by_seed(none, every, items=30)
+    error = (2 * (1 / 32) * (31 / 32) / 32) ** 0.5  # of one success added, and one failure
+    assert pair.deviation == pytest.approx(error)
+    assert pair.low == pytest.approx(1 - 4.3027 * error / 3**0.5, abs=1e-4)
+    assert pair.p_value < 0.002
+    assert pair_by_seed(none, every).p_value == 0.25  # without a number of items: the sign test
+    assert pair_by_seed(none, every, items=2).p_value > 0.02
+    nothing = pair_by_seed(none, none, items=30)
+    assert (nothing.difference, nothing.p_value) == (0, 1)
+    (found,) = judge({"m": {"a": none, "b": none}}, lower_is_better=[], items={"m": 30})
+    assert 0 < found.visible < 0.5

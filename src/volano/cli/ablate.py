@@ -7,6 +7,8 @@ import typer
 
 from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
+MOST_WRITTEN = 1e4  # of a figure that is written out; a diverged arm has larger ones
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
@@ -159,6 +161,9 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
         title=f"Ablation {name}",
     )
+    for metric, signal in extra["signal"].items():
+        if signal["fails"]:
+            print_line(f"{metric} says nothing here: {'; '.join(signal['fails'])}.")
     for each in extra["failures"]:
         label = ", ".join(filter(None, [each["arm"], each["size"], f"seed {each['seed']}"]))
         print_line(f"Not measured: {label}: {each['failure']}")
@@ -182,17 +187,21 @@ def _letter(place: int) -> str:
 def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:
     for each in comparisons:
         if (each["metric"], each["arm"]) == (of.name, of.stage):
-            seen = each["visible"]
             verdict = each["verdict"]
             if verdict == "no difference shown":
-                verdict += f" (would have seen {seen:.2g})"
+                seen = f"would have seen {each['visible']:.2g}"
+                verdict += f" ({seen if each['deviation'] else 'the same in every seed'})"
             return (
-                f"{each['difference']:+.4f}",
-                f"[{each['low']:+.4f}, {each['high']:+.4f}]",
+                _signed(each["difference"]),
+                f"[{_signed(each['low'])}, {_signed(each['high'])}]",
                 f"{each['adjusted']:.2g}",
                 verdict,
             )
     return ("", "", "", "")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if abs(value) < MOST_WRITTEN else f"{value:+.3g}"
 
 
 def _print_json(ablated: Any, store: Any, page: str | None) -> None:

@@ -53,7 +53,7 @@ def measure_leaks(
     measurements = []
     for copies, found in sorted(groups.items()):
         leaked = wilson_interval(sum(each for each, _ in found), len(found))
-        measurements.append(Measurement(f"{LEAKED}.{copies}×", STAGE, *leaked))
+        measurements.append(Measurement(f"{LEAKED}.{copies}×", STAGE, *leaked, unit="share"))
         bits = [each for _, each in found]
         if len(bits) > 1:
             interval = mean_interval(bits)

@@ -113,7 +113,12 @@ def measure_memorisation(
         counted[name] += 1
         known[name] += each.tokens == tokens[section.prompt_tokens :]
     measurements = [
-        Measurement(f"{MEMORISED}.{name}", STAGE, *wilson_interval(known[name], counted[name]))
+        Measurement(
+            f"{MEMORISED}.{name}",
+            STAGE,
+            *wilson_interval(known[name], counted[name]),
+            unit="share",
+        )
         for name in groups
         if counted[name]
     ]

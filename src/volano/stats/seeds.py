@@ -45,13 +45,18 @@ class Comparison(NamedTuple):
 
 
 def pair_by_seed(
-    first: Mapping[int, float], second: Mapping[int, float], *, confidence: float = 0.95
+    first: Mapping[int, float],
+    second: Mapping[int, float],
+    *,
+    confidence: float = 0.95,
+    items: int | None = None,
 ) -> SeedPair:
     """Compare two arms on the seeds that both have, values by seed.
 
-    Where all differences are the same (a metric that is a share of few items), a spread of 0 would
-    make any difference certain; their p is that of the sign test. Raises DataError below two seeds
-    in common.
+    Where all differences are the same, a spread of 0 would make any difference certain. Of shares
+    of so many `items` (all of them in one arm and none in the other) the spread is then taken to be
+    the standard error of a difference of two such shares (Agresti & Caffo 2000); of other values p
+    is that of the sign test. Raises DataError below two seeds in common.
     """
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < LEAST:
@@ -63,13 +68,25 @@ def pair_by_seed(
     gains = np.array([second[seed] - first[seed] for seed in seeds])
     n, mean, deviation = len(gains), float(gains.mean()), float(gains.std(ddof=1))
     scale = max(abs(mean), abs(first[seeds[0]]), abs(second[seeds[0]]))
-    if deviation <= ALIKE * scale:
+    if deviation <= ALIKE * scale and items is not None:
+        shares = [float(np.mean([arm[seed] for seed in seeds])) for arm in (first, second)]
+        deviation = _share_error(shares, items)
+    elif deviation <= ALIKE * scale:
         certain = 1.0 if abs(mean) <= ALIKE * scale else 2 * 0.5**n
         return SeedPair(mean, mean, mean, certain, 0.0, n)
     error = deviation / math.sqrt(n)
     half_width = error * float(stats.t.ppf((1 + confidence) / 2, n - 1))
     p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
     return SeedPair(mean, mean - half_width, mean + half_width, p_value, deviation, n)
+
+
+def _share_error(shares: Sequence[float], items: int) -> float:
+    """Standard error of the difference of two shares, a success and a failure added to each."""
+    errors = 0.0
+    for share in shares:
+        middle = (share * items + 1) / (items + 2)
+        errors += middle * (1 - middle) / (items + 2)
+    return math.sqrt(errors)
 
 
 def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:
@@ -117,15 +134,18 @@ def judge(
     values: Mapping[str, Mapping[str, Mapping[int, float]]],
     *,
     lower_is_better: Sequence[str],
+    items: Mapping[str, int] | None = None,
     significance: float = SIGNIFICANCE,
 ) -> list[Comparison]:
     """Every arm beside the first, by metric; all comparisons are one family.
 
     `values` maps a metric to arms to seeds; the first arm of each metric is the one that others are
-    compared with. A pair with fewer than two seeds in common is left out: nothing can be said.
+    compared with. `items` has of how many a metric is a share, for those that are one. A pair with
+    fewer than two seeds in common is left out: nothing can be said.
     """
+    shares = items or {}
     pairs = [
-        (metric, arm, pair_by_seed(first, of_arm))
+        (metric, arm, pair_by_seed(first, of_arm, items=shares.get(metric)))
         for metric, arms in values.items()
         for first in [next(iter(arms.values()))]
         for arm, of_arm in list(arms.items())[1:]

@@ -109,8 +109,8 @@ def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
             continue
         identity = base.meta["identity"]
         kin = f"{sorted(identity['settings'].items())}{sorted(identity['parents'].items())}"
-        for name, value in measured_in([artifact]):
-            groups[name, kin].append(value)
+        for name, figure in measured_in([artifact]):
+            groups[name, kin].append(figure.value)
     squares: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for (metric, _), values in groups.items():
         if len(values) > 1:

@@ -32,6 +32,7 @@ LOWER_IS_BETTER = (
 )
 FALLS_WITH_TRAINING = ("bits_per_byte", "conversation_bits", "answers_repeat")
 EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre-training need not
+SHARE = "share"  # the unit of a metric that counts items
 STAGES = ("base", "sft", "aligned")  # what else a report has is beside the models
 Values = dict[str, dict[str, dict[int, float]]]  # metric → arm → seed
 
@@ -63,18 +64,21 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     values: Values = defaultdict(lambda: defaultdict(dict))
     half: Values = defaultdict(lambda: defaultdict(dict))
     size_of: dict[str, tuple[str, str]] = {}  # metric with its size → both apart
+    items: dict[str, int] = {}
     of_trial: dict[str, list[Artifact]] = defaultdict(list)
     for name, artifact in inputs.items():
         of_trial[name.partition(".")[0]].append(artifact)
     for key, trial in sorted(section.trials.items(), key=lambda each: order[each[1].arm]):
-        for metric, value in measured_in(of_trial.get(key, [])):
+        for metric, found in measured_in(of_trial.get(key, [])):
             name = f"{metric} @ {trial.size}" if trial.size else metric
             size_of[name] = (metric, trial.size)
-            (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = value
+            (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = found.value
+            if found.unit == SHARE:
+                items[name] = found.n
     first = section.arms[0]
     complete = {metric: arms for metric, arms in values.items() if next(iter(arms)) == first}
     lower = [each for each in values if each.startswith(LOWER_IS_BETTER)]
-    comparisons = judge(complete, lower_is_better=lower)
+    comparisons = judge(complete, lower_is_better=lower, items=items)
     if not comparisons:
         whole = [name for name, each in section.trials.items() if each.share == 1]
         raise DataError(
@@ -98,10 +102,10 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     ).save(context.folder / "report.json")
 
 
-def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, float]]:
+def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, Measurement]]:
     """Metrics of one trial; those of a later stage than the base model are called by it."""
     return [
-        (each.name if each.stage == "base" else f"{each.name} ({each.stage})", each.value)
+        (each.name if each.stage == "base" else f"{each.name} ({each.stage})", each)
         for artifact in artifacts
         for each in artifact.report().measurements
         if each.stage in STAGES
@@ -157,4 +161,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=2, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=3, section=AblationSection, run=run_judge)
