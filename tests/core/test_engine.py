@@ -34,6 +34,8 @@ class Tally:
     def resume(self, amount):
         self.before += amount
 
+    def skip(self, amount): ...
+
     def note(self, text): ...
 
 

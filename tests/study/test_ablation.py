@@ -9,7 +9,7 @@ from volano.cli.main import run_command
 from volano.core.errors import DataError, RecipeError, RunFailed, StoreError
 from volano.core.store import Store
 from volano.evaluate.section import DomainsSection
-from volano.study import ablation as module
+from volano.study import ablation_run
 from volano.study.ablation import ablate, plan_ablation
 from volano.study.ablation_plan import reckon
 from volano.study.axes import arms_of
@@ -218,14 +218,14 @@ def test_an_arm_left_empty_by_its_filter_does_not_lose_the_others(rivers, tmp_pa
 
 
 def test_a_seed_that_diverged_stays_in_the_table(store, done, monkeypatch):
-    tried = module.try_out
+    tried = ablation_run.try_out
 
     def diverging(trial, *about):
         if (trial.arm.name, trial.seed) == ("minhash=off", 2):
             raise RunFailed("the loss has diverged", "training", "Lower learning_rate.")
         return tried(trial, *about)
 
-    monkeypatch.setattr(module, "try_out", diverging)
+    monkeypatch.setattr(ablation_run, "try_out", diverging)
     found = ablate(planned("curate.dedup.minhash=on,off", seeds=3), store, silent=True)
     report = found.report.report()
     assert [(each["arm"], each["seed"]) for each in report.extra["failures"]] == [
@@ -241,7 +241,7 @@ def test_a_signal_stops_all_of_it_and_not_a_trial_alone(store, done, monkeypatch
         tried.append(trial)
         raise Stopped("SIGTERM", "after step 8")
 
-    monkeypatch.setattr(module, "try_out", stopping)
+    monkeypatch.setattr(ablation_run, "try_out", stopping)
     with pytest.raises(Stopped):
         ablate(planned("curate.dedup.minhash=on,off"), store, silent=True)
     assert len(tried) == 1

@@ -3,12 +3,16 @@
 On a terminal it is drawn, with the course of a figure such as the loss; elsewhere (a log, CI) one
 line is written when a task ends, and one every half minute while it runs. It goes to stderr, so
 that stdout stays for results.
+
+A task that is part of a larger one is silent, and may be heard by it (`heard_by`), so that one bar
+shows the work of many.
 """
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from math import isfinite
 from types import TracebackType
 from typing import Any, Protocol
@@ -16,6 +20,7 @@ from typing import Any, Protocol
 from volano.core.progress_line import CURVE_CELLS, Steady, fitted, sparkline
 
 LOG_SECONDS = 30.0
+RATE_SECONDS = 30.0  # over which the rate of a drawn bar is taken
 MOST_VALUES = 4096  # of a curve that are kept
 
 
@@ -28,6 +33,10 @@ class Bar(Protocol):
 
     def resume(self, amount: float) -> None:
         """Count `amount` units of an earlier attempt, and say so; the rate is without them."""
+        ...
+
+    def skip(self, amount: float) -> None:
+        """Count `amount` units as done without a word; the rate is without them."""
         ...
 
     def note(self, *figures: str) -> None:
@@ -50,6 +59,8 @@ class SilentBar:
     def advance(self, amount: float = 1) -> None: ...
 
     def resume(self, amount: float) -> None: ...
+
+    def skip(self, amount: float) -> None: ...
 
     def note(self, *figures: str) -> None: ...
 
@@ -77,9 +88,12 @@ class LogBar:
             self._write(f"{share:.0%}, {spoken(rate)} {self.unit}/s, {left:.0f} s left")
 
     def resume(self, amount: float) -> None:
+        self.skip(amount)
+        self._write(_goes_on(self.done, self.total))
+
+    def skip(self, amount: float) -> None:
         self.done += amount
         self.begun += amount
-        self._write(_goes_on(self.done, self.total))
 
     def note(self, *figures: str) -> None:
         self.text = " · ".join(figures)
@@ -116,21 +130,44 @@ def _goes_on(done: float, total: float) -> str:
     return f"goes on at {done / total:.0%}" if total else "goes on"
 
 
+BarOf = Callable[[str, float, str], Bar]
+_heard: ContextVar[BarOf | None] = ContextVar("heard", default=None)
+
+
 @contextmanager
-def progress(title: str, total: float, unit: str, *, silent: bool = False) -> Iterator[Bar]:
-    """A bar for `total` units."""
+def heard_by(bar_of: BarOf) -> Iterator[None]:
+    """Silent tasks inside are given the bars of `bar_of(title, total, unit)`."""
+    before = _heard.set(bar_of)
+    try:
+        yield
+    finally:
+        _heard.reset(before)
+
+
+@contextmanager
+def progress(
+    title: str,
+    total: float,
+    unit: str,
+    *,
+    silent: bool = False,
+    rate_seconds: float = RATE_SECONDS,
+) -> Iterator[Bar]:
+    """A bar for `total` units. The time left is by the rate of the last `rate_seconds`: more than
+    30 where the work comes in turns of longer."""
     if silent:
-        yield SilentBar()
+        bar_of = _heard.get()
+        yield SilentBar() if bar_of is None else bar_of(title, total, unit)
     elif not sys.stderr.isatty():
         with LogBar(title, total, unit) as bar:
             yield bar
     else:
-        with _drawn(title, total, unit) as drawn:
+        with _drawn(title, total, unit, rate_seconds) as drawn:
             yield drawn
 
 
 @contextmanager
-def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
+def _drawn(title: str, total: float, unit: str, rate_seconds: float) -> Iterator[Bar]:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, TimeRemainingColumn
     from rich.progress_bar import ProgressBar
@@ -163,7 +200,7 @@ def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
                     drawn_line.append(segment.text.rstrip("\n"), segment.style)
             return drawn_line.append(f" {line.rest}")
 
-    drawn = Progress(LineColumn(), console=console)
+    drawn = Progress(LineColumn(), console=console, speed_estimate_period=rate_seconds)
     task = drawn.add_task(title, total=total)
 
     class DrawnBar:
@@ -175,6 +212,9 @@ def _drawn(title: str, total: float, unit: str) -> Iterator[Bar]:
             drawn.reset(task)  # begins to measure the rate anew
             drawn.tasks[0].completed = done
             drawn.console.print(f"{title}: {_goes_on(done, total)}", highlight=False)
+
+        def skip(self, amount: float) -> None:
+            drawn.tasks[0].completed += amount  # and no sample of the rate
 
         def note(self, *figures: str) -> None:
             figure_fields.extend(Steady() for _ in figures[len(figure_fields) :])

@@ -145,8 +145,7 @@ class Store:
             self._label(order.name, found)
             return Made(found, reused=True)
         self._create()
-        stem = f"{order.name.replace('/', '.')}-{order.fingerprint[:12]}"
-        building = self.folder / "building" / stem
+        building = self.building(order)
         with _os_errors(self.folder), lease(_lease_of(building), order.name):
             found = self.existing(order) if reuse else None
             if found is None:
@@ -160,6 +159,11 @@ class Store:
                 made = Made(found, reused=True)
             self._label(order.name, found)
         return made
+
+    def building(self, order: Order) -> Path:
+        """Where the artifact of that order is in the making, or would be."""
+        stem = f"{order.name.replace('/', '.')}-{order.fingerprint[:12]}"
+        return self.folder / "building" / stem
 
     def find(self, reference: str) -> Artifact:
         """The artifact that a name, a path, @RELEASE or the start of a fingerprint stands for."""

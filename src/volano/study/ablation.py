@@ -5,14 +5,14 @@ stopped goes on (study/trial.py). A trial that fails is kept in the table, with 
 takes no other with it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from volano.core.artifact import Artifact
-from volano.core.errors import DataError, RecipeError, RunFailed, VolanoError
-from volano.core.progress import progress
+from volano.core.errors import DataError, RecipeError, RunFailed
 from volano.core.store import Store
+from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import Arm, with_tokens
 from volano.study.section import AblateSection
@@ -25,7 +25,6 @@ from volano.study.trial import (
     data_of,
     labels,
     trial_of,
-    try_out,
 )
 from volano.text.stream import TokenShards
 from volano.train.interruption import Stopped
@@ -133,6 +132,7 @@ def ablate(
     failed: list[Tried] = []
     made: dict[str, Arm] = {}  # by content
     arms, alike = [], []
+    data: dict[str, dict[str, Artifact]] = {}  # by arm
     first = 0.0  # how often the first arm reads its text
     for wanted in ablation.arms:
         arm = wanted
@@ -157,6 +157,7 @@ def ablate(
             continue
         made[content] = arm
         arms.append(arm)
+        data[name] = present
     if len({each.name for each in arms}) < LEAST_SEEDS:
         raise DataError(
             "fewer than two arms could be made and differ",
@@ -164,7 +165,7 @@ def ablate(
             "See what is said of each, or ask about something else.",
         )
     trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
-    tried = list(_tried(trials, ablation, store, silent, told))
+    tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
     report = _judged(ablation, [*tried, *failed], store, silent)
     return Ablated(report, [*tried, *failed], alike)
 
@@ -172,26 +173,6 @@ def ablate(
 def _read_so_often(arm: Arm, rows: float) -> Arm:
     steps = max(1, round(rows / arm.section.batch_rows))
     return with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
-
-
-def _tried(
-    trials: Sequence[Trial],
-    ablation: Ablation,
-    store: Store,
-    silent: bool,
-    told: Callable[[str], None],
-) -> Iterator[Tried]:
-    with progress("ablate", len(trials), "trials", silent=silent) as bar:
-        for place, trial in enumerate(trials, 1):
-            bar.note(f"{place} of {len(trials)}: {trial.label}")
-            try:
-                yield try_out(trial, store, ablation.asked)
-            except Stopped:  # by a signal: all of it
-                raise
-            except VolanoError as problem:
-                told(f"{trial.label}: {problem}")
-                yield Tried(trial, None, {}, str(problem))
-            bar.advance(1)
 
 
 def _judged(ablation: Ablation, tried: Sequence[Tried], store: Store, silent: bool) -> Artifact:

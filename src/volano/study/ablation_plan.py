@@ -79,7 +79,7 @@ def reckon(ablation: Ablation, store: Store) -> Reckoned:
     arms = []
     for arm in ablation.arms:
         there = [found_of(each, store, ablation.asked) for each in ablation.trials([arm])]
-        reused = sum(BASE in each for each in there)
+        reused = sum(BASE in each.present for each in there)
         key = (arm.shape, arm.section.model_copy(update={"tokens": 1}).model_dump_json())
         if key not in rates:
             rates[key] = measure_rate(

@@ -56,14 +56,18 @@ def measure_rate(
     row_tokens: int,
     workers: int = 0,
     device: Device = "auto",
+    seconds: float = SECONDS,
 ) -> Measured:
-    """The rate of that section's training. `row_tokens` is the width of its rows, or of a side of
-    its pairs. Raises RunFailed on SIGTERM, KeyboardInterrupt on Ctrl-C."""
+    """The rate of that section's training, timed for about so many seconds. `row_tokens` is the
+    width of its rows, or of a side of its pairs.
+
+    Raises RunFailed on SIGTERM, KeyboardInterrupt on Ctrl-C.
+    """
     try:
         each, of_processor = _timed(shape, section, row_tokens, workers, WARM_UP + 2, device)
         steps = 1
-        if each < SECONDS:  # one long step tells as much as many short ones
-            steps = max(LEAST, min(MOST, round(SECONDS / each)))
+        if each < seconds:  # one long step tells as much as many short ones
+            steps = max(LEAST, min(MOST, round(seconds / each)))
             steps_in_all = steps + WARM_UP
             each, of_processor = _timed(shape, section, row_tokens, workers, steps_in_all, device)
     except Stopped as stop:  # it trains for the clock alone, and there is nothing to go on with

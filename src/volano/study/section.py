@@ -182,6 +182,13 @@ class AblateSection(Section):
     toxicity: ContinuationsSection = Field(
         default=ContinuationsSection(), description="What is continued."
     )
+    at_once: Annotated[int, Runtime] = Field(
+        default=0,
+        ge=0,
+        description="Trials that are trained at the same time, in processes that share the cores; "
+        "1 trains them one after another with all of them. 0 measures which is faster "
+        "(docs/ablation.md).",
+    )
     signal: Switch = Field(
         default=True,
         description="Whether the first arm is trained on half of the tokens too, with two seeds, "

@@ -4,19 +4,19 @@ Its stages are those of the recipe, and one for each metric, so that a trial goe
 as any run does: what is there is reused, and what was stopped goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from volano.collect.step import COLLECT
 from volano.core.artifact import Artifact
 from volano.core.files import json_digest
-from volano.core.store import Store
+from volano.core.store import Order, Store
 from volano.evaluate.section import EvaluateSection
 from volano.evaluate.step import DOMAINS, LEAKS, MEMORISATION
 from volano.study.axes import Arm
 from volano.study.continued import CONTINUED
 from volano.study.recipe import Recipe
-from volano.study.run import needed, run
+from volano.study.run import needed, order_of, run
 from volano.study.section import AblateSection
 from volano.study.wheel import Stage, documents_stage, stages_of
 
@@ -48,6 +48,15 @@ class Tried(NamedTuple):
     measured: dict[str, Artifact]
     failure: str = ""
     reused: bool = False
+
+
+class Found(NamedTuple):
+    """Of a trial: artifacts by stage, stages that are to be made, and the order of its base model,
+    where what that is trained on is there."""
+
+    present: dict[str, Artifact]
+    missing: list[str]
+    base: Order | None
 
 
 def trial_of(arm: Arm, seed: int, name: str, asked: AblateSection, share: float = 1.0) -> Trial:
@@ -116,28 +125,38 @@ def content_of(
     return json_digest([known[each] for each in targets])
 
 
-def try_out(trial: Trial, store: Store, asked: AblateSection) -> Tried:
-    """Train the models of a trial and measure them. Raises VolanoError."""
+def try_out(
+    trial: Trial, store: Store, asked: AblateSection, data: Mapping[str, Artifact]
+) -> Tried:
+    """Train the models of a trial and measure them, on the data of its arm. Raises VolanoError."""
     stages, targets = stages_of_trial(trial.recipe, asked)
-    outcomes = run(trial.recipe, store, stages=stages, targets=targets, silent=True)
+    outcomes = run(trial.recipe, store, stages=stages, given=data, targets=targets, silent=True)
     present = {each.stage.name: each.artifact for each in outcomes}
     trained = [each.reused for each in outcomes if each.artifact.kind == "checkpoint"]
     measured = {each: present[each] for each in targets}
     return Tried(trial, present[BASE], measured, reused=all(trained))
 
 
-def found_of(trial: Trial, store: Store, asked: AblateSection) -> dict[str, Artifact]:
-    """What is in the store of a trial, stage by stage, as far as it goes."""
-    from volano.study.run import order_of
-
+def found_of(
+    trial: Trial, store: Store, asked: AblateSection, data: Mapping[str, Artifact] | None = None
+) -> Found:
+    """What is in the store of a trial, as far as it goes, with the data of its arm, if they are
+    known. Nothing is made."""
     stages, targets = stages_of_trial(trial.recipe, asked)
-    present: dict[str, Artifact] = {}
-    for stage in needed(stages, {}, targets, None):
+    present = dict(data or {})
+    missing, base = [], None
+    for stage in needed(stages, present, targets, None):
+        found = None
         if all(each in present for each in stage.inputs.values()):
-            found = store.existing(order_of(stage, trial.recipe, store, present))
-            if found is not None:
-                present[stage.name] = found
-    return present
+            order = order_of(stage, trial.recipe, store, present)
+            found = store.existing(order)
+            if stage.name == BASE:
+                base = order
+        if found is None:
+            missing.append(stage.name)
+        else:
+            present[stage.name] = found
+    return Found(present, missing, base)
 
 
 def labels(arms: Sequence[Arm]) -> list[str]:

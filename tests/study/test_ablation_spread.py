@@ -1,0 +1,204 @@
+"""An ablation whose trials have processes of their own: chosen, stopped anywhere, and taken up."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from volano.core.engine import available_cores
+from volano.core.errors import RecipeError
+from volano.core.store import Store
+from volano.study import spread as module
+from volano.study.ablation import ablate, plan_ablation
+from volano.study.ablation_progress import HeardTrials, Share, TrialsBar
+from volano.study.axes import arms_of
+from volano.study.room import Room
+from volano.study.spread import Chosen, Spread, candidates, choose
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.xdist_group("ablation")
+AXIS = "pretrain.learning_rate=0.01,0.02"
+
+
+def arms(*settings):
+    return arms_of("tiny/python-docs", [AXIS, *settings])
+
+
+def test_cores_are_halved_and_halved_again_and_never_shared(monkeypatch):
+    eight = arms("workers=8")
+    asked = eight[0].recipe.ablate
+    monkeypatch.setattr(module, "room_of", lambda recipe: Room("cpu", 10**12, "it", shared=True))
+    assert candidates(eight, 20, asked) == [Spread(1, 8), Spread(2, 4), Spread(4, 2), Spread(8, 1)]
+    assert candidates(eight, 3, asked) == [Spread(1, 8), Spread(2, 4), Spread(3, 2)]
+    assert candidates(arms("workers=8", "pretrain.threads=3"), 9, asked) == [
+        Spread(1, 3),
+        Spread(2, 3),
+    ]
+
+
+def test_no_more_trials_at_once_than_memory_and_devices_hold(monkeypatch):
+    eight = arms("workers=8")
+    asked = eight[0].recipe.ablate
+    room = Room("cpu", int(4.2 * module.PROCESS_BYTES), "it", shared=True)
+    monkeypatch.setattr(module, "room_of", lambda recipe: room)
+    assert candidates(eight, 20, asked)[-1] == Spread(3, 2)
+    with pytest.raises(RecipeError, match="no more than 3 at once: each takes"):
+        candidates(eight, 20, asked.model_copy(update={"at_once": 4}))
+    monkeypatch.setattr(module, "room_of", lambda recipe: room._replace(device="cuda"))
+    assert candidates(eight, 20, asked) == [Spread(1, 8)]
+
+
+def test_the_faster_way_is_taken_and_said(monkeypatch):
+    two = arms("workers=2")
+    asked = two[0].recipe.ablate
+    monkeypatch.setattr(module, "_rate_alone", lambda arm, spread: 1000.0)
+    for together, best in ((1300.0, Spread(2, 1)), (900.0, Spread(1, 2))):
+        monkeypatch.setattr(module, "rate_together", lambda *about, rate=together: rate)
+        chosen = choose(two, 4, 1e6, asked)
+        chosen.close()
+        assert chosen.spread == best
+    assert chosen.said() == (
+        "One with 2 threads: 1.11× 2 trials at a time with 1 thread each "
+        "(1,000 and 900 tokens a second)."
+    )
+    short = choose(two, 4, 1000.0 * 59, asked)  # less than processes are worth
+    assert (short.spread, short.workers) == (Spread(1, 2), None)
+    assert Chosen(Spread(1, 2)).said() == ""
+
+
+class Told:
+    def __init__(self):
+        self.done = self.skipped = 0
+        self.lines, self.figures = [], ()
+
+    def advance(self, amount=1):
+        self.done += amount
+
+    def resume(self, amount):
+        self.skipped += amount
+
+    skip = resume
+
+    def note(self, *figures):
+        self.figures = figures
+
+    def tell(self, text):
+        self.lines.append(text)
+
+
+def test_one_bar_counts_each_base_once_and_what_was_there_not_into_the_rate():
+    bar = Told()
+    shares = [Share("a", 100, 0), Share("b", 100, 40), Share("c", 100, 100), Share("a", 100, 0)]
+    of_all = TrialsBar(bar, ["one", "two", "three", "four"], shares)
+    assert bar.skipped == 140
+    heard = HeardTrials(of_all, silent=False)
+    for place in (0, 1):
+        of_all.begin(place)
+        heard(place, "open", ("pretrain", 100, "tokens"))
+        heard(place, "tell", ("reads its text 9.0 times",))
+    heard(1, "resume", (40,))
+    heard(1, "advance", (20,))
+    heard(0, "advance", (50,))
+    assert (bar.done, bar.skipped) == (70, 140)
+    assert bar.lines == ["reads its text 9.0 times"]
+    assert bar.figures == ("0 of 4 trials", "one: pretrain 50%", "two: pretrain 60%")
+    of_all.end(1)  # it failed
+    assert (bar.done, bar.skipped) == (70, 180)
+    heard(0, "advance", (50,))
+    heard(0, "open", ("evaluate", 8, "parts"))
+    heard(0, "advance", (4,))
+    assert bar.figures == ("1 of 4 trials", "one: evaluate 50%")
+    of_all.end(0)
+    of_all.begin(3)
+    of_all.end(3)
+    assert (bar.done, bar.skipped) == (120, 180)
+
+
+def write_recipe(folder):
+    """A recipe whose data are there in no time."""
+    texts = [f"The river {number} carries mountain water to the sea. " * 9 for number in range(40)]
+    records = [{"id": str(place), "text": text} for place, text in enumerate(texts)]
+    (folder / "texts.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in records))
+    (folder / "mine.yaml").write_text(
+        "name: mine\ncollect: {source: files, paths: [texts.jsonl], held_out_fraction: 0.3}\n"
+        "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
+        "tokenizer: {vocabulary: 300}\n"
+        "pretrain: {model: {parameters: 0.02M}, tokens: 20k, batch_rows: 1, checkpoint_steps: 9}\n"
+        "finetune: off\nalign: off\nevaluate: off\n"
+        "ablate: {signal: off, at_once: 2, seeds: 2}\n"
+    )
+
+
+def begin(folder, store):
+    return subprocess.Popen(
+        [sys.executable, "-m", "volano", "ablate", "mine.yaml", AXIS, "--json", "--store", store],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kept_steps(folder):
+    """Trial → steps after which its latest state was kept."""
+    found = {}
+    for state in folder.glob("runs/building/*base*/scratch/states/*/state.json"):
+        if not state.parent.name.isdigit():  # it is being written
+            continue
+        trial = state.parents[3].name
+        found[trial] = max(found.get(trial, 0), int(state.parent.name))
+    return found
+
+
+def in_session(number):
+    """Living processes of the session that the command began."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(session) == number and state != "Z":
+            found.append(stat.parent.name)
+    return found
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(available_cores() < 2, reason="two at once need two cores")
+@pytest.mark.parametrize(
+    ("number", "kill"),
+    [(signal.SIGKILL, os.kill), pytest.param(signal.SIGINT, os.killpg, marks=pytest.mark.long)],
+)
+def test_killed_or_interrupted_it_goes_on_and_ends_as_if_it_never_was(
+    tmp_path, monkeypatch, number, kill
+):
+    write_recipe(tmp_path)
+    process = begin(tmp_path, "runs")
+    wait_until(lambda: len(kept_steps(tmp_path)) == 2)
+    before = kept_steps(tmp_path)
+    kill(process.pid, number)
+    told = process.communicate(timeout=60)[1]
+    wait_until(lambda: not in_session(process.pid))
+    assert process.returncode == (130 if number == signal.SIGINT else -9), told
+    assert "Traceback" not in told
+    after = kept_steps(tmp_path)
+    assert all(after[trial] >= steps for trial, steps in before.items())
+    process = begin(tmp_path, "runs")
+    resumed = json.loads(process.communicate(timeout=300)[0])
+    wait_until(lambda: not in_session(process.pid))
+    monkeypatch.chdir(tmp_path)  # in one process, of as many threads as each of the two had
+    alone = plan_ablation(arms_of("mine.yaml", [AXIS, "workers=1", "ablate.at_once=1"]))
+    undisturbed = ablate(alone, Store(tmp_path / "undisturbed"), silent=True)
+    assert resumed["values"] == undisturbed.report.report().extra["values"]
