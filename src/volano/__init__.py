@@ -27,6 +27,7 @@ IDLE_SPINS = "3000"
 os.environ.setdefault("GOMP_SPINCOUNT", IDLE_SPINS)
 
 __all__ = [
+    "ablate",
     "align",
     "collect",
     "curate",
@@ -51,6 +52,16 @@ def run(recipe: str, *overrides: str, store: "Path | str" = "runs") -> Any:
     """
     loaded = import_module("volano.study.recipe").load_recipe(recipe, overrides)
     return import_module("volano.study.whole").run_whole(loaded, open(store))[0]
+
+
+def ablate(recipe: str, *settings: str, store: "Path | str" = "runs") -> Any:
+    """Compare arms of a recipe, as `volano ablate` does: the artifact with the verdicts.
+
+    volano.ablate("tiny/python-docs", "curate.dedup.minhash=on,off", "ablate.seeds=3")
+    """
+    arms = import_module("volano.study.axes").arms_of(recipe, settings)
+    module = import_module("volano.study.ablation")
+    return module.ablate(module.plan_ablation(arms), open(store)).report
 
 
 class _Phase(ModuleType):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import volano
 from volano.cli.main import run_command
 from volano.core.errors import DataError, RecipeError, RunFailed, StoreError
 from volano.core.store import Store
@@ -171,6 +172,19 @@ def test_an_arm_that_is_the_same_is_said_and_not_trained(store, done):
     assert said == [
         "min_score=0.300001 has the same content as min_score=0.3: it is not trained again."
     ]
+
+
+def test_the_report_says_whose_content_an_arm_has(store, done):
+    found = ablate(planned("curate.language.min_score=0.3,0.300001,0.9"), store, silent=True)
+    report = found.report.report()
+    assert report.extra["alike"] == {"min_score=0.300001": "min_score=0.3"}
+    assert [each["arm"] for each in report.comparisons] == ["min_score=0.9"]
+
+
+def test_python_asks_as_the_command_does(done, store):
+    settings = ["ablate.bits_per_byte.documents=60", "ablate.signal=off"]
+    asked = ["tiny/python-docs", *SMALL, *settings, "curate.dedup.minhash=on,off"]
+    assert volano.ablate(*asked, store=store.folder).digest == done.report.digest
 
 
 def test_an_option_that_changes_nothing_shows_no_difference(store, done):

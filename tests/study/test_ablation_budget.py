@@ -6,9 +6,9 @@ import pytest
 
 from volano.core.errors import RecipeError
 from volano.study.ablation import plan_ablation
-from volano.study.ablation_budget import fit, with_equal_compute
+from volano.study.ablation_budget import fit
 from volano.study.ablation_plan import ArmPlan, Reckoned
-from volano.study.axes import arms_of
+from volano.study.axes import arms_of, with_equal_compute
 from volano.study.training_cost import flops_per_token, size_of
 
 SECONDS = 60.0  # that a trial takes
@@ -63,6 +63,18 @@ def test_equal_compute_gives_a_larger_model_fewer_tokens():
     assert max(spent) / min(spent) < 1.01
     assert matched[0].tokens == arms[0].tokens
     assert matched[1].tokens < arms[1].tokens / 2
+
+
+def test_each_budget_of_tokens_is_matched_by_itself():
+    arms = arms_of("tiny/python-docs", [
+        "tokenizer.vocabulary=1024,2048", "pretrain.tokens=1M,4M", "ablate.match=compute",
+    ])  # fmt: skip
+    matched = plan_ablation(arms).arms
+    assert [each.size for each in matched] == ["1M tokens", "4M tokens"] * 2
+    spent = [each.tokens * flops_per_token(size_of(each.shape)) for each in matched]
+    assert spent[2] == pytest.approx(spent[0], rel=0.01)
+    assert spent[3] == pytest.approx(spent[1], rel=0.01)
+    assert spent[1] == pytest.approx(4 * spent[0], rel=0.01)
 
 
 def test_arms_of_other_seeds_are_the_same_arms():

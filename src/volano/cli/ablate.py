@@ -59,14 +59,12 @@ def ablate(
 
     Every trial is an artifact: a second call trains nothing, and one that was stopped goes on.
     """
-    from dataclasses import replace
-
     from volano.cli.output import print_line
     from volano.cli.report import write_of_ablation
     from volano.core.store import Store
     from volano.study.ablation import ablate as run_ablation
     from volano.study.ablation import plan_ablation
-    from volano.study.ablation_budget import fit, with_equal_compute
+    from volano.study.ablation_budget import fit
     from volano.study.ablation_plan import reckon
     from volano.study.axes import arms_of
 
@@ -75,8 +73,6 @@ def ablate(
     }  # fmt: skip
     settings = [f"ablate.{key}={value}" for key, value in options.items() if value is not None]
     ablation = plan_ablation(arms_of(recipe, [*(axes or []), *settings]))
-    if ablation.asked.match == "compute":
-        ablation = replace(ablation, arms=tuple(with_equal_compute(ablation.arms)))
     opened = Store(store)
     given_up: list[str] = []
     if minutes is not None:
@@ -161,6 +157,8 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
         title=f"Ablation {name}",
     )
+    for arm, same in extra["alike"].items():
+        print_line(f"Not trained: {arm}, which has the content of {same}.")
     for metric, signal in extra["signal"].items():
         if signal["fails"]:
             print_line(f"{metric} says nothing here: {'; '.join(signal['fails'])}.")
@@ -216,7 +214,6 @@ def _print_json(ablated: Any, store: Any, page: str | None) -> None:
             "page": page,
             "measurements": [asdict(each) for each in report.measurements],
             "comparisons": list(report.comparisons),
-            "alike": [[each.name, other.name] for each, other in ablated.alike],
             **report.extra,
         }
     )

@@ -14,7 +14,7 @@ from volano.core.errors import DataError, RecipeError, RunFailed
 from volano.core.store import Store
 from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
-from volano.study.axes import Arm, with_tokens
+from volano.study.axes import Arm, with_equal_compute, with_tokens
 from volano.study.section import AblateSection
 from volano.study.trial import (
     BASE,
@@ -88,6 +88,8 @@ def plan_ablation(arms: Sequence[Arm], asked: AblateSection | None = None) -> Ab
             "Name a recipe without base that has a section pretrain.",
         )
     asked = _with_what_can_differ(arms, asked)
+    if asked.match == "compute":
+        arms = with_equal_compute(arms)
     numbers = tuple(range(recipe.seed, recipe.seed + asked.seeds))
     return Ablation(f"{recipe.name}-ablation", tuple(arms), numbers, asked)
 
@@ -131,7 +133,8 @@ def ablate(
     """
     failed: list[Tried] = []
     made: dict[str, Arm] = {}  # by content
-    arms, alike = [], []
+    arms: list[Arm] = []
+    alike: list[tuple[Arm, Arm]] = []
     data: dict[str, dict[str, Artifact]] = {}  # by arm
     first = 0.0  # how often the first arm reads its text
     for wanted in ablation.arms:
@@ -166,7 +169,7 @@ def ablate(
         )
     trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
     tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
-    report = _judged(ablation, [*tried, *failed], store, silent)
+    report = _judged(ablation, [*tried, *failed], alike, store, silent)
     return Ablated(report, [*tried, *failed], alike)
 
 
@@ -175,7 +178,13 @@ def _read_so_often(arm: Arm, rows: float) -> Arm:
     return with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
 
 
-def _judged(ablation: Ablation, tried: Sequence[Tried], store: Store, silent: bool) -> Artifact:
+def _judged(
+    ablation: Ablation,
+    tried: Sequence[Tried],
+    alike: Sequence[tuple[Arm, Arm]],
+    store: Store,
+    silent: bool,
+) -> Artifact:
     inputs: dict[str, Artifact] = {}
     described = {}
     for place, each in enumerate(tried):
@@ -185,13 +194,14 @@ def _judged(ablation: Ablation, tried: Sequence[Tried], store: Store, silent: bo
             size=each.trial.arm.size,
             seed=each.trial.seed,
             share=each.trial.share,
-            failure=each.failure,
+            failure=each.failure.replace(str(store.folder), store.folder.name),
         )
         inputs |= {f"{key}.{name}": artifact for name, artifact in each.measured.items()}
     section = AblationSection(
         question=ablation.asked.question,
         match=ablation.asked.match,
         arms=[each.name for each in ablation.arms],
+        alike=dict([labels(pair) for pair in alike]),
         trials=described,
     )
     order = store.order(JUDGE, section, inputs, name=f"{ablation.name}/verdicts")

@@ -5,21 +5,13 @@ larger model fewer tokens. Equal documents lets each arm read its own text as of
 reads its own, so that one with more text trains for longer.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from volano.core.errors import RecipeError
 from volano.study.ablation import LEAST_SEEDS, Ablation
 from volano.study.ablation_plan import Reckoned
-from volano.study.axes import Arm, with_tokens
+from volano.study.axes import with_tokens
 from volano.study.ladder import ENOUGH_STEPS
-from volano.study.training_cost import flops_per_token, size_of
-
-
-def with_equal_compute(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms with as many FLOPs of training as the first."""
-    budget = _flops(arms[0]) * arms[0].tokens
-    return [with_tokens(each, round(budget / _flops(each))) for each in arms]
 
 
 def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablation, list[str]]:
@@ -53,7 +45,3 @@ def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablatio
     if fitting < seeds:
         given_up.append(f"{fitting} seeds in the place of {seeds}")
     return replace(ablation, arms=arms, seeds=ablation.seeds[:fitting]), given_up
-
-
-def _flops(arm: Arm) -> float:
-    return flops_per_token(size_of(arm.shape))

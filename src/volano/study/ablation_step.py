@@ -53,6 +53,9 @@ class AblationSection(Section):
     question: str = Field(default="", description="In one sentence.")
     match: str = Field(default="tokens", description="What the arms have in common.")
     arms: list[str] = Field(min_length=2, description="Names, in the order asked for.")
+    alike: dict[str, str] = Field(
+        default={}, description="Arm → the one whose content it has, so that it was not trained."
+    )
     trials: dict[str, TrialSection] = Field(
         description="Name → its trial. Inputs are called NAME.METRICS."
     )
@@ -94,6 +97,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "question": section.question,
             "match": section.match,
             "arms": section.arms,
+            "alike": section.alike,
             "failures": failures,
             "values": _seeds_as_text(values),
             "half": _seeds_as_text(half),

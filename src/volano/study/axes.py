@@ -19,6 +19,7 @@ from volano.core.recipe import load_yaml
 from volano.model.config import DecoderConfig
 from volano.pretrain.section import PretrainSection
 from volano.study.recipe import Recipe, read_recipe, recipe_path
+from volano.study.training_cost import flops_per_token, size_of
 from volano.study.unused_bounds import leave_out_unused_bounds
 
 # Of the model or of its training, and how one is called: arms are compared at each.
@@ -76,6 +77,16 @@ def with_tokens(arm: Arm, tokens: int) -> Arm:
     """The arm, trained on another number of tokens."""
     section = arm.section.model_copy(update={"tokens": max(1, tokens)})
     return replace(arm, recipe=arm.recipe.model_copy(update={"pretrain": section}))
+
+
+def with_equal_compute(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms with as many FLOPs of training as the first would take for their tokens."""
+    first = _flops(arms[0])
+    return [with_tokens(each, round(each.tokens * first / _flops(each))) for each in arms]
+
+
+def _flops(arm: Arm) -> float:
+    return flops_per_token(size_of(arm.shape))
 
 
 def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
