@@ -67,7 +67,22 @@ def test_a_plan_of_what_is_not_made_counts_all_and_leaves_nothing(mine, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_sample_too_small_for_a_stage_is_said(mine, tmp_path):
+def test_where_a_sample_lacks_a_kind_all_files_are_timed(mine, tmp_path, monkeypatch):
+    fractions = []
+    whole = SampledStore.__init__
+
+    def noted(store, folder, fraction):
+        fractions.append(fraction)
+        whole(store, folder, fraction)
+
+    monkeypatch.setattr(SampledStore, "__init__", noted)
+    monkeypatch.setattr("volano.study.ablation_sample.FRACTIONS", (1e-6, 2e-6))  # one file
+    plan = reckon(plan_ablation(arms_of("mine.yaml", mine)), Store(tmp_path / "runs"))
+    assert fractions[-1] == 1.0
+    assert plan.unknown == ""
+
+
+def test_what_not_even_all_files_have_is_said(mine, tmp_path):
     ablation = plan_ablation(arms_of("mine.yaml", [*mine, "collect.held_out_fraction=0"]))
     plan = reckon(ablation, Store(tmp_path / "runs"))
     assert plan.unknown

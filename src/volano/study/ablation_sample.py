@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from volano.core.artifact import Artifact
-from volano.core.errors import DataError
+from volano.core.errors import DataError, RecipeError
 from volano.core.files import json_digest
 from volano.core.step import Inputs, Listing, Step
 from volano.core.store import Order, S, Store
@@ -69,32 +69,42 @@ def _thinned(listing: Listing, fraction: float) -> Listing:
         if not chosen or taken + entry.bytes <= budget:
             chosen.add(entry.key)
             taken += entry.bytes
-    if taken > max(2 * budget, MOST_BYTES) or taken > 10 * MOST_BYTES:
+    if taken > MOST_BYTES:
         raise DataError(
-            "one file holds most of it, and no part of it can be timed",
+            f"a part that can be timed has {taken / 1e6:,.0f} MB, and is too large for a plan",
             "ablate --plan",
-            "Split it into several, or see what the run takes.",
+            "See what the run takes.",
         )
     return replace(listing, entries=tuple(each for each in listing.entries if each.key in chosen))
 
 
 def measure_beside(arms: Sequence[Arm], asked: AblateSection) -> Beside:
-    """The cost of data and measurements, by samples. Raises VolanoError where the sample is too
-    small for a stage, such as a filter that leaves nothing of it."""
-    taken = []
+    """The cost of data and measurements, by samples; by all files where a sample lacks what a stage
+    asks for, such as a kind of text that one file has. Raises VolanoError where that does not do
+    either, or where the files are too large for it."""
     small, large = FRACTIONS
-    with TemporaryDirectory() as scratch:
+    try:
         # The first time libraries are loaded, as at the beginning of a run.
-        for place, fraction in enumerate((small, small, large)):
+        (first, again, more), beside = _timed(arms, asked, (small, small, large))
+    except (DataError, RecipeError):  # the latter of more functions held out than so few files have
+        (whole,), beside = _timed(arms, asked, (1.0,))
+        return beside._replace(data=whole)
+    slope = max(0.0, more - again) / (large - small)
+    return beside._replace(data=more + slope * (1 - large) + max(0.0, first - again))
+
+
+def _timed(
+    arms: Sequence[Arm], asked: AblateSection, fractions: Sequence[float]
+) -> tuple[list[float], Beside]:
+    """Seconds of all data at each fraction, and what lies beside training at the last."""
+    taken = []
+    with TemporaryDirectory() as scratch:
+        for place, fraction in enumerate(fractions):
             store = SampledStore(Path(scratch) / f"{place}", fraction)
             begun = time.monotonic()
             data = _data_of_all(arms, store, asked)
             taken.append(time.monotonic() - begun)
-        first, again, more = taken
-        slope = max(0.0, more - again) / (large - small)
-        whole = more + slope * (1 - large) + max(0.0, first - again)
-        keeping, measuring = _short_trial(arms[0], data, store, asked)
-    return Beside(whole, keeping, measuring)
+        return taken, _short_trial(arms[0], data, store, asked)
 
 
 def _data_of_all(arms: Sequence[Arm], store: Store, asked: AblateSection) -> dict[str, Artifact]:
@@ -111,8 +121,8 @@ def _data_of_all(arms: Sequence[Arm], store: Store, asked: AblateSection) -> dic
 
 
 def _short_trial(
-    arm: Arm, data: dict[str, Artifact], store: Store, asked: AblateSection
-) -> tuple[float, float]:
+    arm: Arm, data: dict[str, Artifact], store: SampledStore, asked: AblateSection
+) -> Beside:
     """Seconds beside the steps, and of measuring, of a trial of one step. Made twice: what is
     loaded at the first is loaded once in the run."""
     keeping = measuring = 0.0
@@ -127,12 +137,12 @@ def _short_trial(
         for artifact in tried.measured.values():
             seconds = float(artifact.bill()["seconds"])
             if artifact.meta["identity"]["step"] == DOMAINS.name:
-                seconds *= _more_documents(data, asked)
+                seconds *= _more_documents(data, asked, store.fraction)
             measuring += seconds
-    return keeping, measuring
+    return Beside(0.0, keeping, measuring)
 
 
-def _more_documents(data: dict[str, Artifact], asked: AblateSection) -> float:
+def _more_documents(data: dict[str, Artifact], asked: AblateSection, fraction: float) -> float:
     """How many times as many documents the whole has measured as the sample."""
     corpora = {
         name: list(data[name].corpus().records()) for name in (HELD_OUT, REFERENCE) if name in data
@@ -141,7 +151,7 @@ def _more_documents(data: dict[str, Artifact], asked: AblateSection) -> float:
     every = asked.bits_per_byte.model_copy(update={"documents": 10**9})
     most = asked.bits_per_byte.documents
     there = sum(
-        min(most, len(each) / FRACTIONS[-1]) for each in chosen_documents(corpora, every).values()
+        min(most, len(each) / fraction) for each in chosen_documents(corpora, every).values()
     )
     measured = sum(map(len, here.values()))
     return max(1.0, there / measured) if measured else 1.0
