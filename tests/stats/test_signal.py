@@ -31,6 +31,13 @@ def test_a_metric_that_it_does_not_move_fails(half, direction, said):
     assert found.fails == (said,)
 
 
+def test_a_metric_that_told_an_arm_apart_measures_though_the_first_arm_does_not_move():
+    none, some = {1: 0.0, 2: 0.0, 3: 0.0}, {1: 0.8, 2: 0.9, 3: 0.7}
+    sizes, half = {"": {"a": none, "b": some}}, {"": {1: 0.0, 2: 0.0}}
+    assert check_signal(sizes, half, "rises", shown=True).fails == ()
+    assert check_signal(sizes, half, "rises", shown=False).fails == ("training hardly moves it",)
+
+
 def test_where_either_way_is_right_training_need_not_move_it():
     found = check_signal({"": {"a": FIRST}}, {"": {1: 2.05}}, "either", shown=False)
     assert found.fails == ()

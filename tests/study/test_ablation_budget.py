@@ -8,7 +8,9 @@ from volano.core.errors import RecipeError
 from volano.study.ablation import plan_ablation
 from volano.study.ablation_budget import fit
 from volano.study.ablation_plan import ArmPlan, Reckoned
+from volano.study.ablation_sample import Beside
 from volano.study.axes import arms_of, with_equal_compute
+from volano.study.spread import Spread
 from volano.study.training_cost import flops_per_token, size_of
 
 SECONDS = 60.0  # that a trial takes
@@ -23,10 +25,11 @@ def planned(seeds):
     return plan_ablation(arms)
 
 
-def reckoned(ablation, reused=0):
+def reckoned(ablation, reused=0, **about):
     left = (len(ablation.seeds) - reused) * SECONDS
     arms = [ArmPlan(each, 1, each.tokens, reused, left, SECONDS) for each in ablation.arms]
-    return Reckoned(arms, {})
+    trials = (SECONDS,) * ((len(ablation.seeds) - reused) * len(arms))
+    return Reckoned(arms, {}, trials=trials, **about)
 
 
 def test_what_fits_is_left_as_it_is():
@@ -50,8 +53,17 @@ def test_then_seeds_and_never_below_two():
     assert [each.steps for each in fitted.arms] == [100, 100]
     assert len(fitted.seeds) == 3
     assert given_up[1] == "3 seeds in the place of 5"
-    with pytest.raises(RecipeError, match=r"2 seeds of 2 arms take 0\.4 minutes of training"):
+    with pytest.raises(RecipeError, match=r"2 seeds of 2 arms take 0\.4 minutes at least"):
         fit(ablation, reckoned(ablation), 0.3)
+
+
+def test_what_lies_beside_training_takes_of_the_minutes_too():
+    ablation = planned(5)
+    beside = {"spread": Spread(2, 1), "beside": Beside(data=60, keeping=6, measuring=6)}
+    fitted, _ = fit(ablation, reckoned(ablation, **beside), 4)  # 1 of data, 3 of 5 × 2 trials
+    assert [each.steps for each in fitted.arms] == [400, 400]  # 36 s each, of which 24 learn
+    with pytest.raises(RecipeError, match=r"take 1\.6 minutes at least"):
+        fit(ablation, reckoned(ablation, **beside), 1.5)
 
 
 def test_equal_compute_gives_a_larger_model_fewer_tokens():

@@ -56,7 +56,7 @@ def test_no_more_trials_at_once_than_memory_and_devices_hold(monkeypatch):
 def test_the_faster_way_is_taken_and_said(monkeypatch):
     two = arms("workers=2")
     asked = two[0].recipe.ablate
-    monkeypatch.setattr(module, "_rate_alone", lambda arm, spread: 1000.0)
+    monkeypatch.setattr(module, "rate_alone", lambda arm, spread: 1000.0)
     for together, best in ((1300.0, Spread(2, 1)), (900.0, Spread(1, 2))):
         monkeypatch.setattr(module, "rate_together", lambda *about, rate=together: rate)
         chosen = choose(two, 4, 1e6, asked)

@@ -46,11 +46,19 @@ def ablate(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=0, help="Give up tokens, then seeds, until training takes no more."
+            "--minutes", min=0, help="Give up tokens, then seeds, until all of it takes no more."
         ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be trained, and how long; make nothing.")
+    ] = False,
+    pilot: Annotated[
+        bool,
+        typer.Option(
+            "--pilot",
+            help="Train two seeds of the first arm and then plan: what seeds differ by is known. "
+            "The ablation takes them over.",
+        ),
     ] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -65,7 +73,8 @@ def ablate(
     from volano.study.ablation import ablate as run_ablation
     from volano.study.ablation import plan_ablation
     from volano.study.ablation_budget import fit
-    from volano.study.ablation_plan import reckon
+    from volano.study.ablation_pilot import train_pilot
+    from volano.study.ablation_plan import reckon, scaled
     from volano.study.axes import arms_of
 
     options = {
@@ -74,17 +83,24 @@ def ablate(
     settings = [f"ablate.{key}={value}" for key, value in options.items() if value is not None]
     ablation = plan_ablation(arms_of(recipe, [*(axes or []), *settings]))
     opened = Store(store)
-    given_up: list[str] = []
-    if minutes is not None:
-        ablation, given_up = fit(ablation, reckon(ablation, opened), minutes)
-    if given_up and not json:
-        print_line(f"To take {minutes:g} minutes: {', '.join(given_up)}.")
-    if plan:
-        _print_plan(ablation, reckon(ablation, opened), json)
+
+    def told(line: str) -> None:
+        if not json:
+            print_line(line)
+
+    reckoned = reckon(ablation, opened) if plan or pilot or minutes is not None else None
+    if minutes is not None and reckoned is not None:
+        ablation, given_up = fit(ablation, reckoned, minutes)
+        reckoned = scaled(reckoned, ablation, opened)
+        if given_up:
+            told(f"To take {minutes:g} minutes: {', '.join(given_up)}.")
+    if pilot and reckoned is not None:
+        train_pilot(ablation, opened, silent=json, told=told)
+        reckoned = scaled(reckoned, ablation, opened)
+    if reckoned is not None and (plan or pilot):
+        _print_plan(ablation, reckoned, json)
         return
-    ablated = run_ablation(
-        ablation, opened, silent=json, told=lambda line: None if json else print_line(line)
-    )
+    ablated = run_ablation(ablation, opened, silent=json, told=told)
     if not json:
         _print_verdicts(ablated, opened)
     page = write_of_ablation(opened, ablated.report, told=not json)
@@ -115,10 +131,7 @@ def _print_plan(ablation: Any, reckoned: Any, as_json: bool) -> None:
         right=["seeds", "in the store", "parameters", "tokens", "training"],
         title=f"{ablation.name}: {len(ablation.trials())} trials",
     )
-    print_line(
-        f"All training: {duration(reckoned.seconds)}, by steps of each size on this machine now; "
-        "data and measuring come on top."
-    )
+    print_line(reckoned.said_of_minutes(duration))
     print_line(reckoned.said_of_noise())
 
 

@@ -43,9 +43,12 @@ def check_signal(
     fails = []
     if gain is not None and error is not None:
         learnt = {"falls": -gain, "rises": gain, "either": abs(gain)}[direction]
-        if direction != "either" and learnt <= MOVED * error:
-            worse = learnt < -MOVED * error
-            fails.append("training makes it worse" if worse else "training hardly moves it")
+        if direction != "either" and learnt < -MOVED * error:
+            fails.append("training makes it worse")
+        # Where an arm was told from the first, the metric measures, whatever it does in the first:
+        # nothing is learnt by heart of a text without duplicates.
+        elif direction != "either" and learnt <= MOVED * error and not shown:
+            fails.append("training hardly moves it")
         gain = learnt
     values = [value for arms in sizes.values() for by in arms.values() for value in by.values()]
     if len(set(values)) <= 1:

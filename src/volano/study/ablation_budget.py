@@ -13,9 +13,11 @@ from volano.study.ablation_plan import Reckoned
 from volano.study.axes import with_tokens
 from volano.study.ladder import ENOUGH_STEPS
 
+TOLERANCE = 1e-4  # of a share of the tokens
+
 
 def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablation, list[str]]:
-    """The ablation made smaller until its training takes no more minutes, and what was given up.
+    """The ablation made smaller until all of it takes no more minutes, and what was given up.
 
     Tokens go first, down to 100 steps of each arm, below which a loss says little; then seeds.
     Trials that are in the store count nothing, and with fewer tokens they are others. Raises
@@ -25,23 +27,42 @@ def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablatio
     if reckoned.seconds <= budget:
         return ablation, []
     arms, seeds = ablation.arms, len(ablation.seeds)
-    seconds = {each.arm: each.seconds_a_trial for each in reckoned.arms}
-    whole = sum(seconds.values())
     least = max(min(1.0, ENOUGH_STEPS / each.steps) for each in arms)
-    share = max(budget / (whole * seeds), least)
+    share = _most_share(ablation, reckoned, budget, least)
     given_up = []
     if share < 1:
         arms = tuple(with_tokens(each, round(each.tokens * share)) for each in arms)
         now, before = arms[0].tokens, ablation.arms[0].tokens
         given_up.append(f"{now:,} tokens in the place of {before:,}")
-    fitting = min(seeds, int(budget / (whole * min(share, 1.0)) + 1e-9))
+    fitting = seeds
+    while fitting >= LEAST_SEEDS and _seconds(ablation, reckoned, share, fitting) > budget:
+        fitting -= 1
     if fitting < LEAST_SEEDS:
+        taken = _seconds(ablation, reckoned, share, LEAST_SEEDS)
         raise RecipeError(
-            f"{LEAST_SEEDS} seeds of {len(arms)} arms take "
-            f"{LEAST_SEEDS * whole * min(share, 1.0) / 60:.2g} minutes of training at least",
+            f"{LEAST_SEEDS} seeds of {len(arms)} arms take {taken / 60:.2g} minutes at least",
             f"--minutes {minutes:g}",
             "Give more, or compare fewer arms, or smaller models.",
         )
     if fitting < seeds:
         given_up.append(f"{fitting} seeds in the place of {seeds}")
     return replace(ablation, arms=arms, seeds=ablation.seeds[:fitting]), given_up
+
+
+def _most_share(ablation: Ablation, reckoned: Reckoned, budget: float, least: float) -> float:
+    """The largest share of the tokens with which all seeds fit, or the least."""
+    low, high = least, 1.0
+    while high - low > TOLERANCE:
+        middle = (low + high) / 2
+        fits = _seconds(ablation, reckoned, middle, len(ablation.seeds)) <= budget
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def _seconds(ablation: Ablation, reckoned: Reckoned, share: float, seeds: int) -> float:
+    """Of an ablation of so many seeds with that share of its tokens, none of it there yet."""
+    of_arm = {(each.arm.name, each.arm.size): each.seconds_a_trial for each in reckoned.arms}
+    fewer = replace(ablation, seeds=ablation.seeds[:seeds])
+    trials = [*fewer.trials(), *fewer.signal_trials()]
+    training = tuple(of_arm[each.arm.name, each.arm.size] * share * each.share for each in trials)
+    return replace(reckoned, trials=training).seconds

@@ -165,4 +165,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=3, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=4, section=AblationSection, run=run_judge)

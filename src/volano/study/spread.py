@@ -5,6 +5,7 @@ large model leaves them less of cache and memory. Which is faster is measured, b
 real shape, when the ablation begins.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -48,12 +49,14 @@ class Spread(NamedTuple):
 class Chosen:
     """A spread, what it was chosen by, and the workers that are up already, if any.
 
-    `rates`: tokens a second of all trials together, of the shape that was measured.
+    `rates`: tokens a second of all trials together, of the `shape` that was measured.
     """
 
     spread: Spread
     rates: dict[Spread, float] = field(default_factory=dict)
     workers: Workers | None = None
+    shape: DecoderConfig | None = None
+    seconds: float = 0.0  # that it took to choose
 
     def said(self) -> str:
         """One line; "" where there was nothing to choose."""
@@ -140,31 +143,33 @@ def choose(
     chosen may be up: whoever calls ends them. Raises RecipeError, RunFailed where a worker dies,
     Stopped or KeyboardInterrupt.
     """
+    begun = time.monotonic()
     found = candidates(arms, trials, asked)
     if len(found) == 1:
         return Chosen(found[0])
     arm = max(arms, key=lambda each: flops_per_token(size_of(each.shape)))
-    first = _rate_alone(arm, found[0])
+    first = rate_alone(arm, found[0])
     if tokens / first < worth_seconds:
-        return Chosen(found[0], {found[0]: first})
+        return Chosen(found[0], {found[0]: first}, None, arm.shape, time.monotonic() - begun)
     rates: dict[Spread, list[float]] = defaultdict(list, {found[0]: [first]})
     with ExitStack() as ending:
         workers = Workers(found[-1].at_once, found[-1].threads)
         ending.callback(workers.close)
         for turn in range(ROUNDS):
             if turn:
-                rates[found[0]].append(_rate_alone(arm, found[0]))
+                rates[found[0]].append(rate_alone(arm, found[0]))
             for spread in found[1:]:
                 rates[spread].append(rate_together(arm, spread, workers))
         means = {spread: mean(each) for spread, each in rates.items()}
         best = max(means, key=lambda each: means[each])
         if best != found[-1]:
-            return Chosen(best, means)
+            return Chosen(best, means, None, arm.shape, time.monotonic() - begun)
         ending.pop_all()
-        return Chosen(best, means, workers)
+        return Chosen(best, means, workers, arm.shape, time.monotonic() - begun)
 
 
-def _rate_alone(arm: Arm, spread: Spread) -> float:
+def rate_alone(arm: Arm, spread: Spread) -> float:
+    """Tokens a second of one training in this process. Raises RunFailed on SIGTERM."""
     try:
         return measured_rate_of(arm.shape, arm.section, spread.threads, arm.recipe.device)
     except RunFailed as problem:
@@ -176,9 +181,7 @@ def _rate_alone(arm: Arm, spread: Spread) -> float:
 def rate_together(arm: Arm, spread: Spread, workers: Workers) -> float:
     """Tokens a second of so many trainings at the same time."""
     count = spread.at_once
-    if not workers.warm:  # so that nobody is timed while others still import
-        list(workers.do([Call(import_torch, (), "a worker")] * workers.count))
-        workers.warm = True
+    warm_up(workers)
     about = (arm.shape, arm.section, spread.threads, arm.recipe.device)
     total = 0.0
     for ended in workers.do([Call(measured_rate_of, about, "a worker")] * count):
@@ -188,6 +191,16 @@ def rate_together(arm: Arm, spread: Spread, workers: Workers) -> float:
             )
         total += ended.result
     return total
+
+
+def warm_up(workers: Workers) -> float:
+    """Let all workers load what they compute with, so that nobody is timed while others still
+    do; the seconds that it took."""
+    begun = time.monotonic()
+    if not workers.warm:
+        list(workers.do([Call(import_torch, (), "a worker")] * workers.count))
+        workers.warm = True
+    return time.monotonic() - begun
 
 
 def import_torch() -> None:

@@ -1,0 +1,157 @@
+"""What a trial costs beside its training, measured on a part of the outside world.
+
+Where the data of an ablation are not made yet no bill tells how long they take. So the stages of
+every arm are made of two samples of the files, in a store that is thrown away, and their seconds
+are drawn out in a straight line. On the larger one a model is trained for a step and measured: what
+beginning, keeping and measuring take. A plan makes nothing that stays.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from volano.core.artifact import Artifact
+from volano.core.errors import DataError, RecipeError
+from volano.core.files import json_digest
+from volano.core.step import Inputs, Listing, Step
+from volano.core.store import Order, S, Store
+from volano.evaluate.domains import chosen_documents
+from volano.evaluate.step import DOMAINS
+from volano.study.axes import Arm, with_tokens
+from volano.study.section import AblateSection
+from volano.study.trial import HELD_OUT, REFERENCE, data_of, trial_of, try_out
+
+FRACTIONS = (1 / 16, 1 / 4)  # of the bytes
+MOST_BYTES = 2e8  # of a sample: more would take as long as the run
+LEAST_HELD_OUT = 4  # functions
+NAME = "sample"
+
+
+class Beside(NamedTuple):
+    """Seconds of all data together, and of a trial beside the steps of its training: until it has
+    begun and until it is kept, and of its measurements."""
+
+    data: float = 0.0
+    keeping: float = 0.0
+    measuring: float = 0.0
+
+
+class SampledStore(Store):
+    """A store in which steps see a fraction of the files that there are."""
+
+    def __init__(self, folder: Path, fraction: float) -> None:
+        super().__init__(folder)
+        self.fraction = fraction
+
+    def order(
+        self, step: Step[S], section: S, inputs: Inputs, *, name: str, seed: int = 0
+    ) -> Order:
+        """As of the whole, with fewer files, of which fewer functions are held out."""
+        held_out = getattr(section, "held_out_functions", 0)
+        if held_out:
+            fewer = max(LEAST_HELD_OUT, int(held_out * self.fraction))
+            section = section.model_copy(update={"held_out_functions": fewer})
+        whole = super().order(step, section, inputs, name=name, seed=seed)
+        if whole.listing is None or not whole.listing.entries:
+            return whole
+        return replace(whole, listing=_thinned(whole.listing, self.fraction))
+
+
+def _thinned(listing: Listing, fraction: float) -> Listing:
+    """Files in the order of their keys' digests until they have that fraction of the bytes."""
+    budget = fraction * sum(each.bytes for each in listing.entries)
+    chosen: set[str] = set()
+    taken = 0
+    for entry in sorted(listing.entries, key=lambda each: json_digest(each.key)):
+        if not chosen or taken + entry.bytes <= budget:
+            chosen.add(entry.key)
+            taken += entry.bytes
+    if taken > MOST_BYTES:
+        raise DataError(
+            f"a part that can be timed has {taken / 1e6:,.0f} MB, and is too large for a plan",
+            "ablate --plan",
+            "See what the run takes.",
+        )
+    return replace(listing, entries=tuple(each for each in listing.entries if each.key in chosen))
+
+
+def measure_beside(arms: Sequence[Arm], asked: AblateSection) -> Beside:
+    """The cost of data and measurements, by samples; by all files where a sample lacks what a stage
+    asks for, such as a kind of text that one file has. Raises VolanoError where that does not do
+    either, or where the files are too large for it."""
+    small, large = FRACTIONS
+    try:
+        # The first time libraries are loaded, as at the beginning of a run.
+        (first, again, more), beside = _timed(arms, asked, (small, small, large))
+    except (DataError, RecipeError):  # the latter of more functions held out than so few files have
+        (whole,), beside = _timed(arms, asked, (1.0,))
+        return beside._replace(data=whole)
+    slope = max(0.0, more - again) / (large - small)
+    return beside._replace(data=more + slope * (1 - large) + max(0.0, first - again))
+
+
+def _timed(
+    arms: Sequence[Arm], asked: AblateSection, fractions: Sequence[float]
+) -> tuple[list[float], Beside]:
+    """Seconds of all data at each fraction, and what lies beside training at the last."""
+    taken = []
+    with TemporaryDirectory() as scratch:
+        for place, fraction in enumerate(fractions):
+            store = SampledStore(Path(scratch) / f"{place}", fraction)
+            begun = time.monotonic()
+            data = _data_of_all(arms, store, asked)
+            taken.append(time.monotonic() - begun)
+        return taken, _short_trial(arms[0], data, store, asked)
+
+
+def _data_of_all(arms: Sequence[Arm], store: Store, asked: AblateSection) -> dict[str, Artifact]:
+    first: dict[str, Artifact] = {}
+    for arm in arms:
+        try:
+            made = data_of(trial_of(arm, arm.recipe.seed, NAME, asked), store, asked, True)
+        except DataError:
+            if not first:
+                raise
+            continue  # a filter that leaves nothing of so little; the run will see
+        first = first or made
+    return first
+
+
+def _short_trial(
+    arm: Arm, data: dict[str, Artifact], store: SampledStore, asked: AblateSection
+) -> Beside:
+    """Seconds beside the steps, and of measuring, of a trial of one step. Made twice: what is
+    loaded at the first is loaded once in the run."""
+    keeping = measuring = 0.0
+    for steps in (1, 2):
+        short = with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
+        trial = trial_of(short, arm.recipe.seed, NAME, asked)
+        tried = try_out(trial, store, asked, data)
+        assert tried.base is not None
+        # Its two steps are hardly anything; what is evaluated and said meanwhile is a part of it.
+        keeping = float(tried.base.bill()["seconds"])
+        measuring = 0.0
+        for artifact in tried.measured.values():
+            seconds = float(artifact.bill()["seconds"])
+            if artifact.meta["identity"]["step"] == DOMAINS.name:
+                seconds *= _more_documents(data, asked, store.fraction)
+            measuring += seconds
+    return Beside(0.0, keeping, measuring)
+
+
+def _more_documents(data: dict[str, Artifact], asked: AblateSection, fraction: float) -> float:
+    """How many times as many documents the whole has measured as the sample."""
+    corpora = {
+        name: list(data[name].corpus().records()) for name in (HELD_OUT, REFERENCE) if name in data
+    }
+    here = chosen_documents(corpora, asked.bits_per_byte)
+    every = asked.bits_per_byte.model_copy(update={"documents": 10**9})
+    most = asked.bits_per_byte.documents
+    there = sum(
+        min(most, len(each) / fraction) for each in chosen_documents(corpora, every).values()
+    )
+    measured = sum(map(len, here.values()))
+    return max(1.0, there / measured) if measured else 1.0

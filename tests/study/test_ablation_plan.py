@@ -1,0 +1,115 @@
+"""What the plan of an ablation counts, and a pilot that tells the noise."""
+
+import json
+
+import pytest
+
+from volano.cli.main import run_command
+from volano.core.store import Store
+from volano.study.ablation import plan_ablation
+from volano.study.ablation_plan import Reckoned, makespan, reckon, scaled
+from volano.study.ablation_sample import Beside, SampledStore
+from volano.study.axes import arms_of
+from volano.study.run import run
+from volano.study.spread import Spread
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.xdist_group("ablation")
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A recipe whose data are there in no time, in many small files."""
+    (tmp_path / "texts").mkdir()
+    for number in range(80):
+        text = f"The river {number} carries mountain water to the sea. " * 9
+        (tmp_path / "texts" / f"{number}.txt").write_text(text)
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ncollect: {source: files, paths: ['texts/*.txt'], held_out_fraction: 0.3}\n"
+        "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
+        "tokenizer: {vocabulary: 300}\n"
+        "pretrain: {model: {parameters: 0.02M}, tokens: 5k, batch_rows: 1}\n"
+        "finetune: off\nalign: off\nevaluate: off\nablate: {seeds: 2}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return ["pretrain.learning_rate=0.01,0.02"]
+
+
+def test_trials_that_run_at_the_same_time_end_when_the_last_does():
+    assert makespan([3, 3, 3], 2) == 6
+    assert makespan([3, 3, 3], 1) == 9
+    assert makespan([], 2) == 0
+
+
+def test_the_whole_is_data_and_what_lies_beside_training_too():
+    plan = Reckoned([], {}, Spread(2, 1), Beside(10, 1, 2), 4, (20.0, 20.0, 20.0))
+    assert plan.seconds == 10 + 4 + 2 * 23
+    assert plan.said_of_minutes(lambda seconds: f"{seconds:g} s") == (
+        "All of it: 60 s, by this machine now: data 10 s, training 40 s (2 trials at a time with 1 "
+        "thread each), beginning, keeping and measuring 10 s."
+    )
+
+
+def test_a_sample_is_of_that_fraction_of_the_files(mine, tmp_path):
+    recipe = arms_of("mine.yaml", mine)[0].recipe
+    made = run(recipe, SampledStore(tmp_path / "sample", 0.25), targets=["collected"], silent=True)
+    assert 15 <= made[0].artifact.corpus().manifest["records"] <= 20
+
+
+def test_a_plan_of_what_is_not_made_counts_all_and_leaves_nothing(mine, tmp_path):
+    ablation = plan_ablation(arms_of("mine.yaml", mine))
+    plan = reckon(ablation, Store(tmp_path / "runs"))
+    assert plan.unknown == ""
+    assert len(plan.trials) == 6  # two of them for the signal
+    assert plan.trials[4] == pytest.approx(plan.trials[0] / 2, rel=0.1)
+    assert min(plan.beside) > 0
+    assert plan.seconds > plan.beside.data + plan.training_seconds
+    assert not (tmp_path / "runs").exists()
+
+
+def test_where_a_sample_lacks_a_kind_all_files_are_timed(mine, tmp_path, monkeypatch):
+    fractions = []
+    whole = SampledStore.__init__
+
+    def noted(store, folder, fraction):
+        fractions.append(fraction)
+        whole(store, folder, fraction)
+
+    monkeypatch.setattr(SampledStore, "__init__", noted)
+    monkeypatch.setattr("volano.study.ablation_sample.FRACTIONS", (1e-6, 2e-6))  # one file
+    plan = reckon(plan_ablation(arms_of("mine.yaml", mine)), Store(tmp_path / "runs"))
+    assert fractions[-1] == 1.0
+    assert plan.unknown == ""
+
+
+def test_what_not_even_all_files_have_is_said(mine, tmp_path):
+    ablation = plan_ablation(arms_of("mine.yaml", [*mine, "collect.held_out_fraction=0"]))
+    plan = reckon(ablation, Store(tmp_path / "runs"))
+    assert plan.unknown
+    assert "data and measuring are not known: " in plan.said_of_minutes(str)
+
+
+def test_a_pilot_trains_two_seeds_that_the_ablation_takes_over(mine, capsys):
+    asked = ["ablate", "mine.yaml", *mine, "--seeds", "3", "--json"]
+    assert run_command([*asked, "--pilot"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["reused"] for each in found["arms"]] == [2, 0]
+    assert found["visible"]["bits_per_byte.text"] > 0
+    assert found["data_seconds"] == 0
+    store = Store("runs")
+    made = [each.digest for each in store.artifacts() if each.name == "mine-ablation/base"]
+    assert run_command(asked) == 0
+    bases = {each.digest for each in store.artifacts() if each.name == "mine-ablation/base"}
+    assert (len(made), len(bases)) == (2, 8)
+    assert bases > set(made)
+
+
+def test_a_smaller_ablation_is_planned_by_the_rates_of_the_larger(mine, tmp_path, monkeypatch):
+    store = Store(tmp_path / "runs")
+    whole = plan_ablation(arms_of("mine.yaml", [*mine, "pretrain.tokens=50k"]))
+    plan = reckon(whole, store)
+    monkeypatch.setattr("volano.study.ablation_plan.choose", None)  # measures nothing again
+    fewer = plan_ablation(arms_of("mine.yaml", [*mine, "pretrain.tokens=25k"]))
+    half = scaled(plan, fewer, store)
+    assert half.training_seconds == pytest.approx(plan.training_seconds / 2, rel=0.05)
+    assert half.beside == plan.beside
