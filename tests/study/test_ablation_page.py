@@ -184,9 +184,11 @@ def test_trials_that_failed_are_named_and_the_others_judged(store):
 
 
 def test_an_arm_without_a_trial_is_said_to_be_alike(store):
-    told = ablation_figures(find_ablation(store, ablation(store, arms=(FIRST, ARM, "rules=same"))))
-    assert "`rules=same` has the content of another arm" in story(told)
-    assert told["alike"] == ["rules=same"]
+    same = {"rules=same": ARM}
+    found = ablation(store, arms=(FIRST, ARM, "rules=same"), alike=same)
+    told = ablation_figures(find_ablation(store, found))
+    assert f"`rules=same` has the content of `{ARM}`, and was not trained again" in story(told)
+    assert told["alike"] == same
 
 
 def test_sizes_have_panels_of_their_own_to_one_scale(store):

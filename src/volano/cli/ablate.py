@@ -149,9 +149,10 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
     """The arms, each metric of each beside the first one's, and the trials that failed. `said_of`
     an arm is told behind it."""
     from volano.cli.output import print_line, print_table
+    from volano.study.ablation_found import letter_of
 
     extra = report.extra
-    letters = {arm: _letter(place) for place, arm in enumerate(dict.fromkeys(extra["arms"]))}
+    letters = {arm: letter_of(place) for place, arm in enumerate(dict.fromkeys(extra["arms"]))}
     for arm, letter in letters.items():
         first = ", which the others are compared with" if letter == "A" else ""
         print_line(f"{letter}: {arm}{first}{(said_of or {}).get(arm, '')}")
@@ -170,9 +171,9 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
         title=f"Ablation {name}",
     )
-    for arm, same in extra["alike"].items():
+    for arm, same in extra.get("alike", {}).items():
         print_line(f"Not trained: {arm}, which has the content of {same}.")
-    for metric, signal in extra["signal"].items():
+    for metric, signal in extra.get("signal", {}).items():
         if signal["fails"]:
             print_line(f"{metric} says nothing here: {'; '.join(signal['fails'])}.")
     for each in extra["failures"]:
@@ -187,12 +188,6 @@ def _epochs(arm: str, tried: Any) -> str:
     bills = [each.base.bill() for each in tried if each.base and each.trial.arm.name == arm]
     most = max((max(epochs_in(bill).values(), default=0.0) for bill in bills), default=0.0)
     return f" (read its text {most:.1f} times)" if most > 1 else ""
-
-
-def _letter(place: int) -> str:
-    """A to Z, then AA and so on."""
-    above, letter = divmod(place, 26)
-    return (_letter(above - 1) if above else "") + chr(ord("A") + letter)
 
 
 def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:

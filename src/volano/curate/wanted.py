@@ -15,7 +15,7 @@ from volano.core.mixture import TRAIN
 from volano.core.step import Context, Inputs
 from volano.curate.learned_section import LearnSection
 from volano.text.classifier_file import save_classifier
-from volano.text.classify import Training, column_of, train
+from volano.text.classify import Pass, Training, column_of, train
 
 WANTED, ORDINARY = "wanted", "ordinary"
 WEIGHTS_FILE, CURVE_FILE = "classifier.safetensors", "curve.json"
@@ -42,7 +42,14 @@ def learn_wanted(section: LearnSection, inputs: Inputs, context: Context) -> Non
             )
     texts = [text for label in drawn for _, text in sorted(drawn[label], reverse=True)]
     labels = [label for label, rows in drawn.items() for _ in rows]
-    made = train(column_of(texts), labels, training=Training(seed=0))
+    training = Training(seed=0)
+    with context.progress("learn what is wanted", training.epochs, "passes at most") as bar:
+
+        def said(each: Pass) -> None:
+            bar.note(f"loss {each.validation_loss:.3f}")
+            bar.advance()
+
+        made = train(column_of(texts), labels, training=training, say=said)
     save_classifier(made.classifier, context.folder / WEIGHTS_FILE)
     write_json(context.folder / CURVE_FILE, [each._asdict() for each in made.curve])
     context.bill |= {f"documents.{label}": len(rows) for label, rows in drawn.items()}

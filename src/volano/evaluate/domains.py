@@ -16,7 +16,7 @@ from volano.core.records import Document
 from volano.core.report import Measurement, Report
 from volano.core.step import Context
 from volano.evaluate.section import DomainsSection
-from volano.model.bits_per_byte import bits_per_byte
+from volano.model.bits_per_byte import BitsPerByte, bits_per_byte
 from volano.model.decoder import Decoder
 from volano.stats.intervals import ratio_interval
 from volano.text.tokenizer import Tokenizer
@@ -24,6 +24,7 @@ from volano.text.tokenizer import Tokenizer
 BITS, ALL = "bits_per_byte", "all"
 DOCUMENTS_FILE = "documents.parquet"
 STAGE = "base"
+AT_ONCE = 64  # documents, between two moves of the bar
 
 
 def chosen_documents(
@@ -44,6 +45,20 @@ def chosen_documents(
     }
 
 
+def _measured(
+    texts: Sequence[str], model: Decoder, tokenizer: Tokenizer, context: Context
+) -> BitsPerByte:
+    whole = sum(map(len, texts))
+    parts = []
+    with context.progress("bits per byte", whole, "characters") as bar:
+        for begin in range(0, len(texts), AT_ONCE):
+            part = texts[begin : begin + AT_ONCE]
+            parts.append(bits_per_byte(model, tokenizer, part))
+            bar.advance(sum(map(len, part)))
+    bits, utf8_bytes = zip(*parts, strict=True)
+    return BitsPerByte(np.concatenate(bits), np.concatenate(utf8_bytes))
+
+
 def measure_domains(
     section: DomainsSection,
     model: Decoder,
@@ -54,7 +69,7 @@ def measure_domains(
     """Write the report, and the bits of every document beside it."""
     chosen = chosen_documents(corpora, section)
     rows = [(domain, each) for domain, documents in chosen.items() for each in documents]
-    found = bits_per_byte(model, tokenizer, [each.text for _, each in rows])
+    found = _measured([each.text for _, each in rows], model, tokenizer, context)
     domains = np.array([domain for domain, _ in rows])
     measurements = []
     for domain in [ALL, *chosen] if len(chosen) > 1 else list(chosen):

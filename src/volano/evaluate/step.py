@@ -56,11 +56,7 @@ def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> No
     """Measure a base model on held-out documents by domain. Raises DataError where there are too
     few."""
     from volano.evaluate.domains import measure_domains
-    from volano.model.device import device_for
-    from volano.model.huggingface import load_checkpoint
-    from volano.text.tokenizer import Tokenizer
 
-    folder = inputs["base"].folder
     corpora = {
         name: list(each.corpus().records()) for name, each in inputs.items() if name != "base"
     }
@@ -70,35 +66,25 @@ def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> No
             inputs["held_out"].name,
             "Set collect.held_out_fraction, such as 0.1, or collect.held_out_functions.",
         )
-    model = load_checkpoint(folder).to(device_for(context))
-    measure_domains(section, model, Tokenizer.load(folder), corpora, context)
+    measure_domains(section, *_base(inputs, context), corpora, context)
 
 
 def run_memorisation(section: MemorisationSection, inputs: Inputs, context: Context) -> None:
     """Measure what a base model says by heart of the documents before curation."""
     from volano.evaluate.memorisation import groups_of, measure_memorisation
-    from volano.model.device import device_for
-    from volano.model.huggingface import load_checkpoint
-    from volano.text.tokenizer import Tokenizer
 
-    folder = inputs["base"].folder
     corpus = inputs["documents"].corpus()
     texts = [(each.id, each.text) for each in corpus.records() if each.split == TRAIN]
     planted = {each["id"]: each["copies"] for each in planted_in(corpus, DOCUMENT)}
     groups = groups_of(texts, section, planted or None)
-    model = load_checkpoint(folder).to(device_for(context))
-    measure_memorisation(section, model, Tokenizer.load(folder), groups, context)
+    measure_memorisation(section, *_base(inputs, context), groups, context)
 
 
 def run_leaks(section: LeaksSection, inputs: Inputs, context: Context) -> None:
     """Ask a base model for the secrets that were planted. Raises DataError where none was."""
     from volano.evaluate.leaks import measure_leaks
-    from volano.model.device import device_for
-    from volano.model.huggingface import load_checkpoint
     from volano.text.canaries import Canary
-    from volano.text.tokenizer import Tokenizer
 
-    folder = inputs["base"].folder
     found = planted_in(inputs["documents"].corpus(), CANARY)
     if not found:
         raise DataError(
@@ -107,8 +93,17 @@ def run_leaks(section: LeaksSection, inputs: Inputs, context: Context) -> None:
             "Set plant.canaries, such as 20.",
         )
     canaries = [(Canary(row["prompt"], row["secret"], row["kind"]), row["copies"]) for row in found]
-    model = load_checkpoint(folder).to(device_for(context))
-    measure_leaks(section, model, Tokenizer.load(folder), canaries, context)
+    measure_leaks(section, *_base(inputs, context), canaries, context)
+
+
+def _base(inputs: Inputs, context: Context) -> tuple[Any, Any]:
+    """The base model, on its device, and its tokenizer."""
+    from volano.model.device import device_for
+    from volano.model.huggingface import load_checkpoint
+    from volano.text.tokenizer import Tokenizer
+
+    folder = inputs["base"].folder
+    return load_checkpoint(folder).to(device_for(context)), Tokenizer.load(folder)
 
 
 def run_gate(section: GateSection, inputs: Inputs, context: Context) -> None:
@@ -143,7 +138,7 @@ EVALUATE = Step(
 DOMAINS = Step(
     name="domains",
     kind="report",
-    version=1,
+    version=2,
     section=DomainsSection,
     run=run_domains,
     on_device=True,

@@ -17,13 +17,11 @@ from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import Arm, with_equal_compute, with_tokens
 from volano.study.section import AblateSection
 from volano.study.trial import (
-    BASE,
     WITHOUT_ITEMS,
     Trial,
     Tried,
     content_of,
     data_of,
-    labels,
     trial_of,
 )
 from volano.text.stream import TokenShards
@@ -31,8 +29,6 @@ from volano.train.interruption import Stopped
 
 LEAST_SEEDS = 2
 HALF, HALF_SEEDS = 0.5, 2  # of the tokens, and how many seeds see whether training moves a metric
-
-__all__ = ["BASE", "Ablated", "Ablation", "Trial", "Tried", "ablate", "plan_ablation"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,6 @@ def ablate(
     first = 0.0  # how often the first arm reads its text
     for wanted in ablation.arms:
         arm = wanted
-        (name,) = labels([arm])
         try:
             present = data_of(ablation.trials([arm])[0], store, ablation.asked, silent)
             if ablation.asked.match == "documents":
@@ -150,17 +145,17 @@ def ablate(
         except Stopped:
             raise
         except (DataError, RunFailed) as problem:
-            told(f"{name}: {problem}")
+            told(f"{arm.label}: {problem}")
             failed += [Tried(each, None, {}, str(problem)) for each in ablation.trials([arm])]
             continue
         same = made.get(content)
         if same is not None:
-            told(f"{name} has the same content as {labels([same])[0]}: it is not trained again.")
+            told(f"{arm.label} has the same content as {same.label}: it is not trained again.")
             alike.append((arm, same))
             continue
         made[content] = arm
         arms.append(arm)
-        data[name] = present
+        data[arm.label] = present
     if len({each.name for each in arms}) < LEAST_SEEDS:
         raise DataError(
             "fewer than two arms could be made and differ",
@@ -201,7 +196,7 @@ def _judged(
         question=ablation.asked.question,
         match=ablation.asked.match,
         arms=[each.name for each in ablation.arms],
-        alike=dict([labels(pair) for pair in alike]),
+        alike={arm.label: same.label for arm, same in alike},
         trials=described,
     )
     order = store.order(JUDGE, section, inputs, name=f"{ablation.name}/verdicts")

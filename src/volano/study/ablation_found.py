@@ -24,7 +24,6 @@ AT = " @ "  # between a metric and the size at which it was measured
 VERDICTS, TOKENS = "verdicts", "tokens"
 WHOLE = 1.0  # share of an arm's tokens; the trials of a smaller one serve the signal check
 SHARE = "share"
-SHARES = ("memorised", "leaked")  # metrics that are one, though their measurements do not say so
 STAGE = re.compile(r"^(?P<name>.*) \((?P<stage>sft|aligned)\)$")
 
 
@@ -165,8 +164,6 @@ class FoundAblation:
 
     def unit(self, metric: Metric) -> str:
         """Of a metric, as the trials' own measurements have it; "" where it is not known."""
-        if metric.family in SHARES:
-            return SHARE
         return self._units.get(".".join(filter(None, [metric.family, metric.domain])), "")
 
     @cached_property

@@ -10,7 +10,7 @@ from dataclasses import replace
 from volano.core.store import Store
 from volano.study.ablation import LEAST_SEEDS, Ablation
 from volano.study.ablation_run import try_all
-from volano.study.trial import Tried, data_of, labels
+from volano.study.trial import Tried, data_of
 
 
 def train_pilot(
@@ -25,6 +25,4 @@ def train_pilot(
     arm = ablation.arms[0]
     trials = replace(ablation, seeds=ablation.seeds[:LEAST_SEEDS]).trials([arm])
     data = data_of(trials[0], store, ablation.asked, silent)
-    return try_all(
-        trials, store, ablation.asked, {labels([arm])[0]: data}, silent=silent, told=told
-    )
+    return try_all(trials, store, ablation.asked, {arm.label: data}, silent=silent, told=told)

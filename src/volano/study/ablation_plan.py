@@ -26,7 +26,6 @@ from volano.study.ablation_sample import Beside, measure_beside
 from volano.study.ablation_step import measured_in
 from volano.study.axes import Arm
 from volano.study.spread import Chosen, Spread, choose, rate_alone, rate_together, warm_up
-from volano.study.training_cost import flops_per_token, size_of
 from volano.study.trial import BASE, DATA, Found, Trial, found_of, stages_of_trial
 from volano.study.trial_workers import Workers
 
@@ -131,9 +130,10 @@ def makespan(seconds: Sequence[float], at_once: int) -> float:
 def reckon(ablation: Ablation, store: Store) -> Reckoned:
     """The plan. Nothing is made that stays."""
     state = _State.of(ablation, store)
-    costly = max(ablation.arms, key=_flops)
-    flops = sum(state.trials[p].arm.tokens * _flops(state.trials[p].arm) for p in state.untrained)
-    chosen = choose(ablation.arms, len(state.left), flops / _flops(costly), ablation.asked)
+    most = max(each.flops_a_token for each in ablation.arms)
+    untrained = [state.trials[place].arm for place in state.untrained]
+    flops = sum(each.tokens * each.flops_a_token for each in untrained)
+    chosen = choose(ablation.arms, len(state.left), flops / most, ablation.asked)
     try:
         by_shape = {each.shape: each for each in ablation.arms}
         rates = {shape: _rate(arm, chosen) for shape, arm in by_shape.items()}
@@ -215,10 +215,6 @@ class _State(NamedTuple):
             parameters = arm.shape.parameters
             plans.append(ArmPlan(arm, parameters, arm.tokens, sum(there), missing, one))
         return plans
-
-
-def _flops(arm: Arm) -> float:
-    return flops_per_token(size_of(arm.shape))
 
 
 def _rate(arm: Arm, chosen: Chosen) -> float:

@@ -17,8 +17,7 @@ from volano.core.store import Store
 from volano.study.ablation_progress import RATE_SECONDS, HeardTrials, Share, TrialsBar, bases
 from volano.study.section import AblateSection
 from volano.study.spread import choose
-from volano.study.training_cost import flops_per_token, size_of
-from volano.study.trial import BASE, Found, Trial, Tried, found_of, labels, try_out
+from volano.study.trial import BASE, Found, Trial, Tried, found_of, try_out
 from volano.study.trial_workers import Call, Workers
 from volano.train.interruption import Stopped
 
@@ -137,7 +136,7 @@ def _failed(trial: Trial, problem: VolanoError, told: Told) -> Tried:
 
 
 def _data_of(trial: Trial, data: Data) -> Mapping[str, Artifact]:
-    return data[labels([trial.arm])[0]]
+    return data[trial.arm.label]
 
 
 def _unit(trials: Sequence[Trial]) -> str:
@@ -148,7 +147,7 @@ def _shares(trials: Sequence[Trial], found: Sequence[Found], store: Store) -> li
     in_flops = _unit(trials) == "GFLOP"
     shares = []
     for place, (trial, each) in enumerate(zip(trials, found, strict=True)):
-        weight = flops_per_token(size_of(trial.arm.shape)) / 1e9 if in_flops else 1.0
+        weight = trial.arm.flops_a_token / 1e9 if in_flops else 1.0
         whole = trial.arm.tokens * weight
         key = each.base.fingerprint if each.base is not None else f"trial {place}"
         done = 1.0 if BASE in each.present else _share_done(trial, each, store)

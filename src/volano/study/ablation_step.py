@@ -5,6 +5,7 @@ each size apart, and all comparisons are one family (stats/seeds.py). Whether a 
 is asked beside it (stats/signal.py).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -18,18 +19,8 @@ from volano.core.step import Context, Inputs, Step
 from volano.stats.intervals import mean_interval
 from volano.stats.seeds import LEAST, Comparison, judge
 from volano.stats.signal import Direction, check_signal
+from volano.study.words import measure_of
 
-# As metrics begin. All others are better when they are higher.
-LOWER_IS_BETTER = (
-    "bits_per_byte",
-    "memorised",
-    "leaked",
-    "exposure",
-    "toxicity",
-    "conversation_bits",
-    "answers_repeat",
-    "refused_safe",
-)
 FALLS_WITH_TRAINING = ("bits_per_byte", "conversation_bits", "answers_repeat")
 EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre-training need not
 SHARE = "share"  # the unit of a metric that counts items
@@ -80,7 +71,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
                 items[name] = found.n
     first = section.arms[0]
     complete = {metric: arms for metric, arms in values.items() if next(iter(arms)) == first}
-    lower = [each for each in values if each.startswith(LOWER_IS_BETTER)]
+    lower = [each for each in values if measure_of(family_of(each)).fewer]
     comparisons = judge(complete, lower_is_better=lower, items=items)
     if not comparisons:
         whole = [name for name, each in section.trials.items() if each.share == 1]
@@ -104,6 +95,11 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "signal": _signal(complete, half, size_of, comparisons),
         },
     ).save(context.folder / "report.json")
+
+
+def family_of(metric: str) -> str:
+    """The measure that a metric is of: bits_per_byte for `bits_per_byte.code (sft) @ 1M`."""
+    return re.split(r"[. ]", metric, maxsplit=1)[0]
 
 
 def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, Measurement]]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from volano.page import plots
 from volano.study.ablation_found import SHARE, FoundAblation, Metric
-from volano.study.ablation_step import LOWER_IS_BETTER
 from volano.study.ablation_words import (
     SHOWN,
     difference_text,
@@ -136,7 +135,7 @@ def _signal(found: FoundAblation) -> dict[str, dict[str, Any]]:
 
 def is_lower_better(metric: Metric) -> bool:
     """Whether lower is better, as the verdicts took it."""
-    return metric.plain.startswith(LOWER_IS_BETTER)
+    return measure_of(metric.family).fewer
 
 
 def _by_scale(found: FoundAblation) -> dict[tuple[str, bool, str], Comparisons]:

@@ -106,16 +106,9 @@ def verdict_text(comparison: Mapping[str, Any], unit: str) -> str:
     return f"{comparison['verdict']} (would have seen {seen})"
 
 
-def not_trained(found: FoundAblation) -> list[str]:
-    """Arms that have no trial, with the size where others of it have: their content is that of
-    another arm."""
-    tried = {(each.arm, each.size) for each in found.trials}
-    alike = []
-    for arm in found.arms:
-        sizes = [size for size in found.sizes if (arm, size) not in tried]
-        some = len(sizes) < len(found.sizes)
-        alike += [f"{arm}, {size}" for size in sizes] if some else [arm]
-    return alike
+def not_trained(found: FoundAblation) -> dict[str, str]:
+    """Arm, with its size where there are several → the one whose content it has."""
+    return dict(found.report.extra.get("alike", {}))
 
 
 def failures_of(found: FoundAblation) -> list[dict[str, str]]:
@@ -247,12 +240,8 @@ def _reread(found: FoundAblation) -> str:
 
 
 def _alike(found: FoundAblation) -> str:
-    names = [f"`{each}`" for each in not_trained(found)]
-    if not names:
-        return ""
-    if len(names) == 1:
-        return f"{names[0]} has the content of another arm and was not trained again."
-    return f"{joined(names)} have the content of other arms and were not trained again."
+    same = [f"`{arm}` has the content of `{other}`" for arm, other in not_trained(found).items()]
+    return f"{joined(same)}, and was not trained again." if same else ""
 
 
 def _failed(found: FoundAblation) -> str:

@@ -52,6 +52,11 @@ class Arm:
     chosen: tuple[tuple[str, str], ...] = ()  # key and value of each axis
 
     @property
+    def label(self) -> str:
+        """Name and size, which no two arms share."""
+        return ", ".join(filter(None, [self.name, self.size]))
+
+    @property
     def section(self) -> PretrainSection:
         """How its base model is trained; an arm of an ablation has one."""
         assert self.recipe.pretrain is not None
@@ -72,6 +77,11 @@ class Arm:
         """That it is trained on, in whole steps."""
         return self.steps * self.section.batch_rows * self.shape.context
 
+    @property
+    def flops_a_token(self) -> float:
+        """Of training its base model."""
+        return flops_per_token(size_of(self.shape))
+
 
 def with_tokens(arm: Arm, tokens: int) -> Arm:
     """The arm, trained on another number of tokens."""
@@ -81,12 +91,8 @@ def with_tokens(arm: Arm, tokens: int) -> Arm:
 
 def with_equal_compute(arms: Sequence[Arm]) -> list[Arm]:
     """The arms with as many FLOPs of training as the first would take for their tokens."""
-    first = _flops(arms[0])
-    return [with_tokens(each, round(each.tokens * first / _flops(each))) for each in arms]
-
-
-def _flops(arm: Arm) -> float:
-    return flops_per_token(size_of(arm.shape))
+    first = arms[0].flops_a_token
+    return [with_tokens(each, round(each.tokens * first / each.flops_a_token)) for each in arms]
 
 
 def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from volano.evaluate.conversations import BITS, CHRF, ENDS, NEAREST
+from volano.evaluate.conversations import CHRF, ENDS, NEAREST
 from volano.evaluate.half import ENDS as HALF_ENDS
 from volano.evaluate.half import EXACT, HALF
 from volano.evaluate.safety import BAG_OF_WORDS
@@ -18,12 +18,12 @@ from volano.evaluate.stage import RANDOM, Item
 from volano.stats.intervals import ratio_interval
 from volano.stats.paired import mcnemar, paired_difference, share_difference
 from volano.stats.seeds import SIGNIFICANCE, adjusted_by_holm
+from volano.study.words import measure_of
 
 SEED = 1
 LEAST = 2  # items: one has no spread
 SAMPLED = "sampled_chrf"  # its ids end in "#seed"
 BITS_PER_BYTE = "bits_per_byte"
-LOWER_IS_BETTER = (BITS_PER_BYTE, BITS, "answers_repeat", "refused_safe", "refused_safe_matched")
 BESIDE = (RANDOM, BAG_OF_WORDS, NEAREST)  # no models of ours: nothing of them is compared
 # What is told of an answer is an item of its own; this one has the answer in it.
 ANSWERED_IN = {
@@ -155,7 +155,7 @@ def judged_together(rows: Sequence[Row]) -> list[Row]:
 def _verdict(row: Row, p_value: float) -> Verdict:
     if p_value >= SIGNIFICANCE:
         return "no difference shown"
-    return "better" if (row.difference < 0) == (row.task in LOWER_IS_BETTER) else "worse"
+    return "better" if (row.difference < 0) == measure_of(row.task).fewer else "worse"
 
 
 def _by_task(items: Iterable[Item]) -> dict[Key, dict[str, Item]]:
@@ -205,7 +205,7 @@ def _row(key: Key, pairs: Sequence[Pair]) -> Row:
 
 
 def _changes(key: Key, pairs: Sequence[Pair]) -> list[Change]:
-    lower = key[0] in LOWER_IS_BETTER
+    lower = measure_of(key[0]).fewer
     found = []
     for one, two in pairs:
         gain = _value(two) - _value(one)

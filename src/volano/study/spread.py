@@ -21,7 +21,7 @@ from volano.pretrain.section import PretrainSection
 from volano.study.axes import Arm
 from volano.study.room import memory_in, room_of
 from volano.study.section import AblateSection
-from volano.study.training_cost import flops_per_token, size_of
+from volano.study.training_cost import size_of
 from volano.study.trial_workers import Call, Workers
 from volano.train.parallel_plan import plan_of, started_processes
 
@@ -147,7 +147,7 @@ def choose(
     found = candidates(arms, trials, asked)
     if len(found) == 1:
         return Chosen(found[0])
-    arm = max(arms, key=lambda each: flops_per_token(size_of(each.shape)))
+    arm = max(arms, key=lambda each: each.flops_a_token)
     first = rate_alone(arm, found[0])
     if tokens / first < worth_seconds:
         return Chosen(found[0], {found[0]: first}, None, arm.shape, time.monotonic() - begun)

@@ -4,7 +4,7 @@ Its stages are those of the recipe, and one for each metric, so that a trial goe
 as any run does: what is there is reused, and what was stopped goes on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from volano.collect.step import COLLECT
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     def label(self) -> str:
         """What messages call it."""
         part = f"{self.share:g} of the tokens" if self.share < 1 else ""
-        return ", ".join(filter(None, [self.arm.name, self.arm.size, part, f"seed {self.seed}"]))
+        return ", ".join(filter(None, [self.arm.label, part, f"seed {self.seed}"]))
 
 
 class Tried(NamedTuple):
@@ -157,8 +157,3 @@ def found_of(
         else:
             present[stage.name] = found
     return Found(present, missing, base)
-
-
-def labels(arms: Sequence[Arm]) -> list[str]:
-    """Name and size of each arm."""
-    return [", ".join(filter(None, [each.name, each.size])) for each in arms]
