@@ -349,3 +349,21 @@ def test_documents_of_which_none_is_held_out_are_told(rivers, tmp_path):
     with pytest.raises(DataError, match="no two arms have two seeds in common"):
         ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
     assert "nothing is held out of these documents" in said[0]
+
+
+def test_arms_that_fail_alike_are_told_once_why(tmp_path):
+    (tmp_path / "empty.jsonl").write_text("")
+    collect = f"collect={{source: files, paths: ['{tmp_path / 'empty.jsonl'}']}}"
+    asked = planned(collect, "curate.decontaminate=off", "curate.dedup=on,off", small=[])
+    said = []
+    with pytest.raises(DataError, match="fewer than two arms"):
+        ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
+    assert "empty. Name files" in said[0]
+    assert said[1:] == ["dedup=off: as dedup=on."]
+
+
+def test_more_at_once_than_can_be_is_refused_before_anything_is_made(tmp_path):
+    asked = planned("curate.dedup=on,off", "ablate.at_once=99")
+    with pytest.raises(RecipeError, match="no more than"):
+        ablate(asked, Store(tmp_path / "runs"), silent=True)
+    assert not (tmp_path / "runs").exists()

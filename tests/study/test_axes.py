@@ -112,6 +112,21 @@ def test_a_recipe_may_have_axes_of_its_own(tmp_path):
     assert [each.name for each in others] == ["minhash=on", "minhash=off"]
 
 
+@pytest.mark.parametrize(
+    ("ablate", "said"),
+    [
+        ("{axes: [a]}", "mine.yaml: ablate.axes: 'a': no axis"),
+        ("{arms: {x: [curate.quallity=off], y: []}}", "mine.yaml: ablate.arms.x: curate: unknown"),
+    ],
+)
+def test_what_is_wrong_in_the_recipe_is_told_there(tmp_path, ablate, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\nablate: {ablate}\n")
+    with pytest.raises(RecipeError) as problem:
+        arms_of(str(path), [])
+    assert str(problem.value).startswith(said)
+
+
 def test_arms_may_be_named_and_are_compared_at_each_size(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(

@@ -16,6 +16,7 @@ from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import Arm, with_equal_compute, with_tokens
 from volano.study.section import AblateSection
+from volano.study.spread import candidates
 from volano.study.trial import (
     WITHOUT_ITEMS,
     Trial,
@@ -125,8 +126,11 @@ def ablate(
 ) -> Ablated:
     """Make the data of each arm, train and measure every trial, and judge.
 
-    Raises DataError where fewer than two arms are left that differ.
+    Raises DataError where fewer than two arms are left that differ, RecipeError where more are to
+    be trained at once than can be.
     """
+    candidates(ablation.arms, len(ablation.trials()), ablation.asked)  # before data are made
+    reasons: dict[str, Arm] = {}  # why an arm has no data → the first of which that was told
     failed: list[Tried] = []
     made: dict[str, Arm] = {}  # by content
     arms: list[Arm] = []
@@ -145,7 +149,8 @@ def ablate(
         except Stopped:
             raise
         except (DataError, RunFailed) as problem:
-            told(f"{arm.label}: {problem}")
+            known = reasons.setdefault(str(problem), arm)
+            told(f"{arm.label}: {problem if known is arm else f'as {known.label}.'}")
             failed += [Tried(each, None, {}, str(problem)) for each in ablation.trials([arm])]
             continue
         same = made.get(content)

@@ -8,7 +8,8 @@ own: arms are compared at each size. The first value of every axis makes the arm
 compared with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
@@ -159,7 +160,8 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
     named: dict[str, list[str]] = {}
     if all(each.key in SIZES for each in axes):
         own = read_recipe(deepcopy(values), dict(lines), fixed, where=path.name).ablate
-        more, others = read_axes(own.axes)
+        with _told_at(f"{path.name}: ablate.axes"):
+            more, others = read_axes(own.axes)
         asked_for = {each.key for each in axes} | {each.partition("=")[0] for each in fixed}
         axes = [*(each for each in more if each.key not in asked_for), *axes]
         fixed = [*others, *fixed]
@@ -178,9 +180,22 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
             assignments += [f"{a.key}={v}" for a, v in chosen if not _is_kept(values, a.key, v)]
             own_values, places = deepcopy(values), dict(lines)
             leave_out_unused_bounds(own_values, assignments)
-            recipe = read_recipe(own_values, places, assignments, where=path.name)
+            with _told_at(f"{path.name}: ablate.arms.{title}" if title else ""):
+                recipe = read_recipe(own_values, places, assignments, where=path.name)
             arms.append(_arm(title, settings, chosen, recipe, several=len(named) > 1))
     return arms
+
+
+@contextmanager
+def _told_at(where: str) -> Iterator[None]:
+    """What a recipe brings along is wrong in its file, and not on the command line."""
+    try:
+        yield
+    except RecipeError as problem:
+        if not where:
+            raise
+        inside = problem.where.removeprefix("command line: ")
+        raise RecipeError(problem.what, f"{where}: {inside}", problem.remedy) from None
 
 
 def _arm(
