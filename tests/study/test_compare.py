@@ -14,14 +14,11 @@ from volano.core.records import Conversation, Document, Message, table_of
 from volano.core.report import Report
 from volano.core.store import Store
 from volano.evaluate.section import DomainsSection
+from volano.model.config import DecoderConfig
+from volano.model.decoder import Decoder, initialise
+from volano.model.huggingface import save_checkpoint
 from volano.study.compare import compare, compare_reports, evaluation_of, tasks_named
-
-torch = pytest.importorskip("torch")
-
-from volano.model.config import DecoderConfig  # noqa: E402
-from volano.model.decoder import Decoder, initialise  # noqa: E402
-from volano.model.huggingface import save_checkpoint  # noqa: E402
-from volano.text.tokenizer import train_tokenizer  # noqa: E402
+from volano.text.tokenizer import train_tokenizer
 
 VERBS = ("load", "parse", "sort", "merge", "count")
 NOUNS = ("file", "tree", "array", "graph")
