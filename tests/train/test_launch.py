@@ -152,6 +152,28 @@ def test_dead_rendezvous_is_told_in_one_line(folder):
     assert said.count("\n") == 1
 
 
+def test_a_signal_in_the_midst_of_a_line_is_told_too():
+    script = (
+        "import signal, sys\nfrom volano.train import torchrun\n"
+        "signal.signal(signal.SIGTERM, torchrun._stopped_before_it_began)\n"
+        "import io\n"
+        "class Stream(io.RawIOBase):\n"
+        "    def writable(self): return True\n"
+        "    begun = False\n"
+        "    def write(self, data):\n"
+        "        if not self.begun:\n"
+        "            self.begun = True\n"
+        "            signal.raise_signal(signal.SIGTERM)\n"
+        "        return len(data)\n"
+        "sys.stderr = io.TextIOWrapper(io.BufferedWriter(Stream()), write_through=True)\n"
+        "sys.stderr.write('meeting'); sys.stderr.flush()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "stopped by SIGTERM before all had met" in done.stderr
+    assert "reentrant" not in done.stderr
+
+
 def test_a_machine_that_waits_for_another_says_so_and_how_it_was_stopped():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -55,12 +55,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def _stopped_before_it_began(number: int, _: object) -> None:
     name = signal.Signals(number).name
-    sys.exit(_told(f"stopped by {name} before all had met. Run it again."))
+    # Past the stream: it may be writing at this moment, and can not be entered twice.
+    os.write(2, _line(f"stopped by {name} before all had met. Run it again.").encode())
+    sys.exit(STOPPED)
 
 
 def _told(what: str, code: int = STOPPED) -> int:
-    sys.stderr.write(f"volano: launch: {what}\n")
+    sys.stderr.write(_line(what))
     return code
+
+
+def _line(what: str) -> str:
+    return f"volano: launch: {what}\n"
 
 
 if __name__ == "__main__":
