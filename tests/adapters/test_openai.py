@@ -112,7 +112,9 @@ def test_a_refusal_is_told_at_once_and_a_dead_server_after_all_attempts():
     with pytest.raises(RunFailed, match="no answer after 6 attempts"):
         OpenAIResponder(url, "m", sleep=waits.append).respond([question("q")], max_tokens=1)
     assert len(waits) == 5
-    assert waits[4] > 3 * waits[2]
+    assert (
+        waits[4] >= 2.4 * waits[2]
+    )  # four times as long, and each a quarter more or less by chance
 
 
 def test_a_key_is_read_from_the_environment_and_shown_nowhere(monkeypatch):
