@@ -138,6 +138,21 @@ def test_the_best_fraction_is_of_what_the_perplexity_left(curate, models):
     assert max(r["value"] for r in lost) < lost[0]["threshold"] == kept
 
 
+def test_the_best_fraction_may_be_of_the_text(curate, models):
+    texts = [
+        each * (1 + 5 * (place % 3 == 0))
+        for place, each in enumerate(texts_of(30, shuffled=1, seed=5))
+    ]
+    wanted = {"model": str(models / "weights"), "label": "good", "keep_fraction": 0.5}
+    corpus = curate(texts, classifier=wanted | {"keep_of": "bytes"})
+    kept = {row["id"]: len(row["text"]) for row in corpus.to_arrow(["id", "text"]).to_pylist()}
+    whole, longest = sum(map(len, texts)), max(map(len, texts))
+    assert whole / 2 <= sum(kept.values()) < whole / 2 + longest
+    rows = corpus.attributes("classifier").to_pylist()
+    worst = min(row["probability"] for row in rows if row["id"] in kept)
+    assert all(row["probability"] < worst for row in rows if row["id"] not in kept)
+
+
 def test_a_probability_is_a_bound_too_and_without_any_nothing_goes(curate, models):
     texts = texts_of(20, shuffled=1, seed=6)
     wanted = {"model": str(models / "weights"), "label": "good"}

@@ -1,7 +1,6 @@
 """Every command and example that the documents print is run, in order, as a reader would."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pydoc_data.topics import topics
 
 import pytest
 from documents import Block, blocks_of, in_miniature
+from warm_command import environment
 from written_gguf import model, write
 
 from volano.core.recipe import load_yaml
@@ -94,7 +94,7 @@ def follow(block: Block, desk: Path) -> None:
         path.write_text(block.text)
         values, lines = load_yaml(path)
         assert read_recipe(values, lines, (), where=block.where).name
-        expect(block, [sys.executable, "-m", "volano", "run", str(path)], desk, 0)
+        expect(block, ["volano", "run", str(path)], desk, 0)
     else:
         commands = block.commands()
         assert commands, f"{block.where} holds no command"
@@ -109,11 +109,10 @@ def follow(block: Block, desk: Path) -> None:
 
 
 def expect(block: Block, command: list[str], desk: Path, exit_code: int) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
         cwd=desk,
-        env={**os.environ, "PATH": path},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

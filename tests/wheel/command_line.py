@@ -1,9 +1,9 @@
 """Volano as a user starts it, and the tiny recipe made smaller still."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
+
+from warm_command import environment
 
 # A model of a tenth of the tiny recipe: these tests are about data and records, not about skill.
 SMALLER = [
@@ -22,12 +22,12 @@ SMALLER = [
 
 
 def volano(*arguments: str, cwd: Path, timeout_seconds: float = 300) -> subprocess.CompletedProcess:
-    """The command line in a process of its own, as a user starts it."""
+    """The command line in a process of its own, warm."""
     return subprocess.run(
-        [sys.executable, "-m", "volano", *arguments],
+        ["volano", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=timeout_seconds,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
+        env=environment(HF_HUB_OFFLINE="1", COLUMNS="200"),
     )

@@ -29,7 +29,7 @@ from volano.text.word_model_file import load_words
 
 Array = npt.NDArray[Any]
 PERPLEXITY, PROBABILITY, BUCKET = "perplexity.value", "classifier.probability", "perplexity.bucket"
-DROPPED_BY = "decision.dropped_by"
+DROPPED_BY, TEXT_BYTES = "decision.dropped_by", "decision.text_bytes"
 HEAD, MIDDLE, TAIL = BUCKETS = ("head", "middle", "tail")
 # The last digits of a power or a probability are not the same on every processor.
 PERPLEXITY_DECIMALS, PROBABILITY_DECIMALS = 3, 5
@@ -99,7 +99,7 @@ def learned_bounds(
         return None
     names = [DROPPED_BY]
     names += [PERPLEXITY] if perplexity else []
-    names += [PROBABILITY] if classifier else []
+    names += [PROBABILITY, TEXT_BYTES] if classifier else []
     table = pa.concat_tables(read_shard(path, names) for path in measured)
     stands = pc.is_null(table[DROPPED_BY]).to_numpy()
     head = middle = probability = float("nan")
@@ -110,7 +110,8 @@ def learned_bounds(
             stands &= ~gone
     if classifier is not None:
         values = _numbers(table[PROBABILITY])
-        probability = _least_probability(values[stands], classifier)
+        sizes = _numbers(table[TEXT_BYTES])
+        probability = _least_probability(values[stands], sizes[stands], classifier)
         for gone, _, _ in _beyond_probability(values, probability, classifier):
             stands &= ~gone
     return Learned(Bounds(head, middle, probability), stands)
@@ -192,13 +193,19 @@ def _bucket_ends(values: Array, section: PerplexitySection) -> tuple[float, floa
     return ends[0], ends[1]
 
 
-def _least_probability(values: Array, section: ClassifierSection) -> float:
+def _least_probability(values: Array, sizes: Array, section: ClassifierSection) -> float:
+    judged = ~np.isnan(values)
     if section.min_probability is not None:
-        values = values[values >= section.min_probability]
-    values = np.sort(values[~np.isnan(values)])[::-1]
+        judged &= values >= section.min_probability
+    values, sizes = values[judged], sizes[judged]
     if section.keep_fraction is None or not len(values):
         return float("nan")
-    return float(values[max(1, round(section.keep_fraction * len(values))) - 1])
+    order = np.argsort(-values, kind="stable")
+    if section.keep_of == "documents":
+        return float(values[order[max(1, round(section.keep_fraction * len(values))) - 1]])
+    so_far = np.cumsum(sizes[order])
+    place = int(np.searchsorted(so_far, section.keep_fraction * so_far[-1]))
+    return float(values[order[min(place, len(values) - 1)]])
 
 
 def _buckets(values: Array, head: float, middle: float) -> pa.Array:

@@ -109,6 +109,11 @@ class ClassifierSection(Section):
         description="Fraction of the documents that stay, those of the highest probability; of "
         "equal ones at its edge all stay. DCLM keeps 0.1 (Li et al. 2024, section 4.4).",
     )
+    keep_of: Literal["documents", "bytes"] = Field(
+        default="documents",
+        description="What keep_fraction is a fraction of. A classifier may like short documents: "
+        "the best half of them may be a quarter of the text.",
+    )
     exempt_kinds: list[str] = Field(
         default=["code"],
         description="Kinds of document that are not measured and never dropped. Default: program "
