@@ -1,7 +1,8 @@
 """Perplexity and classifier in curation: buckets and best fractions are of the whole corpus."""
 
+import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -130,11 +131,11 @@ def test_the_best_fraction_is_of_what_the_perplexity_left(curate, models):
     left = {row.filter: row.documents for row in funnel(corpus)}
     assert (left["held_out"], left["perplexity"], left["classifier"]) == (30, 20, 10)
     assert list(left)[-1] == "classifier"  # no row for what is off
-    table = corpus.to_arrow(["id", "classifier.probability"])
+    table = corpus.to_arrow(["id", "classifier.margin"])
     rows = {row["id"]: row for row in corpus.attributes("decision").to_pylist()}
     lost = [r for r in rows.values() if r["dropped_by"] == "classifier"]
     assert all(r["evidence"] == "good: keep_fraction" for r in lost)
-    kept = pc.min(table["classifier.probability"]).as_py()
+    kept = pc.min(table["classifier.margin"]).as_py()
     assert max(r["value"] for r in lost) < lost[0]["threshold"] == kept
 
 
@@ -149,8 +150,21 @@ def test_the_best_fraction_may_be_of_the_text(curate, models):
     whole, longest = sum(map(len, texts)), max(map(len, texts))
     assert whole / 2 <= sum(kept.values()) < whole / 2 + longest
     rows = corpus.attributes("classifier").to_pylist()
-    worst = min(row["probability"] for row in rows if row["id"] in kept)
-    assert all(row["probability"] < worst for row in rows if row["id"] not in kept)
+    worst = min(row["margin"] for row in rows if row["id"] in kept)
+    assert all(row["margin"] < worst for row in rows if row["id"] not in kept)
+
+
+def test_documents_that_the_classifier_is_sure_of_are_ranked_still(curate, models, tmp_path):
+    sure = load_classifier(models / "weights")
+    save_classifier(
+        replace(sure, weights=sure.weights * 50, bias=sure.bias * 50), tmp_path / "sure"
+    )
+    wanted = {"model": str(tmp_path / "sure"), "label": "good"}
+    rows = curate(texts_of(10, shuffled=1, seed=7), classifier=wanted).attributes("classifier")
+    assert len(set(rows["probability"].to_pylist())) < 10
+    assert len(set(rows["margin"].to_pylist())) == 10
+    for row in rows.to_pylist():
+        assert row["probability"] == pytest.approx(1 / (1 + math.exp(-row["margin"])), abs=1e-3)
 
 
 def test_a_probability_is_a_bound_too_and_without_any_nothing_goes(curate, models):

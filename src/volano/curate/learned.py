@@ -28,20 +28,21 @@ from volano.text.word_model import WordModel
 from volano.text.word_model_file import load_words
 
 Array = npt.NDArray[Any]
-PERPLEXITY, PROBABILITY, BUCKET = "perplexity.value", "classifier.probability", "perplexity.bucket"
+PERPLEXITY, BUCKET = "perplexity.value", "perplexity.bucket"
+PROBABILITY, MARGIN = "classifier.probability", "classifier.margin"
 DROPPED_BY, TEXT_BYTES = "decision.dropped_by", "decision.text_bytes"
 HEAD, MIDDLE, TAIL = BUCKETS = ("head", "middle", "tail")
 # The last digits of a power or a probability are not the same on every processor.
-PERPLEXITY_DECIMALS, PROBABILITY_DECIMALS = 3, 5
+PERPLEXITY_DECIMALS, PROBABILITY_DECIMALS, MARGIN_DECIMALS = 3, 5, 3
 
 
 class Bounds(NamedTuple):
-    """Where the head and the middle end, and the probability of the worst document that stays; NaN
+    """Where the head and the middle end, and the margin of the worst document that stays; NaN
     where nothing was measured."""
 
     head: float
     middle: float
-    probability: float
+    margin: float
 
 
 class Learned(NamedTuple):
@@ -71,7 +72,9 @@ def measure_perplexity(
 def measure_label(
     texts: pa.LargeStringArray, kinds: Sequence[str], section: ClassifierSection
 ) -> dict[str, pa.Array]:
-    """Probability of the label, each document read as a whole; null for exempt kinds."""
+    """Probability of the label, each document read as a whole, and its margin, log p / (1 − p), by
+    which documents are ranked: of those that a classifier is sure of it still tells one from
+    another. Null for exempt kinds."""
     texts, exempt = _without(texts, kinds, section.exempt_kinds)
     path = file_of(section)
     classifier = _classifier(*_version(path))
@@ -81,9 +84,12 @@ def measure_label(
             "curate.classifier.label",
             did_you_mean(section.label, classifier.labels),
         )
-    column = classifier.probabilities(texts)[:, classifier.labels.index(section.label)]
-    values = np.round(column.astype(np.float64), PROBABILITY_DECIMALS)
-    return {"probability": pa.array(values, mask=exempt)}
+    margins = classifier.log_odds(texts)[:, classifier.labels.index(section.label)]
+    probabilities = np.exp(-np.logaddexp(0, -margins))
+    return {
+        "probability": pa.array(np.round(probabilities, PROBABILITY_DECIMALS), mask=exempt),
+        "margin": pa.array(np.round(margins, MARGIN_DECIMALS), mask=exempt),
+    }
 
 
 def learned_bounds(
@@ -99,22 +105,22 @@ def learned_bounds(
         return None
     names = [DROPPED_BY]
     names += [PERPLEXITY] if perplexity else []
-    names += [PROBABILITY, TEXT_BYTES] if classifier else []
+    names += [PROBABILITY, MARGIN, TEXT_BYTES] if classifier else []
     table = pa.concat_tables(read_shard(path, names) for path in measured)
     stands = pc.is_null(table[DROPPED_BY]).to_numpy()
-    head = middle = probability = float("nan")
+    head = middle = margin = float("nan")
     if perplexity is not None:
         values = _numbers(table[PERPLEXITY])
         head, middle = _bucket_ends(values[stands], perplexity)
         for gone, _, _ in _beyond_perplexity(values, head, middle, perplexity):
             stands &= ~gone
     if classifier is not None:
-        values = _numbers(table[PROBABILITY])
         sizes = _numbers(table[TEXT_BYTES])
-        probability = _least_probability(values[stands], sizes[stands], classifier)
-        for gone, _, _ in _beyond_probability(values, probability, classifier):
+        likely, margins = (_numbers(table[each]) for each in (PROBABILITY, MARGIN))
+        margin = _least_margin(likely[stands], margins[stands], sizes[stands], classifier)
+        for gone, _, _, _ in _beyond_classifier(likely, margins, margin, classifier):
             stands &= ~gone
-    return Learned(Bounds(head, middle, probability), stands)
+    return Learned(Bounds(head, middle, margin), stands)
 
 
 def judge_learned(
@@ -133,11 +139,9 @@ def judge_learned(
             _drop(decisions, "perplexity", gone, values, threshold, evidence)
         measured = measured.append_column(BUCKET, _buckets(values, bounds.head, bounds.middle))
     if classifier is not None:
-        values = _numbers(measured[PROBABILITY])
-        for gone, threshold, evidence in _beyond_probability(
-            values, bounds.probability, classifier
-        ):
-            _drop(decisions, "classifier", gone, values, threshold, evidence)
+        likely, margins = (_numbers(measured[each]) for each in (PROBABILITY, MARGIN))
+        for beyond in _beyond_classifier(likely, margins, bounds.margin, classifier):
+            _drop(decisions, "classifier", *beyond)
     return measured
 
 
@@ -168,13 +172,17 @@ def _beyond_perplexity(
     return found
 
 
-def _beyond_probability(values: Array, least: float, section: ClassifierSection) -> Beyond:
-    found: Beyond = []
+def _beyond_classifier(
+    probabilities: Array, margins: Array, least: float, section: ClassifierSection
+) -> list[tuple[Array, Array, float, str]]:
+    """Which documents, by which of their values, beyond which bound, on what evidence."""
+    found = []
     if section.min_probability is not None:
-        lower = values < section.min_probability
-        found.append((lower, section.min_probability, f"{section.label}: min_probability"))
+        lower = probabilities < section.min_probability
+        evidence = f"{section.label}: min_probability"
+        found.append((lower, probabilities, section.min_probability, evidence))
     if section.keep_fraction is not None:
-        found.append((values < least, least, f"{section.label}: keep_fraction"))
+        found.append((margins < least, margins, least, f"{section.label}: keep_fraction"))
     return found
 
 
@@ -193,11 +201,13 @@ def _bucket_ends(values: Array, section: PerplexitySection) -> tuple[float, floa
     return ends[0], ends[1]
 
 
-def _least_probability(values: Array, sizes: Array, section: ClassifierSection) -> float:
-    judged = ~np.isnan(values)
+def _least_margin(
+    probabilities: Array, margins: Array, sizes: Array, section: ClassifierSection
+) -> float:
+    judged = ~np.isnan(margins)
     if section.min_probability is not None:
-        judged &= values >= section.min_probability
-    values, sizes = values[judged], sizes[judged]
+        judged &= probabilities >= section.min_probability
+    values, sizes = margins[judged], sizes[judged]
     if section.keep_fraction is None or not len(values):
         return float("nan")
     order = np.argsort(-values, kind="stable")

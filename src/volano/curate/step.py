@@ -64,4 +64,4 @@ def run_wanted(section: LearnSection, inputs: Inputs, context: Context) -> None:
 
 
 LEARN = Step(name="wanted", kind="classifier", version=1, section=LearnSection, run=run_wanted)
-STEP = Step(name="curate", kind="corpus", version=4, section=CurateSection, run=run, scan=scan)
+STEP = Step(name="curate", kind="corpus", version=5, section=CurateSection, run=run, scan=scan)

@@ -69,6 +69,16 @@ class Classifier:
         bounds, utf8, _ = text_buffers(texts)
         return _softmax(self._scores(utf8, bounds[:-1], bounds[1:]))
 
+    def log_odds(self, texts: Texts) -> Array:
+        """log p / (1 − p) of each label, shape [R, K], which tells on where p is 0 or 1."""
+        bounds, utf8, _ = text_buffers(texts)
+        scores = self._scores(utf8, bounds[:-1], bounds[1:]).astype(np.float64)
+        found = np.empty_like(scores)
+        for place in range(scores.shape[1]):
+            others = np.delete(scores, place, axis=1)
+            found[:, place] = scores[:, place] - np.logaddexp.reduce(others, axis=1)
+        return found
+
     def windows(
         self,
         texts: Texts,
