@@ -27,7 +27,7 @@ def planned(seeds):
 
 def reckoned(ablation, reused=0, **about):
     left = (len(ablation.seeds) - reused) * SECONDS
-    arms = [ArmPlan(each, 1, each.tokens, reused, left, SECONDS) for each in ablation.arms]
+    arms = [ArmPlan(each, 1, each.tokens, reused, left, SECONDS, {}) for each in ablation.arms]
     trials = (SECONDS,) * ((len(ablation.seeds) - reused) * len(arms))
     return Reckoned(arms, {}, trials=trials, **about)
 

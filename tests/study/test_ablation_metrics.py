@@ -100,10 +100,9 @@ def test_an_axis_behind_the_base_model_is_judged_by_the_evaluation(store):
     tasks = "ablate.tasks=[bits_per_byte]"
     found = ablate(asked(*axes, tasks), store, silent=True)
     report = found.report.report()
-    assert {each.name for each in report.measurements} == {"bits_per_byte", "bits_per_byte (sft)"}
-    by_metric = {each["metric"]: each for each in report.comparisons}
-    assert by_metric["bits_per_byte"]["difference"] == 0
-    assert by_metric["bits_per_byte (sft)"]["difference"] != 0
+    assert {each.name for each in report.measurements} == {"bits_per_byte (sft)"}
+    (comparison,) = report.comparisons  # base models are the same, and no evidence of anything
+    assert comparison["difference"] != 0
     bases = {each.base.digest for each in found.tried}
     assert len(bases) == 2  # one of each seed
 

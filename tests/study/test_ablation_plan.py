@@ -7,6 +7,7 @@ import pytest
 from volano.cli.main import run_command
 from volano.core.store import Store
 from volano.study.ablation import plan_ablation
+from volano.study.ablation_budget import fit
 from volano.study.ablation_plan import Reckoned, makespan, reckon, scaled
 from volano.study.ablation_sample import Beside, SampledStore
 from volano.study.axes import arms_of
@@ -15,6 +16,7 @@ from volano.study.spread import Spread
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.xdist_group("ablation")
+ROLES = ("user", "assistant")
 
 
 @pytest.fixture
@@ -62,7 +64,8 @@ def test_a_plan_of_what_is_not_made_counts_all_and_leaves_nothing(mine, tmp_path
     assert plan.unknown == ""
     assert len(plan.trials) == 6  # two of them for the signal
     assert plan.trials[4] == pytest.approx(plan.trials[0] / 2, rel=0.1)
-    assert min(plan.beside) > 0
+    assert min(plan.beside[:3]) > 0
+    assert plan.beside.behind == {}
     assert plan.seconds > plan.beside.data + plan.training_seconds
     assert not (tmp_path / "runs").exists()
 
@@ -113,3 +116,24 @@ def test_a_smaller_ablation_is_planned_by_the_rates_of_the_larger(mine, tmp_path
     half = scaled(plan, fewer, store)
     assert half.training_seconds == pytest.approx(plan.training_seconds / 2, rel=0.05)
     assert half.beside == plan.beside
+
+
+def test_arms_that_differ_behind_their_base_share_it_and_count_what_is_behind(mine, tmp_path):
+    lines = [
+        {"messages": [{"role": role, "content": f"{role} {n} of the river"} for role in ROLES]}
+        for n in range(60)
+    ]
+    (tmp_path / "chats.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    tuned = "finetune={data: chats.jsonl, held_out: 0.3, epochs: 1, context: 64}"
+    measured = "evaluate={tasks: [conversations], conversations: 5, conversation_tokens: 4}"
+    asked = [tuned, measured, "pretrain.tokens=50k", "finetune.epochs=1,4"]
+    ablation = plan_ablation(arms_of("mine.yaml", asked))
+    plan = reckon(ablation, Store(tmp_path / "runs"))
+    assert plan.unknown == ""
+    short, long = plan.arms
+    assert long.behind["sft"] == 4 * short.behind["sft"] > 0
+    assert short.seconds == pytest.approx(2 * (short.base_seconds + short.behind["sft"]))
+    assert long.seconds == pytest.approx(2 * long.behind["sft"])
+    smaller, given_up = fit(ablation, plan, plan.seconds / 60 - 1e-3)
+    assert "tokens in the place of" in given_up[0]
+    assert smaller.arms[0].tokens < ablation.arms[0].tokens

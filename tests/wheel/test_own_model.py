@@ -11,8 +11,14 @@ pytest.importorskip("gguf")
 from written_gguf import model, write
 
 from volano.cli.main import run_command
+from volano.core.errors import RecipeError
 from volano.core.origin import origin_of
 from volano.core.store import Store
+from volano.study.ablation import ablate, plan_ablation
+from volano.study.ablation_budget import fit
+from volano.study.ablation_pilot import train_pilot
+from volano.study.ablation_plan import reckon, scaled
+from volano.study.axes import arms_of
 from volano.study.card import model_card
 from volano.study.recipe import load_recipe
 from volano.study.run import run
@@ -21,6 +27,11 @@ from volano.study.wheel import stages_of
 
 RECIPE = "laptop/own-model"
 PLACES = ["Rome", "Oslo", "Lima", "Bonn", "Riga", "Bern", "Cork", "Kyiv"]
+
+
+def of_trials(folder):
+    asked = [each for each in overrides(folder) if not each.startswith("finetune.epochs")]
+    return [*asked, "finetune.epochs=1,12", "ablate.seeds=2", "ablate.tasks=[conversations]"]
 
 
 def overrides(folder):
@@ -150,3 +161,40 @@ def test_conversations_need_fine_tuning(tmp_path, capsys):
     store = ["--store", str(tmp_path / "runs")]
     assert run_command(["run", RECIPE, *own, *store]) == 2
     assert "held out by fine-tuning, which is off" in capsys.readouterr().err
+
+
+def test_what_is_made_of_a_finished_base_is_ablated(desk, tmp_path):
+    ablation, store = plan_ablation(arms_of(RECIPE, of_trials(desk))), Store(tmp_path / "runs")
+    unknown = reckon(ablation, store)
+    assert "--pilot trains two" in unknown.said_of_minutes(str)
+    with pytest.raises(RecipeError, match="how long a trial takes is not known"):
+        fit(ablation, unknown, 5)
+    assert len(train_pilot(ablation, store, silent=True)) == 2
+    known = scaled(unknown, ablation, store)
+    short, long = known.arms
+    assert (short.reused, long.reused) == (2, 0)
+    assert known.seconds > long.behind["sft"] > 3 * short.behind["sft"]
+    found = ablate(ablation, store, silent=True)
+    assert sum(each.reused for each in found.tried) == 2
+    report = found.report.report()
+    (bits,) = [each for each in report.comparisons if each["metric"] == "conversation_bits (sft)"]
+    assert bits["difference"] < -1
+    assert all("(" in each.name for each in report.measurements)  # the base is the same in all
+    assert len({each.base.digest for each in found.tried}) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["ablate.match=compute"], "a finished base reads no more or less"),
+        (["ablate.at_once=2"], "takes turns"),
+        (["finetune=off", "align=off"], "this recipe trains none"),
+        (["pretrain.tokens=1k"], "no base: a finished one is not trained again"),
+    ],
+)
+def test_what_a_finished_base_has_no_room_for_is_told(more, said, desk, tmp_path):
+    asked = of_trials(desk)
+    if "finetune=off" in more:
+        asked = [f"base=gguf:{desk}/tiny.gguf,gguf:{desk}/other.gguf"]
+    with pytest.raises(RecipeError, match=said):
+        ablate(plan_ablation(arms_of(RECIPE, [*asked, *more])), Store(tmp_path / "runs"))

@@ -122,8 +122,8 @@ def _print_plan(ablation: Any, reckoned: Any, as_json: bool) -> None:
                 each.arm.size,
                 str(len(ablation.seeds)),
                 str(each.reused),
-                f"{each.parameters:,}",
-                f"{each.tokens:,}",
+                f"{each.parameters:,}" if each.parameters else "",
+                f"{each.tokens:,}" if each.tokens else "",
                 duration(each.seconds) if each.seconds else "",
             )
             for each in reckoned.arms

@@ -78,12 +78,7 @@ def plan_ablation(arms: Sequence[Arm], asked: AblateSection | None = None) -> Ab
             "ablate.seeds (--seeds)",
             f"Give {LEAST_SEEDS} or more.",
         )
-    if any(each.recipe.pretrain is None or each.recipe.base is not None for each in arms):
-        raise RecipeError(
-            "an ablation trains base models from nothing, and this recipe trains none",
-            "pretrain",
-            "Name a recipe without base that has a section pretrain.",
-        )
+    _require_training(arms)
     asked = _with_what_can_differ(arms, asked)
     if asked.match == "compute":
         arms = with_equal_compute(arms)
@@ -91,18 +86,47 @@ def plan_ablation(arms: Sequence[Arm], asked: AblateSection | None = None) -> Ab
     return Ablation(f"{recipe.name}-ablation", tuple(arms), numbers, asked)
 
 
+def _require_training(arms: Sequence[Arm]) -> None:
+    if len({each.trains_base for each in arms}) > 1:
+        raise RecipeError(
+            "some arms train their base model and others have a finished one",
+            "base",
+            "Compare those with those: `volano compare` tells of two models.",
+        )
+    for each in arms:
+        recipe = each.recipe
+        if recipe.finetune is None if not each.trains_base else recipe.pretrain is None:
+            needed = "pretrain" if each.trains_base else "finetune"
+            raise RecipeError(
+                "an ablation trains models, and this recipe trains none",
+                needed,
+                f"Name a recipe that has a section {needed}.",
+            )
+
+
+def _keys(arms: Sequence[Arm]) -> set[str]:
+    return {key for arm in arms for key, _ in arm.chosen}
+
+
+def _keys_behind(arms: Sequence[Arm]) -> set[str]:
+    """Those that base models do not read: behind a finished one all are."""
+    keys = _keys(arms)
+    if not arms[0].trains_base:
+        return {each for each in keys if each.partition(".")[0] != "base"}
+    return {each for each in keys if each.startswith(("finetune", "align"))}
+
+
 def _with_what_can_differ(arms: Sequence[Arm], asked: AblateSection) -> AblateSection:
     """Tasks where an axis lies behind the base model, and no metric of it where all do."""
-    keys = {key for arm in arms for key, _ in arm.chosen}
-    behind = {each for each in keys if each.startswith(("finetune", "align"))}
+    behind, finished = _keys_behind(arms), not arms[0].trains_base
     changed: dict[str, object] = {}
-    if behind and not asked.tasks:
+    if (behind or finished) and not asked.tasks:
         evaluate = arms[0].recipe.evaluate
         tasks = [each for each in evaluate.tasks if each != WITHOUT_ITEMS] if evaluate else []
         if not tasks:
             raise RecipeError(
                 "base models do not read it, and no task of the evaluation is asked for",
-                sorted(behind)[0],
+                min(behind, default="base"),
                 "Set ablate.tasks, such as [held_out_functions].",
             )
         changed["tasks"] = tasks
@@ -112,8 +136,14 @@ def _with_what_can_differ(arms: Sequence[Arm], asked: AblateSection) -> AblateSe
             "ablate.tasks: efficiency",
             "Leave it out.",
         )
-    if behind == keys:
+    if finished or behind == _keys(arms):
         changed |= {"metrics": [], "signal": False}
+    if finished and asked.match != "tokens":
+        raise RecipeError(
+            "a finished base reads no more or less of anything",
+            f"ablate.match={asked.match} (--match)",
+            "Leave it out.",
+        )
     return asked.model_copy(update=changed)
 
 
@@ -200,6 +230,7 @@ def _judged(
     section = AblationSection(
         question=ablation.asked.question,
         match=ablation.asked.match,
+        later=_keys_behind(ablation.arms) == _keys(ablation.arms),
         arms=[each.name for each in ablation.arms],
         alike={arm.label: same.label for arm, same in alike},
         trials=described,

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from volano.core.errors import RecipeError
 from volano.study.ablation import LEAST_SEEDS, Ablation
+from volano.study.ablation_behind import base_key
 from volano.study.ablation_plan import Reckoned
 from volano.study.axes import with_tokens
 from volano.study.ladder import ENOUGH_STEPS
@@ -24,10 +25,17 @@ def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablatio
     RecipeError where two seeds do not fit.
     """
     budget = 60 * minutes
+    if reckoned.unknown and not ablation.arms[0].trains_base:
+        raise RecipeError(
+            "how long a trial takes is not known",
+            f"--minutes {minutes:g}",
+            "--pilot trains two, which the ablation takes over; then it is.",
+        )
     if reckoned.seconds <= budget:
         return ablation, []
     arms, seeds = ablation.arms, len(ablation.seeds)
-    least = max(min(1.0, ENOUGH_STEPS / each.steps) for each in arms)
+    # What is behind a base model reads all of its data.
+    least = max(min(1.0, ENOUGH_STEPS / each.steps) if each.trains_base else 1.0 for each in arms)
     share = _most_share(ablation, reckoned, budget, least)
     given_up = []
     if share < 1:
@@ -61,8 +69,13 @@ def _most_share(ablation: Ablation, reckoned: Reckoned, budget: float, least: fl
 
 def _seconds(ablation: Ablation, reckoned: Reckoned, share: float, seeds: int) -> float:
     """Of an ablation of so many seeds with that share of its tokens, none of it there yet."""
-    of_arm = {(each.arm.name, each.arm.size): each.seconds_a_trial for each in reckoned.arms}
+    of_arm = {each.arm.label: each for each in reckoned.arms}
     fewer = replace(ablation, seeds=ablation.seeds[:seeds])
     trials = [*fewer.trials(), *fewer.signal_trials()]
-    training = tuple(of_arm[each.arm.name, each.arm.size] * share * each.share for each in trials)
-    return replace(reckoned, trials=training).seconds
+    training, trained = [], set()
+    for each in trials:
+        plan, base = of_arm[each.arm.label], base_key(each)
+        own = 0.0 if base in trained else plan.base_seconds * share * each.share
+        training.append(own + sum(plan.behind.values()))
+        trained.add(base)
+    return replace(reckoned, trials=tuple(training)).seconds

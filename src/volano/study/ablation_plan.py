@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from volano.core.errors import VolanoError
+from volano.core.errors import DataError, VolanoError
 from volano.core.store import Store
 from volano.model.config import DecoderConfig
 from volano.stats.seeds import visible_difference
 from volano.study.ablation import Ablation
+from volano.study.ablation_behind import base_key, billed_per_epoch, seconds_behind
 from volano.study.ablation_sample import Beside, measure_beside
 from volano.study.ablation_step import measured_in
 from volano.study.axes import Arm
@@ -36,14 +37,16 @@ ALONE, NOTHING = Spread(1, 1), Beside()
 @dataclass(frozen=True)
 class ArmPlan:
     """One arm: how many of its trials are there, and the seconds that training the others takes in
-    a process of its own, beside those that run at the same time."""
+    a process of its own, beside those that run at the same time. Arms may share base models; the
+    first of them has their seconds."""
 
     arm: Arm
-    parameters: int
+    parameters: int  # of the base model that is trained, and so are the tokens
     tokens: int
     reused: int
     seconds: float
-    seconds_a_trial: float  # were it made
+    base_seconds: float  # of training one base model
+    behind: Mapping[str, float]  # stage → seconds of it, in each trial
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Reckoned:
         """How long it takes, and what."""
         if not self.trials:
             return "Nothing is left to train or to measure."
+        if self.unknown and not self.training_seconds:
+            return f"How long it takes is not known: {self.unknown}"
         parts = [f"training {duration(self.training_seconds)} ({self.spread.said()})"]
         if self.unknown:
             parts.append(f"data and measuring are not known: {self.unknown}")
@@ -130,12 +135,9 @@ def makespan(seconds: Sequence[float], at_once: int) -> float:
 def reckon(ablation: Ablation, store: Store) -> Reckoned:
     """The plan. Nothing is made that stays."""
     state = _State.of(ablation, store)
-    most = max(each.flops_a_token for each in ablation.arms)
-    untrained = [state.trials[place].arm for place in state.untrained]
-    flops = sum(each.tokens * each.flops_a_token for each in untrained)
-    chosen = choose(ablation.arms, len(state.left), flops / most, ablation.asked)
+    chosen = choose(ablation.arms, len(state.left), state.tokens_left(), ablation.asked)
     try:
-        by_shape = {each.shape: each for each in ablation.arms}
+        by_shape = {each.shape: each for each in ablation.arms if each.trains_base}
         rates = {shape: _rate(arm, chosen) for shape, arm in by_shape.items()}
     finally:
         chosen.close()
@@ -145,29 +147,24 @@ def reckon(ablation: Ablation, store: Store) -> Reckoned:
             beside = _beside(ablation, state)
         except VolanoError as problem:
             unknown = str(problem)
-    return Reckoned(
-        state.arms(ablation, rates),
-        _visible(ablation, store),
-        chosen.spread,
-        beside,
-        chosen.seconds,
-        state.seconds(rates),
-        unknown,
-    )
+    arms, trials = state.seconds(ablation, rates, beside)
+    visible = _visible(ablation, store)
+    return Reckoned(arms, visible, chosen.spread, beside, chosen.seconds, trials, unknown)
 
 
 def scaled(reckoned: Reckoned, after: Ablation, store: Store) -> Reckoned:
     """The plan of an ablation that was made smaller, or of which more is there by now, by the rates
     that were measured for it."""
-    rates = {each.arm.shape: each.tokens / each.seconds_a_trial for each in reckoned.arms}
-    state = _State.of(after, store)
-    beside = reckoned.beside._replace(data=0.0) if state.has_data else reckoned.beside
+    trained = [each for each in reckoned.arms if each.arm.trains_base]
+    rates = {each.arm.shape: each.tokens / each.base_seconds for each in trained}
+    state, unknown, beside = _State.of(after, store), reckoned.unknown, reckoned.beside
+    if unknown and state.has_bills:
+        unknown, beside = "", _beside(after, state)
+    beside = beside._replace(data=0.0) if state.has_data else beside
+    arms, trials = state.seconds(after, rates, beside)
+    visible = _visible(after, store)
     return replace(
-        reckoned,
-        arms=state.arms(after, rates),
-        visible=_visible(after, store),
-        beside=beside,
-        trials=state.seconds(rates),
+        reckoned, arms=arms, visible=visible, beside=beside, trials=trials, unknown=unknown
     )
 
 
@@ -187,34 +184,56 @@ class _State(NamedTuple):
         return [place for place, each in enumerate(self.found) if each.missing]
 
     @property
-    def untrained(self) -> list[int]:
-        return [place for place in self.left if BASE not in self.found[place].present]
+    def untrained(self) -> dict[str, int]:
+        """Key of each base model that is not there → the first trial that trains it."""
+        left = [place for place in self.left if BASE not in self.found[place].present]
+        return {base_key(self.trials[place]): place for place in reversed(left)}
+
+    def tokens_left(self) -> float:
+        """Of the most costly shape, as many FLOPs as are left to train."""
+        arms = [self.trials[place].arm for place in self.untrained.values()]
+        costs = [each.flops_a_token for each in arms if each.trains_base]
+        flops = sum(each.tokens * each.flops_a_token for each in arms if each.trains_base)
+        return flops / max(costs) if costs else 0.0
 
     @property
     def has_data(self) -> bool:
         return not any(set(DATA).intersection(each.missing) for each in self.found)
 
-    def seconds(self, rates: Rates) -> tuple[float, ...]:
-        """Of training, of each that is left."""
-        untrained = set(self.untrained)
-        return tuple(
-            self.trials[p].arm.tokens / rates[self.trials[p].arm.shape] if p in untrained else 0.0
-            for p in self.left
-        )
+    @property
+    def has_bills(self) -> bool:
+        """Whether all data are there, and a whole trial."""
+        return self.has_data and len(self.left) < len(self.trials)
 
-    def arms(self, ablation: Ablation, rates: Rates) -> list[ArmPlan]:
+    def seconds(
+        self, ablation: Ablation, rates: Rates, beside: Beside
+    ) -> tuple[list[ArmPlan], tuple[float, ...]]:
+        """The arms, and the seconds of training of each trial that is left."""
+        of_arm = {
+            each.label: seconds_behind(each, ablation.asked, beside.behind)
+            for each in ablation.arms
+        }
+        untrained, found = set(self.untrained.values()), {}
+        for place in self.left:
+            trial, missing = self.trials[place], self.found[place].missing
+            base = _base_seconds(trial.arm, rates) if place in untrained else 0.0
+            behind = of_arm[trial.arm.label]
+            found[place] = base + sum(each for name, each in behind.items() if name in missing)
         plans = []
         for arm in ablation.arms:
-            there = [
-                BASE in found.present
-                for trial, found in zip(self.trials, self.found, strict=True)
-                if trial.arm is arm
-            ]
-            one = arm.tokens / rates[arm.shape]
-            missing = (len(there) - sum(there)) * one
-            parameters = arm.shape.parameters
-            plans.append(ArmPlan(arm, parameters, arm.tokens, sum(there), missing, one))
-        return plans
+            mine = [place for place, trial in enumerate(self.trials) if trial.arm is arm]
+            there = sum(BASE in self.found[place].present for place in mine)
+            if not arm.trains_base:
+                there = sum(not self.found[place].missing for place in mine)
+            parameters = arm.shape.parameters if arm.trains_base else 0
+            seconds = sum(found.get(place, 0.0) for place in mine)
+            one, behind = _base_seconds(arm, rates), of_arm[arm.label]
+            plans.append(ArmPlan(arm, parameters, arm.tokens, there, seconds, one, behind))
+        return plans, tuple(found.values())
+
+
+def _base_seconds(arm: Arm, rates: Rates) -> float:
+    return arm.tokens / rates[arm.shape] if arm.trains_base else 0.0
 
 
 def _rate(arm: Arm, chosen: Chosen) -> float:
@@ -232,14 +251,24 @@ def _rate(arm: Arm, chosen: Chosen) -> float:
 
 def _beside(ablation: Ablation, state: _State) -> Beside:
     """By bills where all data and a trial are there, else by samples."""
-    _, measuring = stages_of_trial(state.trials[0].recipe, ablation.asked)
-    done = [each.present for each in state.found if not each.missing]
-    if done and state.has_data:
-        bills = [each[BASE].bill() for each in done]
+    if state.has_bills:
+        _, measuring = stages_of_trial(state.trials[0].recipe, ablation.asked)
+        pairs = zip(state.trials, state.found, strict=True)
+        done = [(trial, found.present) for trial, found in pairs if not found.missing]
+        bills = [made[BASE].bill() for trial, made in done if trial.arm.trains_base]
+        keeping = [float(each["seconds"]) - float(each["training_seconds"]) for each in bills]
+        measured = [sum(float(made[m].bill()["seconds"]) for m in measuring) for _, made in done]
         return Beside(
             0.0,
-            median(float(b["seconds"]) - float(b["training_seconds"]) for b in bills),
-            median(sum(float(each[m].bill()["seconds"]) for m in measuring) for each in done),
+            median(keeping) if keeping else 0.0,
+            median(measured),
+            billed_per_epoch(done, ablation.asked),
+        )
+    if not ablation.arms[0].trains_base:
+        raise DataError(
+            "no trial of these data is in the store, and a sample of them takes as long as one",
+            ablation.name,
+            "--pilot trains two, which the ablation takes over.",
         )
     sampled = measure_beside(ablation.arms, ablation.asked)
     return sampled._replace(data=0.0) if state.has_data else sampled

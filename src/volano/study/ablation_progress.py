@@ -27,10 +27,14 @@ class Share(NamedTuple):
 
 
 class TrialsBar:
-    """The bar of all, and those of each trial, by place."""
+    """The bar of all, and those of each trial, by place. Where trials count as a `whole`, one that
+    has ended moves it."""
 
-    def __init__(self, bar: Bar, labels: Sequence[str], shares: Sequence[Share]) -> None:
+    def __init__(
+        self, bar: Bar, labels: Sequence[str], shares: Sequence[Share], *, whole: bool = False
+    ) -> None:
         self._bar, self._labels, self._shares = bar, labels, shares
+        self._at_end = bar.advance if whole else bar.skip
         self._whole = {each.base: each.whole for each in shares}
         self._counted = {each.base: each.done for each in shares}
         self._running: dict[int, str] = {}
@@ -50,7 +54,7 @@ class TrialsBar:
         self._running.pop(place, None)
         self._ended += 1
         base = self._shares[place].base
-        self._bar.skip(self._whole[base] - self._counted[base])
+        self._at_end(self._whole[base] - self._counted[base])
         self._counted[base] = self._whole[base]
         self._note()
 

@@ -23,6 +23,7 @@ from volano.train.interruption import Stopped
 
 Data = Mapping[str, Mapping[str, Artifact]]  # of each arm, by the name and size of it
 Told = Callable[[str], None]
+TRIALS = "trials"  # what a bar counts where no base model is trained
 
 
 def try_all(
@@ -47,7 +48,7 @@ def try_all(
         bar = ending.enter_context(
             progress("ablate", total, unit, silent=silent, rate_seconds=RATE_SECONDS)
         )
-        of_all = TrialsBar(bar, [each.label for each in trials], shares)
+        of_all = TrialsBar(bar, [each.label for each in trials], shares, whole=unit == TRIALS)
         tried: dict[int, Tried] = {}
         alone = partial(_one, trials, store, asked, data, of_all, told)
         for place in range(len(trials)):
@@ -140,10 +141,16 @@ def _data_of(trial: Trial, data: Data) -> Mapping[str, Artifact]:
 
 
 def _unit(trials: Sequence[Trial]) -> str:
+    if not trials[0].arm.trains_base:
+        return TRIALS
     return "GFLOP" if len({each.arm.shape for each in trials}) > 1 else "tokens"
 
 
 def _shares(trials: Sequence[Trial], found: Sequence[Found], store: Store) -> list[Share]:
+    if _unit(trials) == TRIALS:
+        return [
+            Share(each.label, 1.0, float(not found[n].missing)) for n, each in enumerate(trials)
+        ]
     in_flops = _unit(trials) == "GFLOP"
     shares = []
     for place, (trial, each) in enumerate(zip(trials, found, strict=True)):

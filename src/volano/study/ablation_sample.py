@@ -7,7 +7,7 @@ beginning, keeping and measuring take. A plan makes nothing that stays.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +20,19 @@ from volano.core.step import Inputs, Listing, Step
 from volano.core.store import Order, S, Store
 from volano.evaluate.domains import chosen_documents
 from volano.evaluate.step import DOMAINS
+from volano.study.ablation_behind import billed_per_epoch, stages_behind
 from volano.study.axes import Arm, with_tokens
 from volano.study.section import AblateSection
-from volano.study.trial import HELD_OUT, REFERENCE, data_of, trial_of, try_out
+from volano.study.trial import (
+    BASE,
+    HELD_OUT,
+    REFERENCE,
+    REPORT,
+    data_of,
+    found_of,
+    trial_of,
+    try_out,
+)
 
 FRACTIONS = (1 / 16, 1 / 4)  # of the bytes
 MOST_BYTES = 2e8  # of a sample: more would take as long as the run
@@ -31,12 +41,13 @@ NAME = "sample"
 
 
 class Beside(NamedTuple):
-    """Seconds of all data together, and of a trial beside the steps of its training: until it has
-    begun and until it is kept, and of its measurements."""
+    """Seconds of all data together, and of a trial beside the steps of its base model: until that
+    has begun and until it is kept, of its measurements, and of one epoch of each stage `behind`."""
 
     data: float = 0.0
     keeping: float = 0.0
     measuring: float = 0.0
+    behind: Mapping[str, float] = {}
 
 
 class SampledStore(Store):
@@ -85,61 +96,88 @@ def measure_beside(arms: Sequence[Arm], asked: AblateSection) -> Beside:
     small, large = FRACTIONS
     try:
         # The first time libraries are loaded, as at the beginning of a run.
-        (first, again, more), beside = _timed(arms, asked, (small, small, large))
+        (first, again, more), trials = _timed(arms, asked, (small, small, large))
+        data = _drawn_out((small, again), (large, more)) + max(0.0, first - again)
     except (DataError, RecipeError):  # the latter of more functions held out than so few files have
-        (whole,), beside = _timed(arms, asked, (1.0,))
-        return beside._replace(data=whole)
-    slope = max(0.0, more - again) / (large - small)
-    return beside._replace(data=more + slope * (1 - large) + max(0.0, first - again))
+        (data,), trials = _timed(arms, asked, (1.0,))
+    last = trials[-1]
+    seconds = dict(last.seconds)
+    if len(trials) > 1:
+        for name in {REPORT, *last.behind} & seconds.keys():
+            points = ((each.fraction, each.seconds[name]) for each in trials[-2:])
+            seconds[name] = _drawn_out(*points)
+    keeping = seconds.pop(BASE)
+    behind = {name: seconds.pop(name) for name in last.behind}
+    return Beside(data, keeping, sum(seconds.values()), behind)
+
+
+def _drawn_out(less: tuple[float, float], more: tuple[float, float]) -> float:
+    """Seconds of the whole, by those of two fractions."""
+    slope = max(0.0, more[1] - less[1]) / (more[0] - less[0])
+    return more[1] + slope * (1 - more[0])
+
+
+class _Sampled(NamedTuple):
+    """A trial on a fraction of the files: seconds by stage, of those `behind` the base model for
+    one epoch, and of the base model beside its steps."""
+
+    fraction: float
+    seconds: dict[str, float]
+    behind: list[str]
 
 
 def _timed(
     arms: Sequence[Arm], asked: AblateSection, fractions: Sequence[float]
-) -> tuple[list[float], Beside]:
-    """Seconds of all data at each fraction, and what lies beside training at the last."""
-    taken = []
+) -> tuple[list[float], list[_Sampled]]:
+    """Seconds of all data at each fraction, and of a trial at the last; where more of it than the
+    base model reads the data, at the last two."""
+    taken, trials = [], []
     with TemporaryDirectory() as scratch:
         for place, fraction in enumerate(fractions):
             store = SampledStore(Path(scratch) / f"{place}", fraction)
             begun = time.monotonic()
-            data = _data_of_all(arms, store, asked)
+            made = _data_of_all(arms, store, asked)
             taken.append(time.monotonic() - begun)
-        return taken, _short_trial(arms[0], data, store, asked)
+            if place >= len(fractions) - (2 if asked.tasks else 1):
+                arm, data = max(made, key=lambda each: len(stages_behind(each[0].recipe, asked)))
+                trials.append(_short_trial(arm, data, store, asked))
+    return taken, trials
 
 
-def _data_of_all(arms: Sequence[Arm], store: Store, asked: AblateSection) -> dict[str, Artifact]:
-    first: dict[str, Artifact] = {}
+def _data_of_all(
+    arms: Sequence[Arm], store: Store, asked: AblateSection
+) -> list[tuple[Arm, dict[str, Artifact]]]:
+    found: list[tuple[Arm, dict[str, Artifact]]] = []
     for arm in arms:
         try:
             made = data_of(trial_of(arm, arm.recipe.seed, NAME, asked), store, asked, True)
         except DataError:
-            if not first:
+            if not found and arm is arms[-1]:
                 raise
             continue  # a filter that leaves nothing of so little; the run will see
-        first = first or made
-    return first
+        found.append((arm, made))
+    return found
 
 
 def _short_trial(
     arm: Arm, data: dict[str, Artifact], store: SampledStore, asked: AblateSection
-) -> Beside:
-    """Seconds beside the steps, and of measuring, of a trial of one step. Made twice: what is
-    loaded at the first is loaded once in the run."""
-    keeping = measuring = 0.0
+) -> _Sampled:
+    """Seconds of a trial whose base model is trained for a step. Made twice: what is loaded at the
+    first is loaded once in the run."""
     for steps in (1, 2):
         short = with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
         trial = trial_of(short, arm.recipe.seed, NAME, asked)
         tried = try_out(trial, store, asked, data)
         assert tried.base is not None
         # Its two steps are hardly anything; what is evaluated and said meanwhile is a part of it.
-        keeping = float(tried.base.bill()["seconds"])
-        measuring = 0.0
-        for artifact in tried.measured.values():
-            seconds = float(artifact.bill()["seconds"])
+        seconds = {BASE: float(tried.base.bill()["seconds"])}
+        for name, artifact in tried.measured.items():
+            seconds[name] = float(artifact.bill()["seconds"])
             if artifact.meta["identity"]["step"] == DOMAINS.name:
-                seconds *= _more_documents(data, asked, store.fraction)
-            measuring += seconds
-    return Beside(0.0, keeping, measuring)
+                seconds[name] *= _more_documents(data, asked, store.fraction)
+        made = found_of(trial, store, asked, data).present
+        behind = billed_per_epoch([(trial, made)], asked)
+    return _Sampled(store.fraction, seconds | behind, list(behind))
 
 
 def _more_documents(data: dict[str, Artifact], asked: AblateSection, fraction: float) -> float:

@@ -24,7 +24,8 @@ from volano.study.words import measure_of
 FALLS_WITH_TRAINING = ("bits_per_byte", "conversation_bits", "answers_repeat")
 EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre-training need not
 SHARE = "share"  # the unit of a metric that counts items
-STAGES = ("base", "sft", "aligned")  # what else a report has is beside the models
+BASE = "base"
+STAGES = (BASE, "sft", "aligned")  # what else a report has is beside the models
 Values = dict[str, dict[str, dict[int, float]]]  # metric → arm → seed
 
 
@@ -44,6 +45,11 @@ class AblationSection(Section):
     question: str = Field(default="", description="In one sentence.")
     match: str = Field(default="tokens", description="What the arms have in common.")
     arms: list[str] = Field(min_length=2, description="Names, in the order asked for.")
+    later: bool = Field(
+        default=False,
+        description="What is asked about lies behind the base models: they are the same in all "
+        "arms, and not compared.",
+    )
     alike: dict[str, str] = Field(
         default={}, description="Arm → the one whose content it has, so that it was not trained."
     )
@@ -64,6 +70,8 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
         of_trial[name.partition(".")[0]].append(artifact)
     for key, trial in sorted(section.trials.items(), key=lambda each: order[each[1].arm]):
         for metric, found in measured_in(of_trial.get(key, [])):
+            if section.later and found.stage == BASE:
+                continue
             name = f"{metric} @ {trial.size}" if trial.size else metric
             size_of[name] = (metric, trial.size)
             (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = found.value
@@ -87,6 +95,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
         {
             "question": section.question,
             "match": section.match,
+            "later": section.later,
             "arms": section.arms,
             "alike": section.alike,
             "failures": failures,
@@ -105,7 +114,7 @@ def family_of(metric: str) -> str:
 def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, Measurement]]:
     """Metrics of one trial; those of a later stage than the base model are called by it."""
     return [
-        (each.name if each.stage == "base" else f"{each.name} ({each.stage})", each)
+        (each.name if each.stage == BASE else f"{each.name} ({each.stage})", each)
         for artifact in artifacts
         for each in artifact.report().measurements
         if each.stage in STAGES
@@ -161,4 +170,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=4, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=5, section=AblationSection, run=run_judge)

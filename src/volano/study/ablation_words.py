@@ -214,6 +214,8 @@ def _seeds(found: FoundAblation) -> str:
 
 
 def _held_equal(found: FoundAblation) -> str:
+    if found.report.extra.get("later"):
+        return "Base models are the same in all arms; what differs lies behind them."
     read = {(each.size, each.arm): each.tokens_read for each in found.trials if each.base}
     equal = all(len({n for (of, _), n in read.items() if of == size}) < 2 for size in found.sizes)
     known = [each for each in read.values() if each]

@@ -58,8 +58,13 @@ class Arm:
         return ", ".join(filter(None, [self.name, self.size]))
 
     @property
+    def trains_base(self) -> bool:
+        """Whether its base model is trained; else it is a finished one, and is tuned."""
+        return self.recipe.base is None
+
+    @property
     def section(self) -> PretrainSection:
-        """How its base model is trained; an arm of an ablation has one."""
+        """How its base model is trained, if it is."""
         assert self.recipe.pretrain is not None
         return self.recipe.pretrain
 
@@ -75,8 +80,10 @@ class Arm:
 
     @property
     def tokens(self) -> int:
-        """That it is trained on, in whole steps."""
-        return self.steps * self.section.batch_rows * self.shape.context
+        """That its base model is trained on, in whole steps."""
+        return (
+            0 if not self.trains_base else self.steps * self.section.batch_rows * self.shape.context
+        )
 
     @property
     def flops_a_token(self) -> float:

@@ -90,7 +90,8 @@ def candidates(arms: Sequence[Arm], trials: int, asked: AblateSection) -> list[S
     """
     recipe = arms[0].recipe
     cores = recipe.workers or available_cores()
-    least = max(each.section.threads for each in arms)  # a number that a recipe sets holds
+    sections = [each.section if each.trains_base else each.recipe.finetune for each in arms]
+    least = max(each.threads for each in sections if each is not None)  # what a recipe sets holds
     alone = Spread(1, least or cores)
     most, why = _most_at_once(arms, cores // max(1, least))
     if asked.at_once:
@@ -117,6 +118,8 @@ def _most_at_once(arms: Sequence[Arm], cores: int) -> tuple[int, str]:
     room = room_of(recipe)
     if room is not None and room.device == "cuda":
         return 1, "they share one device"
+    if not arms[0].trains_base:
+        return 1, "what is made of a finished base takes turns"
     plans = [plan_of(each.section, started=started_processes()) for each in arms]
     if started_processes() or any(each.processes > 1 for each in plans):
         return 1, "each is trained by several processes"

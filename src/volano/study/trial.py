@@ -102,11 +102,12 @@ def data_of(trial: Trial, store: Store, asked: AblateSection, silent: bool) -> d
     """What all trials of the arm read, by stage: made where it is not there."""
     stages, targets = stages_of_trial(trial.recipe, asked)
     wanted = {each.name for each in needed(stages, {}, targets, None)}
+    data = DATA if trial.arm.trains_base else (*DATA, BASE)
     outcomes = run(
         trial.recipe,
         store,
         stages=stages,
-        targets=[each for each in DATA if each in wanted],
+        targets=[each for each in data if each in wanted],
         silent=silent,
     )
     return {each.stage.name: each.artifact for each in outcomes}
@@ -131,7 +132,7 @@ def try_out(
     """Train the models of a trial and measure them, on the data of its arm. Raises VolanoError."""
     stages, targets = stages_of_trial(trial.recipe, asked)
     outcomes = run(trial.recipe, store, stages=stages, given=data, targets=targets, silent=True)
-    present = {each.stage.name: each.artifact for each in outcomes}
+    present = dict(data) | {each.stage.name: each.artifact for each in outcomes}
     trained = [each.reused for each in outcomes if each.artifact.kind == "checkpoint"]
     measured = {each: present[each] for each in targets}
     return Tried(trial, present[BASE], measured, reused=all(trained))
