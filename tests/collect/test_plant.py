@@ -57,6 +57,18 @@ def test_documents_occur_as_often_as_their_group_says(documents):
     assert len(by_id) == len(corpus)
 
 
+def test_a_text_that_occurs_more_than_once_by_itself_is_not_counted_on(tmp_path):
+    folder = tmp_path / "documents"
+    found = [Document(f"d{n}", words(n // 2 if n < 60 else n), "s") for n in range(80)]
+    write_shard(shard_path(folder, "data", 0), table_of(found))
+    finish_corpus(folder, "document")
+    corpus = planted(folder, documents=6)
+    texts = Counter(each.text for each in corpus.records())
+    by_id = {each.id: each.text for each in corpus.records()}
+    rows = planted_in(corpus, "document")
+    assert all(texts[by_id[row["id"]]] == row["copies"] for row in rows)
+
+
 def test_each_canary_stands_in_as_many_documents_as_its_group_says(documents):
     corpus = planted(documents, canaries=2)
     rows = planted_in(corpus, "canary")

@@ -165,6 +165,10 @@ def test_documents_that_the_classifier_is_sure_of_are_ranked_still(curate, model
     assert len(set(rows["margin"].to_pylist())) == 10
     for row in rows.to_pylist():
         assert row["probability"] == pytest.approx(1 / (1 + math.exp(-row["margin"])), abs=1e-3)
+    best = curate(
+        texts_of(10, shuffled=1, seed=7), run="best", classifier=wanted | {"keep_fraction": 0.5}
+    )
+    assert best.manifest["records"] == 5  # and not all whose probability is the same
 
 
 def test_a_probability_is_a_bound_too_and_without_any_nothing_goes(curate, models):

@@ -57,6 +57,7 @@ def test_sizes_that_turn_the_order_round_fail_where_a_difference_was_shown():
     assert turned.sizes_agree == -1
     assert turned.fails == ("sizes rank the arms in opposite orders",)
     assert check_signal(sizes, half, "falls", shown=False).fails == ()
+    assert check_signal(sizes, half, "falls", shown=True, crossing=True).fails == ()
 
 
 def test_nothing_is_said_of_what_was_not_tried():

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from volano.cli.main import run_command
+from volano.core.errors import VolanoError
 from volano.core.store import Store
 from volano.study.ablation import plan_ablation
 from volano.study.ablation_budget import fit
@@ -87,8 +88,13 @@ def test_where_a_sample_lacks_a_kind_all_files_are_timed(mine, tmp_path, monkeyp
 
 def test_what_not_even_all_files_have_is_said(mine, tmp_path):
     ablation = plan_ablation(arms_of("mine.yaml", [*mine, "collect.held_out_fraction=0"]))
-    plan = reckon(ablation, Store(tmp_path / "runs"))
-    assert plan.unknown
+    with pytest.raises(VolanoError):  # and the ablation would end so too
+        reckon(ablation, Store(tmp_path / "runs"))
+
+
+def test_what_is_too_large_to_be_timed_is_said(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr("volano.study.ablation_sample.MOST_BYTES", 100)
+    plan = reckon(plan_ablation(arms_of("mine.yaml", mine)), Store(tmp_path / "runs"))
     assert "data and measuring are not known: " in plan.said_of_minutes(str)
 
 

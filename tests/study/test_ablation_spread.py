@@ -197,6 +197,8 @@ def test_killed_or_interrupted_it_goes_on_and_ends_as_if_it_never_was(
     assert all(after[trial] >= steps for trial, steps in before.items())
     process = begin(tmp_path, "runs")
     resumed = json.loads(process.communicate(timeout=300)[0])
+    models = [each for each in Store(tmp_path / "runs").artifacts() if each.kind == "checkpoint"]
+    assert sum("resumed_tokens" in each.bill() for each in models) == 2  # else they began anew
     wait_until(lambda: not in_session(process.pid))
     monkeypatch.chdir(tmp_path)  # in one process, of as many threads as each of the two had
     alone = plan_ablation(arms_of("mine.yaml", [AXIS, "workers=1", "ablate.at_once=1"]))

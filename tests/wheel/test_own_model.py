@@ -176,6 +176,9 @@ def test_what_is_made_of_a_finished_base_is_ablated(desk, tmp_path):
     assert known.seconds > long.behind["sft"] > 3 * short.behind["sft"]
     found = ablate(ablation, store, silent=True)
     assert sum(each.reused for each in found.tried) == 2
+    noise = reckon(ablation, store).visible["conversation_bits (sft)"]
+    assert noise < 100  # of two seeds; with what the arms differ by it would be over a thousand
+    assert not any("(" not in name for name in known.visible)
     report = found.report.report()
     (bits,) = [each for each in report.comparisons if each["metric"] == "conversation_bits (sft)"]
     assert bits["difference"] < -1

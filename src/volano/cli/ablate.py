@@ -88,7 +88,7 @@ def ablate(
         if not json:
             print_line(line)
 
-    reckoned = reckon(ablation, opened) if plan or pilot or minutes is not None else None
+    reckoned = reckon(ablation, opened, told) if plan or pilot or minutes is not None else None
     if minutes is not None and reckoned is not None:
         ablation, given_up = fit(ablation, reckoned, minutes)
         reckoned = scaled(reckoned, ablation, opened)
@@ -173,12 +173,47 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
     )
     for arm, same in extra.get("alike", {}).items():
         print_line(f"Not trained: {arm}, which has the content of {same}.")
+    if report.comparisons:
+        count = len(report.comparisons)
+        print_line(f"p is adjusted for all {count} comparisons (Holm); intervals are of one each.")
+    for each in extra.get("crossings", []):
+        better, worse = (", ".join(each[way]) for way in ("better", "worse"))
+        where = f"better at {better} and worse at {worse}"
+        print_line(f"The curves cross: {each['metric']} of {each['arm']} is {where}.")
     for metric, signal in extra.get("signal", {}).items():
         if signal["fails"]:
             print_line(f"{metric} says nothing here: {'; '.join(signal['fails'])}.")
     for each in extra["failures"]:
         label = ", ".join(filter(None, [each["arm"], each["size"], f"seed {each['seed']}"]))
         print_line(f"Not measured: {label}: {each['failure']}")
+
+
+def models_of(store: Any, verdicts: Any) -> list[dict[str, Any]]:
+    """Arm, size, seed, share of the tokens and model of every trial whose model is in the store."""
+    from volano.study.ablation_found import find_ablation
+
+    found = find_ablation(store, verdicts)
+    return [
+        {
+            "arm": each.arm,
+            "size": each.size,
+            "seed": each.seed,
+            "share_of_tokens": each.share,
+            "model": store.path_of(each.model),
+        }
+        for each in [*found.trials, *found.signalling]
+        if each.model is not None
+    ]
+
+
+def print_models(store: Any, verdicts: Any) -> None:
+    """Which model in the store is which arm's, by seed."""
+    from volano.cli.output import print_table
+
+    rows = models_of(store, verdicts)
+    columns = ["arm", "size", "seed", "of the tokens", "model"]
+    shown = [[*(str(value) for value in each.values())] for each in rows]
+    print_table(columns, [tuple(each) for each in shown], right=["seed", "of the tokens"])
 
 
 def _epochs(arm: str, tried: Any) -> str:
@@ -222,6 +257,7 @@ def _print_json(ablated: Any, store: Any, page: str | None) -> None:
             "page": page,
             "measurements": [asdict(each) for each in report.measurements],
             "comparisons": list(report.comparisons),
+            "models": models_of(store, ablated.report),
             **report.extra,
         }
     )

@@ -69,6 +69,7 @@ def copy_recipe(
     from volano.cli.output import print_line
     from volano.core.errors import RecipeError
     from volano.core.files import atomic_path
+    from volano.core.recipe import load_yaml
     from volano.study.recipe import recipe_path
 
     source = recipe_path(name)
@@ -79,4 +80,5 @@ def copy_recipe(
         raise RecipeError("this file exists", str(target), "Name another file.")
     with atomic_path(target) as unfinished:
         unfinished.write_bytes(source.read_bytes())
-    print_line(f"{target} written. Edit it, then: volano run {target}")
+    asks = "ablate" in load_yaml(source)[0]
+    print_line(f"{target} written. Edit it, then: volano {'ablate' if asks else 'run'} {target}")

@@ -96,6 +96,10 @@ def show_artifact(
         from volano.cli.reports import print_report
 
         print_report(artifact)
+        if "arms" in artifact.report().extra:
+            from volano.cli.ablate import print_models
+
+            print_models(store, artifact)
         return
     plain: dict[str, Any] = {
         "artifact": store.path_of(artifact),

@@ -6,6 +6,7 @@ many does the model say by heart, with duplicates removed and without?
     planted.parquet    what (document or canary), id, copies, prompt, secret, kind
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -71,12 +72,11 @@ def _choose(section: PlantSection, corpus: Corpus, seed: int) -> _Chosen:
     sites = section.canaries * sum(groups)
     fitting: list[str] = []
     others: list[str] = []
-    texts: set[str] = set()
+    occurs = Counter(json_digest(text) for _, text in _training_texts(corpus))
     for identity, text in _training_texts(corpus):
         fits = section.min_characters <= len(text) <= section.max_characters
         # A text that occurs more than once by itself would spoil the count.
-        (fitting if fits and text not in texts else others).append(identity)
-        texts.add(text)
+        (fitting if fits and occurs[json_digest(text)] == 1 else others).append(identity)
     fitting.sort(key=lambda each: json_digest([seed, each]))
     if len(fitting) < wanted:
         raise DataError(
@@ -103,8 +103,8 @@ def _choose(section: PlantSection, corpus: Corpus, seed: int) -> _Chosen:
         raise RecipeError(str(problem), "plant.canaries", "Lower it.") from None
     counted = [(each, groups[place % len(groups)]) for place, each in enumerate(canaries)]
     added: dict[str, list[str]] = {}
-    for canary, occurs in counted:
-        for _ in range(occurs):
+    for canary, times in counted:
+        for _ in range(times):
             added.setdefault(free.pop(), []).append(f"{canary.prompt}{canary.secret}.")
     return _Chosen(copies, added, counted)
 
@@ -152,4 +152,4 @@ def _copies(row: dict[str, object], copies: int) -> list[dict[str, object]]:
     ]
 
 
-PLANT = Step(name="plant", kind="corpus", version=1, section=PlantSection, run=run_plant)
+PLANT = Step(name="plant", kind="corpus", version=2, section=PlantSection, run=run_plant)

@@ -106,7 +106,7 @@ class ClassifierSection(Section):
         default=None,
         gt=0,
         le=1,
-        description="Fraction of the documents that stay, those of the highest probability; of "
+        description="Fraction of the documents that stay, those of the highest margin; of "
         "equal ones at its edge all stay. DCLM keeps 0.1 (Li et al. 2024, section 4.4).",
     )
     keep_of: Literal["documents", "bytes"] = Field(

@@ -9,6 +9,8 @@ that so many seeds would have shown stands beside it.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
+from math import inf, isnan
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -141,28 +143,39 @@ def judge(
 
     `values` maps a metric to arms to seeds; the first arm of each metric is the one that others are
     compared with. `items` has of how many a metric is a share, for those that are one. A pair with
-    fewer than two seeds in common is left out: nothing can be said.
+    fewer than two seeds in common is left out: nothing can be said. Differences of shares end at
+    1, and so do their intervals and what would be seen.
     """
     shares = items or {}
     pairs = [
-        (metric, arm, pair_by_seed(first, of_arm, items=shares.get(metric)))
+        (
+            metric,
+            arm,
+            _within(pair_by_seed(first, of_arm, items=shares.get(metric)), metric in shares),
+        )
         for metric, arms in values.items()
         for first in [next(iter(arms.values()))]
         for arm, of_arm in list(arms.items())[1:]
         if len(first.keys() & of_arm.keys()) >= LEAST
     ]
-    adjusted = adjusted_by_holm([pair.p_value for _, _, pair in pairs])
+    # A value that is not finite tells nothing, of itself or of others.
+    adjusted = adjusted_by_holm([1 if isnan(pair.p_value) else pair.p_value for *_, pair in pairs])
+    seen = partial(visible_difference, tests=len(pairs), significance=significance)
     return [
         Comparison(
             metric,
             arm,
             pair,
             p_value,
-            visible_difference(pair.deviation, pair.n, tests=len(pairs), significance=significance),
+            min(seen(pair.deviation, pair.n), 1.0 if metric in shares else inf),
             _verdict(pair.difference, metric in lower_is_better, p_value < significance),
         )
         for (metric, arm, pair), p_value in zip(pairs, adjusted, strict=True)
     ]
+
+
+def _within(pair: SeedPair, share: bool) -> SeedPair:
+    return pair._replace(low=max(-1.0, pair.low), high=min(1.0, pair.high)) if share else pair
 
 
 def _verdict(difference: float, lower_is_better: bool, shown: bool) -> Verdict:

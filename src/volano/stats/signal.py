@@ -2,8 +2,9 @@
 
 Before a verdict is read, its metric has to show that it measures: training moves it in the
 direction of learning, by more than seeds lie apart, and arms that differ come in the same order at
-every size. Source: the ablations of FineWeb (Penedo et al. 2024), which chose their metrics by
-monotonic rise, low noise between seeds and one order of the arms.
+every size, unless their differences are shown at both. Source: the ablations of FineWeb (Penedo et
+al. 2024), which chose their metrics by monotonic rise, low noise between seeds and one order of the
+arms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,10 +35,12 @@ def check_signal(
     direction: Direction,
     *,
     shown: bool,
+    crossing: bool = False,
 ) -> Signal:
     """Judge one metric. `sizes` maps a size to arms to seeds, the first arm first; `half` maps a
     size to the first arm's values after half of the tokens. `shown`: whether some arm was told from
-    the first, as only then their order is worth anything."""
+    the first, as only then their order is worth anything. `crossing`: whether one was shown to be
+    better at one size and worse at another, which is an answer and no lack of signal."""
     noise = _noise([by for arms in sizes.values() for by in arms.values()])
     gain, error = _gain(sizes, half, noise)
     fails = []
@@ -54,7 +57,7 @@ def check_signal(
     if len(set(values)) <= 1:
         fails = ["it is the same in every trial"]
     sizes_agree = _order_between_sizes(sizes)
-    if shown and sizes_agree is not None and sizes_agree < 0:
+    if shown and not crossing and sizes_agree is not None and sizes_agree < 0:
         fails.append("sizes rank the arms in opposite orders")
     ratio = abs(gain) / noise if gain is not None and noise > 0 else None
     return Signal(gain, noise, ratio, _order_between_seeds(sizes), sizes_agree, tuple(fails))

@@ -5,16 +5,17 @@ stopped goes on (study/trial.py). A trial that fails is kept in the table, with 
 takes no other with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from volano.core.artifact import Artifact
-from volano.core.errors import DataError, RecipeError, RunFailed
+from volano.core.errors import DataError, RecipeError, VolanoError
 from volano.core.store import Store
 from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import Arm, with_equal_compute, with_tokens
+from volano.study.common_held_out import with_common
 from volano.study.section import AblateSection
 from volano.study.spread import candidates
 from volano.study.trial import (
@@ -40,6 +41,11 @@ class Ablation:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     asked: AblateSection
+
+    @property
+    def later(self) -> bool:
+        """Whether all that is asked about lies behind the base models."""
+        return _keys_behind(self.arms) == _keys(self.arms)
 
     def trials(self, arms: Sequence[Arm] | None = None) -> list[Trial]:
         """Seed by seed, so that one that is stopped has compared all arms with the seeds done."""
@@ -160,25 +166,46 @@ def ablate(
     be trained at once than can be.
     """
     candidates(ablation.arms, len(ablation.trials()), ablation.asked)  # before data are made
+    prepared = _prepare(ablation, store, silent, told)
+    arms, data = prepared.arms, prepared.data
+    trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
+    tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
+    report = _judged(ablation, [*tried, *prepared.failed], prepared.alike, store, silent)
+    return Ablated(report, [*tried, *prepared.failed], prepared.alike)
+
+
+class _Prepared(NamedTuple):
+    """Arms that differ, with their data; trials of those without; arms of another's content."""
+
+    arms: list[Arm]
+    data: Mapping[str, Mapping[str, Artifact]]  # by the label of the arm
+    failed: list[Tried]
+    alike: list[tuple[Arm, Arm]]
+
+
+def _prepare(
+    ablation: Ablation, store: Store, silent: bool, told: Callable[[str], None]
+) -> _Prepared:
     reasons: dict[str, Arm] = {}  # why an arm has no data → the first of which that was told
     failed: list[Tried] = []
     made: dict[str, Arm] = {}  # by content
     arms: list[Arm] = []
     alike: list[tuple[Arm, Arm]] = []
     data: dict[str, dict[str, Artifact]] = {}  # by arm
-    first = 0.0  # how often the first arm reads its text
+    first = ablation.arms[0]
+    epochs: dict[str, float] = {}  # how often the first arm of a size reads its text
     for wanted in ablation.arms:
         arm = wanted
         try:
             present = data_of(ablation.trials([arm])[0], store, ablation.asked, silent)
             if ablation.asked.match == "documents":
-                packed = TokenShards(present["tokens"].folder).rows
-                first = first or (arm.steps * arm.section.batch_rows / packed)
-                arm = _read_so_often(arm, first * packed)
+                arm = read_so_often(arm, TokenShards(present["tokens"].folder).rows, epochs)
             content = content_of(ablation.trials([arm])[0], store, ablation.asked, present)
         except Stopped:
             raise
-        except (DataError, RunFailed) as problem:
+        except VolanoError as problem:
+            if arm.name == first.name:
+                raise _of_first(problem, arm) from None
             known = reasons.setdefault(str(problem), arm)
             told(f"{arm.label}: {problem if known is arm else f'as {known.label}.'}")
             failed += [Tried(each, None, {}, str(problem)) for each in ablation.trials([arm])]
@@ -197,14 +224,23 @@ def ablate(
             ablation.name,
             "See what is said of each, or ask about something else.",
         )
-    trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
-    tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
-    report = _judged(ablation, [*tried, *failed], alike, store, silent)
-    return Ablated(report, [*tried, *failed], alike)
+    common = with_common(data, store, ablation.name, silent=silent, told=told)
+    return _Prepared(arms, common, failed, alike)
 
 
-def _read_so_often(arm: Arm, rows: float) -> Arm:
-    steps = max(1, round(rows / arm.section.batch_rows))
+def _of_first(problem: VolanoError, arm: Arm) -> VolanoError:
+    """The others are compared with it, so nothing is trained without it."""
+    what = f"the arm that others are compared with, {arm.label}: {problem.what}"
+    return type(problem)(what, problem.where, problem.remedy)
+
+
+def read_so_often(arm: Arm, rows: int, epochs: dict[str, float]) -> Arm:
+    """The arm, reading its packed rows as often as the first arm of its size its own; that one
+    enters how often into `epochs`."""
+    often = epochs.setdefault(arm.size, arm.steps * arm.section.batch_rows / rows)
+    steps = max(1, round(often * rows / arm.section.batch_rows))
+    if steps == arm.steps:
+        return arm
     return with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
 
 
@@ -230,7 +266,7 @@ def _judged(
     section = AblationSection(
         question=ablation.asked.question,
         match=ablation.asked.match,
-        later=_keys_behind(ablation.arms) == _keys(ablation.arms),
+        later=ablation.later,
         arms=[each.name for each in ablation.arms],
         alike={arm.label: same.label for arm, same in alike},
         trials=described,

@@ -69,6 +69,13 @@ class FoundTrial:
         return next((each for each in self.behind if TOKENS in each.parents), None)
 
     @property
+    def model(self) -> Artifact | None:
+        """The last model that was made: the base model, or what was made of it."""
+        models = [each for each in self.behind if each.kind == "checkpoint"]
+        read = {parent["digest"] for each in models for parent in each.parents.values()}
+        return next((each for each in models if each.digest not in read), None)
+
+    @property
     def tokens(self) -> Artifact | None:
         """What the model was trained on, packed."""
         return self._parent(self.base, TOKENS)

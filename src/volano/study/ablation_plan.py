@@ -17,21 +17,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from volano.core.errors import DataError, VolanoError
+from volano.core.artifact import Artifact
+from volano.core.errors import DataError
+from volano.core.files import json_digest
 from volano.core.store import Store
 from volano.model.config import DecoderConfig
 from volano.stats.seeds import visible_difference
-from volano.study.ablation import Ablation
+from volano.study.ablation import Ablation, read_so_often
 from volano.study.ablation_behind import base_key, billed_per_epoch, seconds_behind
-from volano.study.ablation_sample import Beside, measure_beside
+from volano.study.ablation_sample import Beside, TooLarge, measure_beside
 from volano.study.ablation_step import measured_in
 from volano.study.axes import Arm
+from volano.study.common_held_out import known_common
 from volano.study.spread import Chosen, Spread, choose, rate_alone, rate_together, warm_up
 from volano.study.trial import BASE, DATA, Found, Trial, found_of, stages_of_trial
 from volano.study.trial_workers import Workers
+from volano.text.stream import TokenShards
 
 Rates = Mapping[DecoderConfig, float]  # tokens a second of one trial among others
 ALONE, NOTHING = Spread(1, 1), Beside()
+TOKENS = "tokens"  # the stage that packs
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Reckoned:
     beginning: float = 0.0  # seconds until workers are up and rates are measured
     trials: tuple[float, ...] = ()  # seconds of training of every trial that is left
     unknown: str = ""  # why what lies beside training is not known
+    note: str = ""  # what else the plan rests on
 
     @property
     def seconds(self) -> float:
@@ -86,7 +92,8 @@ class Reckoned:
         parts.insert(0, f"data {duration(self.beside.data)}")
         rest = self.seconds - self.training_seconds - self.beside.data
         parts.append(f"beginning, keeping and measuring {duration(rest)}")
-        return f"All of it: {duration(self.seconds)}, by this machine now: {', '.join(parts)}."
+        said = f"All of it: {duration(self.seconds)}, by this machine now: {', '.join(parts)}."
+        return f"{said} {self.note}".rstrip()
 
     def said_of_noise(self) -> str:
         """What so many seeds can show."""
@@ -132,9 +139,14 @@ def makespan(seconds: Sequence[float], at_once: int) -> float:
     return max(ends)
 
 
-def reckon(ablation: Ablation, store: Store) -> Reckoned:
-    """The plan. Nothing is made that stays."""
+def reckon(
+    ablation: Ablation, store: Store, told: Callable[[str], None] = lambda line: None
+) -> Reckoned:
+    """The plan. Nothing is made that stays. `told` hears what is timed, before it is."""
+    ablation, note = _with_known_text(ablation, store)
     state = _State.of(ablation, store)
+    if state.left and ablation.arms[0].trains_base:
+        told("Timing some steps of training, to see how many trials at a time are fastest …")
     chosen = choose(ablation.arms, len(state.left), state.tokens_left(), ablation.asked)
     try:
         by_shape = {each.shape: each for each in ablation.arms if each.trains_base}
@@ -144,22 +156,23 @@ def reckon(ablation: Ablation, store: Store) -> Reckoned:
     beside, unknown = NOTHING, ""
     if state.left:
         try:
-            beside = _beside(ablation, state)
-        except VolanoError as problem:
+            beside = _beside(ablation, state, told)
+        except (TooLarge, NoTrial) as problem:
             unknown = str(problem)
     arms, trials = state.seconds(ablation, rates, beside)
     visible = _visible(ablation, store)
-    return Reckoned(arms, visible, chosen.spread, beside, chosen.seconds, trials, unknown)
+    return Reckoned(arms, visible, chosen.spread, beside, chosen.seconds, trials, unknown, note)
 
 
 def scaled(reckoned: Reckoned, after: Ablation, store: Store) -> Reckoned:
     """The plan of an ablation that was made smaller, or of which more is there by now, by the rates
     that were measured for it."""
+    after, _ = _with_known_text(after, store)
     trained = [each for each in reckoned.arms if each.arm.trains_base]
     rates = {each.arm.shape: each.tokens / each.base_seconds for each in trained}
     state, unknown, beside = _State.of(after, store), reckoned.unknown, reckoned.beside
     if unknown and state.has_bills:
-        unknown, beside = "", _beside(after, state)
+        unknown, beside = "", _beside(after, state, lambda line: None)
     beside = beside._replace(data=0.0) if state.has_data else beside
     arms, trials = state.seconds(after, rates, beside)
     visible = _visible(after, store)
@@ -177,7 +190,11 @@ class _State(NamedTuple):
     @classmethod
     def of(cls, ablation: Ablation, store: Store) -> "_State":
         trials = [*ablation.trials(), *ablation.signal_trials()]
-        return cls(trials, [found_of(each, store, ablation.asked) for each in trials])
+        found = [found_of(each, store, ablation.asked) for each in trials]
+        common = known_common([each.present for each in found], store, ablation.name)
+        if common:
+            found = [found_of(each, store, ablation.asked, common) for each in trials]
+        return cls(trials, found)
 
     @property
     def left(self) -> list[int]:
@@ -249,7 +266,11 @@ def _rate(arm: Arm, chosen: Chosen) -> float:
     return rate_together(arm, spread, chosen.workers) / spread.at_once
 
 
-def _beside(ablation: Ablation, state: _State) -> Beside:
+class NoTrial(DataError):
+    """What trials take is known once there is one."""
+
+
+def _beside(ablation: Ablation, state: _State, told: Callable[[str], None]) -> Beside:
     """By bills where all data and a trial are there, else by samples."""
     if state.has_bills:
         _, measuring = stages_of_trial(state.trials[0].recipe, ablation.asked)
@@ -265,13 +286,43 @@ def _beside(ablation: Ablation, state: _State) -> Beside:
             billed_per_epoch(done, ablation.asked),
         )
     if not ablation.arms[0].trains_base:
-        raise DataError(
+        raise NoTrial(
             "no trial of these data is in the store, and a sample of them takes as long as one",
             ablation.name,
             "--pilot trains two, which the ablation takes over.",
         )
-    sampled = measure_beside(ablation.arms, ablation.asked)
+    sampled = measure_beside(ablation.arms, ablation.asked, told)
     return sampled._replace(data=0.0) if state.has_data else sampled
+
+
+def _with_known_text(ablation: Ablation, store: Store) -> tuple[Ablation, str]:
+    """Where arms read their text equally often: with the tokens of each, if its text is packed."""
+    if ablation.asked.match != "documents":
+        return ablation, ""
+    epochs: dict[str, float] = {}
+    arms = []
+    for arm in ablation.arms:
+        packed = found_of(ablation.trials([arm])[0], store, ablation.asked).present.get(TOKENS)
+        if packed is None:
+            return (
+                ablation,
+                "Of arms whose text is not packed yet it counts the first one's tokens.",
+            )
+        arms.append(read_so_often(arm, TokenShards(packed.folder).rows, epochs))
+    return replace(ablation, arms=tuple(arms)), ""
+
+
+def _kin(artifact: Artifact, by_digest: Mapping[str, Artifact], known: dict[str, str]) -> str:
+    """The same for what differs in its seed alone: settings, and kin of what it was made from."""
+    if artifact.digest not in known:
+        parents = {
+            name: _kin(by_digest[parent["digest"]], by_digest, known)
+            for name, parent in sorted(artifact.parents.items())
+            if parent["digest"] in by_digest
+        }
+        own = artifact.digest if artifact.kind != "checkpoint" and not parents else ""
+        known[artifact.digest] = json_digest([artifact.meta["identity"]["settings"], parents, own])
+    return known[artifact.digest]
 
 
 def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
@@ -279,23 +330,22 @@ def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     artifacts = store.artifacts()
     by_digest = {each.digest: each for each in artifacts}
+    known: dict[str, str] = {}
     _, measuring = stages_of_trial(ablation.trials()[0].recipe, ablation.asked)
     names = {f"{ablation.name}/{each}" for each in measuring}
     for artifact in artifacts:
-        if artifact.name not in names:
+        if artifact.name not in names or artifact.parents[BASE]["digest"] not in by_digest:
             continue
-        base = by_digest.get(artifact.parents[BASE]["digest"])
-        if base is None:
-            continue
-        identity = base.meta["identity"]
-        kin = f"{sorted(identity['settings'].items())}{sorted(identity['parents'].items())}"
+        kin = _kin(artifact, by_digest, known)
         for name, figure in measured_in([artifact]):
-            groups[name, kin].append(figure.value)
+            if not (ablation.later and figure.stage == BASE):
+                groups[name, kin].append(figure.value)
     squares: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for (metric, _), values in groups.items():
         if len(values) > 1:
             squares[metric].append((float(np.var(values, ddof=1)), len(values) - 1))
-    tests = len(squares) * max(1, len(ablation.arms) - 1)
+    sizes = len({each.size for each in ablation.arms})
+    tests = len(squares) * max(1, len(ablation.arms) - sizes)
     found = {}
     for metric, pooled in sorted(squares.items()):
         freedom = sum(each for _, each in pooled)

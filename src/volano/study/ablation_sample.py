@@ -7,7 +7,7 @@ beginning, keeping and measuring take. A plan makes nothing that stays.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +22,10 @@ from volano.evaluate.domains import chosen_documents
 from volano.evaluate.step import DOMAINS
 from volano.study.ablation_behind import billed_per_epoch, stages_behind
 from volano.study.axes import Arm, with_tokens
+from volano.study.common_held_out import HELD_OUT
 from volano.study.section import AblateSection
 from volano.study.trial import (
     BASE,
-    HELD_OUT,
     REFERENCE,
     REPORT,
     data_of,
@@ -38,6 +38,10 @@ FRACTIONS = (1 / 16, 1 / 4)  # of the bytes
 MOST_BYTES = 2e8  # of a sample: more would take as long as the run
 LEAST_HELD_OUT = 4  # functions
 NAME = "sample"
+
+
+class TooLarge(DataError):
+    """There is too much to be timed for a plan."""
 
 
 class Beside(NamedTuple):
@@ -81,7 +85,7 @@ def _thinned(listing: Listing, fraction: float) -> Listing:
             chosen.add(entry.key)
             taken += entry.bytes
     if taken > MOST_BYTES:
-        raise DataError(
+        raise TooLarge(
             f"a part that can be timed has {taken / 1e6:,.0f} MB, and is too large for a plan",
             "ablate --plan",
             "See what the run takes.",
@@ -89,16 +93,22 @@ def _thinned(listing: Listing, fraction: float) -> Listing:
     return replace(listing, entries=tuple(each for each in listing.entries if each.key in chosen))
 
 
-def measure_beside(arms: Sequence[Arm], asked: AblateSection) -> Beside:
+def measure_beside(
+    arms: Sequence[Arm], asked: AblateSection, told: Callable[[str], None] = lambda line: None
+) -> Beside:
     """The cost of data and measurements, by samples; by all files where a sample lacks what a stage
-    asks for, such as a kind of text that one file has. Raises VolanoError where that does not do
-    either, or where the files are too large for it."""
+    asks for, such as a kind of text that one file has. Raises TooLarge where the files are, and any
+    other VolanoError where not even all of them do: the ablation would end so too."""
     small, large = FRACTIONS
     try:
+        told("Timing the data of every arm on a sixteenth and a quarter of the files …")
         # The first time libraries are loaded, as at the beginning of a run.
         (first, again, more), trials = _timed(arms, asked, (small, small, large))
         data = _drawn_out((small, again), (large, more)) + max(0.0, first - again)
+    except TooLarge:
+        raise
     except (DataError, RecipeError):  # the latter of more functions held out than so few files have
+        told("So few lack what a stage asks for. Timing the data of every arm on all files …")
         (data,), trials = _timed(arms, asked, (1.0,))
     last = trials[-1]
     seconds = dict(last.seconds)

@@ -7,7 +7,8 @@ is asked beside it (stats/signal.py).
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -102,8 +103,33 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "values": _seeds_as_text(values),
             "half": _seeds_as_text(half),
             "signal": _signal(complete, half, size_of, comparisons),
+            "crossings": [each._asdict() for each in crossings(comparisons, size_of)],
         },
     ).save(context.folder / "report.json")
+
+
+class Crossing(NamedTuple):
+    """An arm that is better than the first at one size and worse at another, both shown."""
+
+    metric: str
+    arm: str
+    better: list[str]  # sizes
+    worse: list[str]
+
+
+def crossings(
+    comparisons: Sequence[Comparison], size_of: Mapping[str, tuple[str, str]]
+) -> list[Crossing]:
+    """Every metric and arm of which that is so; `size_of` parts a metric from its size."""
+    sizes: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for each in comparisons:
+        metric, size = size_of[each.metric]
+        sizes[metric, each.arm][each.verdict].append(size)
+    return [
+        Crossing(metric, arm, found["better"], found["worse"])
+        for (metric, arm), found in sizes.items()
+        if found["better"] and found["worse"]
+    ]
 
 
 def family_of(metric: str) -> str:
@@ -128,6 +154,7 @@ def _signal(
     comparisons: list[Comparison],
 ) -> dict[str, dict[str, object]]:
     shown = {each.metric for each in comparisons if each.verdict != "no difference shown"}
+    crossed = {metric for metric, *_ in crossings(comparisons, size_of)}
     by_metric: dict[str, dict[str, str]] = defaultdict(dict)  # metric → size → its name with size
     for name in values:
         metric, size = size_of[name]
@@ -141,6 +168,7 @@ def _signal(
             {size: next(iter(half[name].values())) for size, name in names.items() if name in half},
             direction,
             shown=bool(shown & set(names.values())),
+            crossing=metric in crossed,
         )
         found |= {name: signal._asdict() for name in names.values()}
     return found

@@ -57,7 +57,8 @@ def paragraphs_of(found: FoundAblation) -> list[str]:
     """The verdict of each arm with its figures; and last, what a reader has to know to weigh
     them."""
     verdicts = [" ".join(_told(arm, judged, found)) for arm, judged in _judged(found).items()]
-    behind = [told(found) for told in (_seen, _seeds, _held_equal, _reread, _alike, _failed)]
+    behind = [told(found) for told in (_crossed, _seen, _seeds, _held_equal, _reread, _alike)]
+    behind.append(_failed(found))
     behind.append(_greyed(found))
     return [each for each in [*verdicts, " ".join(filter(None, behind))] if each]
 
@@ -211,6 +212,19 @@ def _seeds(found: FoundAblation) -> str:
     tests = len(found.report.comparisons)
     adjusted = f"; p is adjusted for {tests} comparisons" if tests > 1 else ""
     return f"Arms are compared by {many} that both have{adjusted}."
+
+
+def _crossed(found: FoundAblation) -> str:
+    said = [
+        f"`{each['arm']}` is better at {joined(each['better'])} and worse at "
+        f"{joined(each['worse'])} in {_lower(title_of(found.metric(each['metric'])))}"
+        for each in found.report.extra.get("crossings", [])
+    ]
+    return f"The curves cross: {'; '.join(said)}." if said else ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _held_equal(found: FoundAblation) -> str:

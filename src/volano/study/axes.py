@@ -119,16 +119,21 @@ def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
         twice = next((each for place, each in enumerate(values) if each in values[:place]), None)
         if twice is not None:
             raise RecipeError(f"'{twice}' stands there twice", key, "Name each value once.")
+        _require_read([assignment])
+        if key in {each.key for each in axes}:
+            raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
+        axes.append(Axis(key, tuple(values)))
+    return axes, fixed
+
+
+def _require_read(assignments: Sequence[str]) -> None:
+    for key in (each.partition("=")[0].strip() for each in assignments):
         if key.partition(".")[0] in NOT_READ:
             raise RecipeError(
                 "the models that are compared do not read it",
                 key,
                 "Ask about collect, plant, curate, tokenizer, pretrain, finetune or align.",
             )
-        if key in {each.key for each in axes}:
-            raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
-        axes.append(Axis(key, tuple(values)))
-    return axes, fixed
 
 
 def split_values(written: str, where: str) -> list[str]:
@@ -177,7 +182,8 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
         raise RecipeError(
             "one arm only",
             "volano ablate",
-            "Give a key more than one value, such as curate.dedup.minhash=on,off.",
+            "Give a key more than one value, such as curate.dedup.minhash=on,off, or name two arms "
+            "or more in the recipe's ablate.arms.",
         )
     arms = []
     for title, settings in (named or {"": []}).items():
@@ -186,8 +192,9 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
             assignments = [*NOT_TURNED, *fixed, *settings]
             assignments += [f"{a.key}={v}" for a, v in chosen if not _is_kept(values, a.key, v)]
             own_values, places = deepcopy(values), dict(lines)
-            leave_out_unused_bounds(own_values, assignments)
             with _told_at(f"{path.name}: ablate.arms.{title}" if title else ""):
+                _require_read(settings)
+                leave_out_unused_bounds(own_values, assignments)
                 recipe = read_recipe(own_values, places, assignments, where=path.name)
             arms.append(_arm(title, settings, chosen, recipe, several=len(named) > 1))
     return arms

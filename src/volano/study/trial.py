@@ -5,6 +5,7 @@ as any run does: what is there is reused, and what was stopped goes on.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from volano.collect.step import COLLECT
@@ -14,13 +15,14 @@ from volano.core.store import Order, Store
 from volano.evaluate.section import EvaluateSection
 from volano.evaluate.step import DOMAINS, LEAKS, MEMORISATION
 from volano.study.axes import Arm
+from volano.study.common_held_out import COMMON, HELD_OUT
 from volano.study.continued import CONTINUED
 from volano.study.recipe import Recipe
 from volano.study.run import needed, order_of, run
 from volano.study.section import AblateSection
 from volano.study.wheel import Stage, documents_stage, stages_of
 
-BASE, HELD_OUT, REFERENCE, REPORT = "base", "held_out", "reference", "report"
+BASE, REFERENCE, REPORT = "base", "reference", "report"
 DATA = ("tokens", "tokenizer", HELD_OUT, "conversations", REFERENCE)
 WITHOUT_ITEMS = "efficiency"  # a task whose figures are of the machine, not of the model
 
@@ -68,8 +70,11 @@ def trial_of(arm: Arm, seed: int, name: str, asked: AblateSection, share: float 
     return Trial(arm, seed, arm.recipe.model_copy(update=changed), share)
 
 
-def stages_of_trial(recipe: Recipe, asked: AblateSection) -> tuple[list[Stage], list[str]]:
-    """The stages of a trial in the order of making, and the names of those that measure."""
+def stages_of_trial(
+    recipe: Recipe, asked: AblateSection, *, common: bool = False
+) -> tuple[list[Stage], list[str]]:
+    """The stages of a trial in the order of making, and the names of those that measure. `common`:
+    what arms are measured on is not what each holds out (study/common_held_out.py)."""
     stages = stages_of(recipe)
     base = {BASE: BASE}
     held_out = {HELD_OUT: HELD_OUT}
@@ -95,7 +100,15 @@ def stages_of_trial(recipe: Recipe, asked: AblateSection) -> tuple[list[Stage], 
     names = [each.name for each in measuring]
     if asked.tasks:
         names.append(REPORT)
-    return [*stages, *measuring], names
+    whole = [*stages, *measuring]
+    if common:
+        whole = [_measured_on_common(each) if each.name in names else each for each in whole]
+    return whole, names
+
+
+def _measured_on_common(stage: Stage) -> Stage:
+    inputs = {name: COMMON if of == HELD_OUT else of for name, of in stage.inputs.items()}
+    return replace(stage, inputs=inputs)
 
 
 def data_of(trial: Trial, store: Store, asked: AblateSection, silent: bool) -> dict[str, Artifact]:
@@ -117,7 +130,7 @@ def content_of(
     trial: Trial, store: Store, asked: AblateSection, present: dict[str, Artifact]
 ) -> str:
     """What decides the measurements of a trial, the data that are present given by content."""
-    stages, targets = stages_of_trial(trial.recipe, asked)
+    stages, targets = stages_of_trial(trial.recipe, asked, common=COMMON in present)
     known = {name: each.digest for name, each in present.items()}
     for stage in needed(stages, present, targets, None):
         order = store.order(stage.step, stage.section, {}, name=stage.name, seed=trial.seed)
@@ -130,7 +143,7 @@ def try_out(
     trial: Trial, store: Store, asked: AblateSection, data: Mapping[str, Artifact]
 ) -> Tried:
     """Train the models of a trial and measure them, on the data of its arm. Raises VolanoError."""
-    stages, targets = stages_of_trial(trial.recipe, asked)
+    stages, targets = stages_of_trial(trial.recipe, asked, common=COMMON in data)
     outcomes = run(trial.recipe, store, stages=stages, given=data, targets=targets, silent=True)
     present = dict(data) | {each.stage.name: each.artifact for each in outcomes}
     trained = [each.reused for each in outcomes if each.artifact.kind == "checkpoint"]
@@ -143,8 +156,8 @@ def found_of(
 ) -> Found:
     """What is in the store of a trial, as far as it goes, with the data of its arm, if they are
     known. Nothing is made."""
-    stages, targets = stages_of_trial(trial.recipe, asked)
     present = dict(data or {})
+    stages, targets = stages_of_trial(trial.recipe, asked, common=COMMON in present)
     missing, base = [], None
     for stage in needed(stages, present, targets, None):
         found = None

@@ -1,0 +1,119 @@
+"""Does the mixture that small models predict to be the best win at the next size?
+
+    python benchmarks/best_mixture.py [--store STORE] [KEY=VALUE …]
+
+Runs laptop/ablate-mixture (what is in the store is not trained again), fits to its small models
+what a share of code does to the bits per byte of code and of functions, predicts the share with
+the least mean of both, trains larger models on that share too, and compares them by seed with
+those of the shares that were tried. The law is that of Ye et al. 2024 (Data Mixing Laws), of each
+domain's own share r: bits per byte = c + k exp(−t r).
+"""
+
+import argparse
+from collections.abc import Mapping
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+
+import volano
+from volano.stats.seeds import judge
+
+RECIPE = "laptop/ablate-mixture"
+SMALL, LARGE = "0.3M", "0.7M"
+SHARES = {f"code {share:.0%}".replace("%", " %"): share for share in (0.1, 0.25, 0.5, 0.75)}
+DOMAINS = ("code", "function")
+Floats = npt.NDArray[np.float64]
+BySeed = Mapping[str, Mapping[str, float]]  # arm → seed → bits per byte
+
+
+def law(share: Floats, floor: float, fall: float, rate: float) -> Floats:
+    """Bits per byte of a domain by its own share of what was read."""
+    bits: Floats = floor + fall * np.exp(-rate * share)
+    return bits
+
+
+def fitted(shares: Floats, bits: Floats) -> tuple[Floats, float]:
+    """The law's numbers, and the root mean square of what it leaves."""
+    from scipy.optimize import curve_fit
+
+    begin = (bits.min() - 0.1, np.ptp(bits) + 0.1, 3.0)
+    found, _ = curve_fit(law, shares, bits, begin, bounds=([0, 0, 0.1], [8, 8, 50]))
+    left = law(shares, *found) - bits
+    return np.asarray(found), float(np.sqrt(np.mean(left**2)))
+
+
+def of_domains(values: Mapping[str, BySeed], size: str) -> dict[str, BySeed]:
+    """Domain → arm → seed → bits per byte, of one size."""
+    at = f" @ {size} parameters" if size else ""
+    return {domain: values[f"bits_per_byte.{domain}{at}"] for domain in DOMAINS}
+
+
+def mean_of_both(bits: Mapping[str, BySeed]) -> dict[str, dict[int, float]]:
+    """Arm → seed → the mean over domains."""
+    return {
+        arm: {
+            int(seed): fmean(bits[domain][arm][seed] for domain in DOMAINS)
+            for seed in bits[DOMAINS[0]][arm]
+        }
+        for arm in bits[DOMAINS[0]]
+    }
+
+
+def predicted_share(bits: Mapping[str, BySeed]) -> float:
+    """The share of code with the least mean of both laws, among those between the tried ones."""
+    code = np.array(list(SHARES.values()))
+    tried = np.linspace(code.min(), code.max(), 66)
+    total = np.zeros_like(tried)
+    for domain in DOMAINS:
+        own, own_tried = (code, tried) if domain == "code" else (1 - code, 1 - tried)
+        means = np.array([fmean(bits[domain][arm].values()) for arm in SHARES])
+        found, left = fitted(own, means)
+        seeds = [np.std(list(bits[domain][arm].values()), ddof=1) for arm in SHARES]
+        print(
+            f"{domain:9} {found[0]:.3f} + {found[1]:.3f} exp(−{found[2]:.2f} r), leaves "
+            f"{left:.4f}; a seed's spread {np.mean(seeds):.4f}"
+        )
+        total += law(own_tried, *found) / len(DOMAINS)
+    best = int(total.argmin())
+    print(f"predicted: {tried[best]:.0%} code, {total[best]:.3f} bits per byte in the mean of both")
+    return float(tried[best])
+
+
+def main() -> None:
+    """Print the fit, the prediction, and what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("settings", nargs="*")
+    parser.add_argument("--store", default="runs")
+    asked = parser.parse_args()
+    both = volano.ablate(RECIPE, *asked.settings, store=asked.store).report().extra["values"]
+    small = of_domains(both, SMALL)
+    for arm, by_seed in mean_of_both(small).items():
+        print(f"{SMALL} {arm:10} {fmean(by_seed.values()):.4f}")
+    share = predicted_share(small)
+    arms = {"predicted": share} | SHARES
+    written = ", ".join(
+        f"{name}: ['pretrain.mixture={{function: {1 - code:.2f}, code: {code:.2f}}}']"
+        for name, code in arms.items()
+    )
+    one_size = [
+        f"ablate.arms={{{written}}}",
+        "ablate.axes=[]",
+        f"pretrain.model.parameters={LARGE}",
+    ]
+    again = volano.ablate(RECIPE, *asked.settings, *one_size, store=asked.store)
+    found = mean_of_both(of_domains(again.report().extra["values"], ""))
+    large = {arm: found[arm] for arm in arms}  # the predicted one first
+    compared = {
+        each.arm: each for each in judge({"mean of both": large}, lower_is_better=["mean of both"])
+    }
+    for arm, by_seed in large.items():
+        line = f"{LARGE} {arm:10} {fmean(by_seed.values()):.4f}"
+        if arm in compared:
+            pair, verdict = compared[arm].pair, compared[arm].verdict
+            line += f"  {pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}] {verdict}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
