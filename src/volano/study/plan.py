@@ -83,7 +83,13 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
             path = f"{key}.{name}" if key else name
             found += differences(old.get(name, "absent"), new.get(name, "absent"), path)
         return found
-    return [] if old == new else [f"{key}: {old} → {new}"]
+    return [] if old == new else [f"{key}: {_written(old)} → {_written(new)}"]
+
+
+def _written(value: Any) -> str:
+    """As a recipe has it."""
+    words = {None: "off", True: "on", False: "off"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _former(store: Store, name: str) -> Artifact | None:
