@@ -1,6 +1,7 @@
 """Ablations of a tiny recipe: what is made once, what is judged, what becomes of a failed trial."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -351,15 +352,23 @@ def test_documents_of_which_none_is_held_out_are_told(rivers, tmp_path):
     assert "nothing is held out of these documents" in said[0]
 
 
-def test_arms_that_fail_alike_are_told_once_why(tmp_path):
+def test_arms_that_fail_alike_are_told_once_why(rivers, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("")
+    paths = f"collect.paths=['{tmp_path / 'texts.jsonl'}'],['{tmp_path / 'empty.jsonl'}']"
+    asked = planned(paths, "curate.dedup=off,on", recipe=rivers, small=[])
+    said = []
+    with pytest.raises(DataError, match="fewer than two arms"):  # the first two are the same
+        ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
+    assert "empty. Name files" in said[1]
+    assert re.search(r"empty.jsonl'\], dedup=on: as .*empty.jsonl'\], dedup=off", said[2])
+
+
+def test_nothing_is_trained_without_the_arm_that_others_are_compared_with(tmp_path):
     (tmp_path / "empty.jsonl").write_text("")
     collect = f"collect={{source: files, paths: ['{tmp_path / 'empty.jsonl'}']}}"
     asked = planned(collect, "curate.decontaminate=off", "curate.dedup=on,off", small=[])
-    said = []
-    with pytest.raises(DataError, match="fewer than two arms"):
-        ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
-    assert "empty. Name files" in said[0]
-    assert said[1:] == ["dedup=off: as dedup=on."]
+    with pytest.raises(DataError, match=r"others are compared with, dedup=on: .*empty"):
+        ablate(asked, Store(tmp_path / "runs"), silent=True)
 
 
 def test_more_at_once_than_can_be_is_refused_before_anything_is_made(tmp_path):

@@ -123,8 +123,6 @@ def compare(
         if each.kind != "checkpoint":
             what = f"this is a {each.kind}, not a checkpoint"
             raise StoreError(what, each.name, "Name two checkpoints, or two reports.")
-    if first.digest == second.digest:
-        raise StoreError("both are the same model", first.name, "Name two that differ.")
     ancestors = ancestors_of(store, *models)
     found = _corpora(store, models, ancestors, tasks, on)
     corpora = {each.need: each.corpus for each in found}
