@@ -11,6 +11,8 @@ import atexit
 import gc
 import json
 import os
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Never
 
@@ -30,6 +33,7 @@ READ_AT_IMPORT = (
     "NUMBA_CACHE_DIR",
     "HOME",
 )
+IMPORTS = ("volano.cli.main", "volano.study.single", "volano.study.wheel", "volano.train.loop")
 HEADER_BYTES = 8
 _started: list[dict[str, str]] = []
 
@@ -45,10 +49,14 @@ def environment(**more: str) -> dict[str, str]:
 def _start() -> dict[str, str]:
     address = str(Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
     server = subprocess.Popen(
-        [sys.executable, __file__, address], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, __file__, address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n", "what starts commands warm did not start"
+    atexit.register(shutil.rmtree, Path(address).parent)
     atexit.register(server.kill)
     imported = json.dumps({name: os.environ.get(name) for name in READ_AT_IMPORT})
     return {SOCKET: address, PYTHON: sys.executable, IMPORTED: imported}
@@ -56,12 +64,9 @@ def _start() -> dict[str, str]:
 
 def serve(address: str) -> Never:
     """Import, then fork for whoever connects."""
-    import volano.__main__ as entry
-    import volano.cli.main
-    import volano.study.single
-    import volano.study.wheel
-    import volano.train.loop  # noqa: F401
-
+    entry = import_module("volano.__main__")
+    for each in IMPORTS:
+        import_module(each)
     gc.collect()
     gc.freeze()  # what the children share stays shared
     sys.modules["__main__"] = entry  # where processes that a command spawns look, as with `-m`
@@ -72,6 +77,9 @@ def serve(address: str) -> Never:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:
+        ready, _, _ = select.select([listening, sys.stdin], [], [])
+        if sys.stdin in ready:  # closed: the tests are over, however they ended
+            sys.exit()
         connection, _ = listening.accept()
         if os.fork() == 0:
             listening.close()
@@ -109,6 +117,8 @@ def attend(connection: socket.socket) -> None:
     while left:
         parts.append(connection.recv(left))
         left -= len(parts[-1])
+        if not parts[-1]:  # whoever asked is gone
+            os._exit(1)
     asked = json.loads(b"".join(parts))
     child = os.fork()
     if child:

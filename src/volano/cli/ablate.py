@@ -210,10 +210,9 @@ def print_models(store: Any, verdicts: Any) -> None:
     """Which model in the store is which arm's, by seed."""
     from volano.cli.output import print_table
 
-    rows = models_of(store, verdicts)
     columns = ["arm", "size", "seed", "of the tokens", "model"]
-    shown = [[*(str(value) for value in each.values())] for each in rows]
-    print_table(columns, [tuple(each) for each in shown], right=["seed", "of the tokens"])
+    rows = [tuple(map(str, each.values())) for each in models_of(store, verdicts)]
+    print_table(columns, rows, right=["seed", "of the tokens"])
 
 
 def _epochs(arm: str, tried: Any) -> str:

@@ -100,9 +100,8 @@ def _require_training(arms: Sequence[Arm]) -> None:
             "Compare those with those: `volano compare` tells of two models.",
         )
     for each in arms:
-        recipe = each.recipe
-        if recipe.finetune is None if not each.trains_base else recipe.pretrain is None:
-            needed = "pretrain" if each.trains_base else "finetune"
+        needed = "pretrain" if each.trains_base else "finetune"
+        if getattr(each.recipe, needed) is None:
             raise RecipeError(
                 "an ablation trains models, and this recipe trains none",
                 needed,
@@ -136,6 +135,8 @@ def _with_what_can_differ(arms: Sequence[Arm], asked: AblateSection) -> AblateSe
                 "Set ablate.tasks, such as [held_out_functions].",
             )
         changed["tasks"] = tasks
+    if not asked.metrics and not (asked.tasks or changed):
+        raise RecipeError("nothing is measured", "ablate.metrics", "Name a metric or ablate.tasks.")
     if WITHOUT_ITEMS in asked.tasks:
         raise RecipeError(
             "speed and memory are of the machine, and no metric of an arm",
@@ -143,6 +144,12 @@ def _with_what_can_differ(arms: Sequence[Arm], asked: AblateSection) -> AblateSe
             "Leave it out.",
         )
     if finished or behind == _keys(arms):
+        if asked.metrics and "metrics" in asked.model_fields_set:
+            raise RecipeError(
+                "these are of base models, which are the same in all arms",
+                "ablate.metrics",
+                "Leave it out, and set ablate.tasks.",
+            )
         changed |= {"metrics": [], "signal": False}
     if finished and asked.match != "tokens":
         raise RecipeError(
@@ -224,7 +231,8 @@ def _prepare(
             ablation.name,
             "See what is said of each, or ask about something else.",
         )
-    common = with_common(data, store, ablation.name, silent=silent, told=told)
+    tasks = ablation.asked.tasks
+    common = with_common(data, store, ablation.name, tasks, silent=silent, told=told)
     return _Prepared(arms, common, failed, alike)
 
 

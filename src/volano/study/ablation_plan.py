@@ -315,12 +315,12 @@ def _with_known_text(ablation: Ablation, store: Store) -> tuple[Ablation, str]:
 def _kin(artifact: Artifact, by_digest: Mapping[str, Artifact], known: dict[str, str]) -> str:
     """The same for what differs in its seed alone: settings, and kin of what it was made from."""
     if artifact.digest not in known:
+        digests = {name: str(each["digest"]) for name, each in artifact.parents.items()}
         parents = {
-            name: _kin(by_digest[parent["digest"]], by_digest, known)
-            for name, parent in sorted(artifact.parents.items())
-            if parent["digest"] in by_digest
+            name: _kin(by_digest[each], by_digest, known) if each in by_digest else each
+            for name, each in digests.items()
         }
-        own = artifact.digest if artifact.kind != "checkpoint" and not parents else ""
+        own = "" if parents else artifact.digest
         known[artifact.digest] = json_digest([artifact.meta["identity"]["settings"], parents, own])
     return known[artifact.digest]
 

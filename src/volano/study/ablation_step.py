@@ -198,4 +198,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=5, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=6, section=AblationSection, run=run_judge)

@@ -64,13 +64,23 @@ STEP = Step(
 
 
 def with_common(
-    data: Data, store: Store, name: str, *, silent: bool, told: Callable[[str], None]
+    data: Data,
+    store: Store,
+    name: str,
+    tasks: Sequence[str],
+    *,
+    silent: bool,
+    told: Callable[[str], None],
 ) -> Data:
     """The data of each arm, with what all are measured on where they hold out different documents.
 
-    Raises DataError where no document, or not the same conversations, can be had for all.
+    `tasks` are those of the evaluation. Raises DataError where no document, or not the same
+    conversations, can be had for all.
     """
-    conversations = [each[CONVERSATIONS] for each in data.values() if CONVERSATIONS in each]
+    asked = CONVERSATIONS in tasks  # else they are trained on, and not measured on
+    conversations = [
+        each[CONVERSATIONS] for each in data.values() if asked and CONVERSATIONS in each
+    ]
     if len({_held_out_conversations(each) for each in conversations}) > 1:
         raise DataError(
             "arms hold out different conversations, and their figures are no comparison",

@@ -88,8 +88,9 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
 
 def _written(value: Any) -> str:
     """As a recipe has it."""
-    words = {None: "off", True: "on", False: "off"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not set" if value is None else str(value)
 
 
 def _former(store: Store, name: str) -> Artifact | None:
