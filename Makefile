@@ -10,10 +10,13 @@ TESTERS ?= 2
 python := $(VENV)/bin/python
 set_up := $(PYTHON) scripts/set_up $(VENV)
 
-.PHONY: help run test test-all test-data lint format types layers docs peers lock clean
+.PHONY: help install run test test-all test-data lint format types layers docs peers lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
+
+install: ## the environment alone, in .venv
+	@$(set_up) train serve
 
 run: ## turn the wheel on this machine's own Python documentation
 	@$(set_up) train serve

@@ -10,7 +10,7 @@ domain's own share r: bits per byte = c + k exp(−t r).
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 import volano
 from volano.stats.seeds import judge
+from volano.study.axes import Arm, arms_of
 
 RECIPE = "laptop/ablate-mixture"
-SMALL, LARGE = "0.3M", "0.7M"
-SHARES = {f"code {share:.0%}".replace("%", " %"): share for share in (0.1, 0.25, 0.5, 0.75)}
 DOMAINS = ("code", "function")
 Floats = npt.NDArray[np.float64]
 BySeed = Mapping[str, Mapping[str, float]]  # arm → seed → bits per byte
@@ -43,9 +42,18 @@ def fitted(shares: Floats, bits: Floats) -> tuple[Floats, float]:
     return np.asarray(found), float(np.sqrt(np.mean(left**2)))
 
 
+def asked_by(arms: Sequence[Arm]) -> tuple[dict[str, float], list[str]]:
+    """The share of code of each arm, by its name, and the sizes, the smallest first."""
+    shares = {}
+    for each in arms:
+        mixture = each.section.mixture
+        shares[each.name] = mixture["code"] / sum(mixture.values())
+    return shares, list(dict.fromkeys(each.size for each in arms))
+
+
 def of_domains(values: Mapping[str, BySeed], size: str) -> dict[str, BySeed]:
     """Domain → arm → seed → bits per byte, of one size."""
-    at = f" @ {size} parameters" if size else ""
+    at = f" @ {size}" if size else ""
     return {domain: values[f"bits_per_byte.{domain}{at}"] for domain in DOMAINS}
 
 
@@ -60,16 +68,16 @@ def mean_of_both(bits: Mapping[str, BySeed]) -> dict[str, dict[int, float]]:
     }
 
 
-def predicted_share(bits: Mapping[str, BySeed]) -> float:
+def predicted_share(bits: Mapping[str, BySeed], shares: Mapping[str, float]) -> float:
     """The share of code with the least mean of both laws, among those between the tried ones."""
-    code = np.array(list(SHARES.values()))
+    code = np.array(list(shares.values()))
     tried = np.linspace(code.min(), code.max(), 66)
     total = np.zeros_like(tried)
     for domain in DOMAINS:
         own, own_tried = (code, tried) if domain == "code" else (1 - code, 1 - tried)
-        means = np.array([fmean(bits[domain][arm].values()) for arm in SHARES])
+        means = np.array([fmean(bits[domain][arm].values()) for arm in shares])
         found, left = fitted(own, means)
-        seeds = [np.std(list(bits[domain][arm].values()), ddof=1) for arm in SHARES]
+        seeds = [np.std(list(bits[domain][arm].values()), ddof=1) for arm in shares]
         print(
             f"{domain:9} {found[0]:.3f} + {found[1]:.3f} exp(−{found[2]:.2f} r), leaves "
             f"{left:.4f}; a seed's spread {np.mean(seeds):.4f}"
@@ -87,11 +95,12 @@ def main() -> None:
     parser.add_argument("--store", default="runs")
     asked = parser.parse_args()
     both = volano.ablate(RECIPE, *asked.settings, store=asked.store).report().extra["values"]
-    small = of_domains(both, SMALL)
+    shares, (at_small, *_, at_large) = asked_by(arms_of(RECIPE, asked.settings))
+    small = of_domains(both, at_small)
     for arm, by_seed in mean_of_both(small).items():
-        print(f"{SMALL} {arm:10} {fmean(by_seed.values()):.4f}")
-    share = predicted_share(small)
-    arms = {"predicted": share} | SHARES
+        print(f"{at_small}: {arm:10} {fmean(by_seed.values()):.4f}")
+    share = predicted_share(small, shares)
+    arms = {"predicted": share} | shares
     written = ", ".join(
         f"{name}: ['pretrain.mixture={{function: {1 - code:.2f}, code: {code:.2f}}}']"
         for name, code in arms.items()
@@ -99,7 +108,7 @@ def main() -> None:
     one_size = [
         f"ablate.arms={{{written}}}",
         "ablate.axes=[]",
-        f"pretrain.model.parameters={LARGE}",
+        f"pretrain.model.parameters={at_large.partition(' ')[0]}",
     ]
     again = volano.ablate(RECIPE, *asked.settings, *one_size, store=asked.store)
     found = mean_of_both(of_domains(again.report().extra["values"], ""))
@@ -108,7 +117,7 @@ def main() -> None:
         each.arm: each for each in judge({"mean of both": large}, lower_is_better=["mean of both"])
     }
     for arm, by_seed in large.items():
-        line = f"{LARGE} {arm:10} {fmean(by_seed.values()):.4f}"
+        line = f"{at_large}: {arm:10} {fmean(by_seed.values()):.4f}"
         if arm in compared:
             pair, verdict = compared[arm].pair, compared[arm].verdict
             line += f"  {pair.difference:+.4f} [{pair.low:+.4f}, {pair.high:+.4f}] {verdict}"

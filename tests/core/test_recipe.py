@@ -86,6 +86,9 @@ GOLDEN = {
     "The rule's name.",
     "curate:\n  rules:\n  - {nam: a}": "toy.yaml:4: curate.rules[0].name: value missing. "
     "The rule's name.",
+    "curate:\n  bands: 3": "toy.yaml:3: curate: unknown key 'bands'. "
+    "Did you mean 'curate.minhash.bands'?",
+    "min_score: 1": "toy.yaml:2: recipe: unknown key 'min_score'. Did you mean 'curate.min_score'?",
     "curate:\n  rules:\n  - {name: a, x: 1}": "toy.yaml:4: curate.rules[0]: unknown key 'x'. "
     "Known: name, threshold.",
     "curate:\n  by_name:\n    a: {name: a, threshold: 3}": "toy.yaml:4: "

@@ -64,7 +64,10 @@ def test_every_metric_is_compared_with_the_first_arm(done):
     one, two = values["minhash=on"], values["minhash=off"]
     assert set(one) == set(two) == {"1", "2", "3"}
     assert found["difference"] == pytest.approx(sum(two[s] - one[s] for s in one) / 3)
-    assert found["verdict"] in {"better", "worse", "no difference shown"}
+    better = found["difference"] < 0
+    shown = found["adjusted"] < 0.05
+    told = "better" if better else "worse"
+    assert found["verdict"] == (told if shown else "no difference shown")
 
 
 def test_show_prints_the_verdicts(done, store, capsys):
@@ -376,3 +379,18 @@ def test_more_at_once_than_can_be_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(RecipeError, match="no more than"):
         ablate(asked, Store(tmp_path / "runs"), silent=True)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_run_would_say_of_the_data_is_said_of_the_arm_that_has_them(
+    rivers, tmp_path, capsys
+):
+    with (tmp_path / "texts.jsonl").open("a") as texts:
+        texts.writelines(f'{{"id": "short {n}", "text": "Rain."}}\n' for n in range(4))
+        texts.write('{"id": "broken", "text": \n')
+    axis = "curate.quality.gopher_quality.min_words=150,151"  # of 117 or 234
+    store = str(tmp_path / "runs")
+    assert run_command(["ablate", rivers, axis, "--store", store]) == 2
+    lines = capsys.readouterr().out.replace("\n", " ")
+    assert lines.count("min_words=150, collected: 1 record in quarantine, first") == 1
+    assert "min_words=150, curated: keeps 20 of 44 documents" in lines
+    assert "min_words=151 has the same content as min_words=150" in lines

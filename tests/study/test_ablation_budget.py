@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from volano.core.errors import RecipeError
+from volano.core.store import Store
 from volano.study.ablation import plan_ablation
-from volano.study.ablation_budget import fit
+from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
 from volano.study.ablation_plan import ArmPlan, Reckoned
 from volano.study.ablation_sample import Beside
-from volano.study.axes import arms_of, with_equal_compute
+from volano.study.axes import arms_of, with_equal_compute, with_tokens
 from volano.study.spread import Spread
 from volano.study.training_cost import flops_per_token, size_of
 
@@ -34,25 +35,26 @@ def reckoned(ablation, reused=0, **about):
 
 def test_what_fits_is_left_as_it_is():
     ablation = planned(5)
-    assert fit(ablation, reckoned(ablation), 10) == (ablation, [])
-    assert fit(ablation, reckoned(ablation, reused=4), 2) == (ablation, [])
+    assert fit(ablation, reckoned(ablation), 10) == ablation
+    assert fit(ablation, reckoned(ablation, reused=4), 2) == ablation
+    assert given_up(ablation, ablation) == []
 
 
 def test_tokens_are_given_up_before_seeds():
     ablation = planned(5)
-    fitted, given_up = fit(ablation, reckoned(ablation), 5)
+    fitted = fit(ablation, reckoned(ablation), 5)
     assert len(fitted.seeds) == 5
     assert [each.steps for each in fitted.arms] == [500, 500]
-    assert given_up == ["2,048,000 tokens in the place of 4,096,000"]
+    assert given_up(ablation, fitted) == ["2,048,000 tokens in the place of 4,096,000"]
     assert [each.name for each in fitted.arms] == [each.name for each in ablation.arms]
 
 
 def test_then_seeds_and_never_below_two():
     ablation = planned(5)
-    fitted, given_up = fit(ablation, reckoned(ablation), 0.7)  # 100 steps take 6 seconds
+    fitted = fit(ablation, reckoned(ablation), 0.7)  # 100 steps take 6 seconds
     assert [each.steps for each in fitted.arms] == [100, 100]
     assert len(fitted.seeds) == 3
-    assert given_up[1] == "3 seeds in the place of 5"
+    assert given_up(ablation, fitted)[1] == "3 seeds in the place of 5"
     with pytest.raises(RecipeError, match=r"2 seeds of 2 arms take 0\.4 minutes at least"):
         fit(ablation, reckoned(ablation), 0.3)
 
@@ -60,7 +62,7 @@ def test_then_seeds_and_never_below_two():
 def test_what_lies_beside_training_takes_of_the_minutes_too():
     ablation = planned(5)
     beside = {"spread": Spread(2, 1), "beside": Beside(data=60, keeping=6, measuring=6)}
-    fitted, _ = fit(ablation, reckoned(ablation, **beside), 4)  # 1 of data, 3 of 5 × 2 trials
+    fitted = fit(ablation, reckoned(ablation, **beside), 4)  # 1 of data, 3 of 5 × 2 trials
     assert [each.steps for each in fitted.arms] == [400, 400]  # 36 s each, of which 24 learn
     with pytest.raises(RecipeError, match=r"take 1\.6 minutes at least"):
         fit(ablation, reckoned(ablation, **beside), 1.5)
@@ -93,3 +95,31 @@ def test_arms_of_other_seeds_are_the_same_arms():
     ablation = planned(3)
     assert [each.seed for each in ablation.trials()] == [1, 1, 2, 2, 3, 3]
     assert len(replace(ablation, seeds=(1,)).trials()) == 2
+
+
+def test_what_was_begun_with_so_many_minutes_goes_on_as_it_was_fitted(tmp_path):
+    ablation, store = planned(5), Store(tmp_path / "runs")
+    assert fitted_before(ablation, 5, store) is None
+    fitted = fit(ablation, reckoned(ablation), 5)
+    keep_fitted(ablation, fitted, 5, store)
+    again = fitted_before(planned(5), 5, Store(tmp_path / "runs"))
+    assert [each.recipe for each in again.trials()] == [each.recipe for each in fitted.trials()]
+    assert fitted_before(ablation, 6, store) is None
+    assert fitted_before(planned(4), 5, store) is None
+
+
+def test_trials_that_are_there_take_none_of_the_minutes(monkeypatch):
+    from volano.study import ablation_budget
+
+    ablation = planned(5)
+    arms = tuple(with_tokens(each, 100 * 32 * 128) for each in ablation.arms)
+    ablation = replace(ablation, arms=arms)
+    left = reckoned(ablation, reused=3)
+    monkeypatch.setattr(
+        ablation_budget,
+        "scaled",
+        lambda before, fewer, store: replace(before, trials=(SECONDS,) * 2 * len(fewer.seeds[3:])),
+    )
+    assert len(fit(ablation, left, 2, "a store").seeds) == 4
+    with pytest.raises(RecipeError, match="2 seeds of 2 arms"):  # had nothing been there
+        fit(ablation, left, 2)

@@ -89,10 +89,13 @@ def test_the_signal_of_each_metric_is_judged_by_trials_on_half_of_the_tokens(pla
     assert report.extra["signal"]["memorised.1×"]["fails"] == ["it is the same in every trial"]
 
 
-def test_shuffled_words_are_worse(store):
-    found = ablate(asked("plant.shuffled=0,1", "ablate.signal=off"), store, silent=True)
-    (comparison,) = found.report.report().comparisons
-    assert comparison["difference"] > 0.02
+def test_shuffled_words_are_worse_in_every_domain(store):
+    domains = ["collect.held_out_fraction=0.1", "ablate.bits_per_byte.documents=30"]
+    found = ablate(asked(*domains, "plant.shuffled=0,1", "ablate.signal=off"), store, silent=True)
+    report = found.report.report()
+    told = {each["metric"]: each["difference"] for each in report.comparisons}
+    assert {f"bits_per_byte.{each}" for each in ("all", "function", "topic")} <= told.keys()
+    assert min(told.values()) > 0.02
 
 
 def test_an_axis_behind_the_base_model_is_judged_by_the_evaluation(store):

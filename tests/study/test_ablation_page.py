@@ -109,10 +109,10 @@ def test_the_verdict_is_told_in_words_with_its_figures(figures):
         figures["headline"] == f"`{ARM}` is better in 1 and worse in 1 of 3 metrics than `{FIRST}`."
     )
     for words in (
-        f"`{ARM}` is better than `{FIRST}` in right answer chosen of four (+10.02 points, 95 % ",
-        f"`{ARM}` is worse than `{FIRST}` in bits per byte, prose (+0.2520, 95 % interval ",
-        "no other difference is shown in bits per byte, code (+0.0100, 95 % interval −",
-        "would have been seen)",
+        f"`{ARM}` is better than `{FIRST}` in right answer chosen of four (+10.02 points, +",
+        f"`{ARM}` is worse than `{FIRST}` in bits per byte, prose (+0.2520, +0.2",
+        "no other difference is shown in bits per byte, code (+0.0100; ",
+        "would have been seen). In brackets stands the difference and, of one that is shown, its ",
         "Arms are compared by 3 seeds that both have; p is adjusted for 3 comparisons.",
         "Every arm was given as many tokens: each model read 3,000 tokens.",
         f"`{FIRST}` read its text 2.5 times.",
@@ -216,7 +216,7 @@ def test_an_arm_that_diverged_leaves_the_others_room(tmp_path, monkeypatch):
     store = Store(tmp_path / "runs")
     found = find_ablation(store, ablation(store))
     told, page = ablation_figures(found), render_ablation(found)
-    assert "bits per byte, code (+1.02e+14, 95 % interval +9.952e+13 to " in story(told)
+    assert "bits per byte, code (+1.02e+14, +9.952e+13 to " in story(told)
     assert [each["said"] != "" for each in told["forest"]] == [True, False]
     plot = page[page.index('aria-label="Bits per byte: difference') :]
     ticks = re.findall(r">([−0-9.]+)</text>", plot[: plot.index("</svg>")])

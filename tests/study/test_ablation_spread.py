@@ -15,7 +15,7 @@ from volano.core.errors import RecipeError
 from volano.core.store import Store
 from volano.study import spread as module
 from volano.study.ablation import ablate, plan_ablation
-from volano.study.ablation_progress import HeardTrials, Share, TrialsBar
+from volano.study.ablation_progress import HeardTrials, Share, TrialsBar, whole_of
 from volano.study.axes import arms_of
 from volano.study.room import Room
 from volano.study.spread import Chosen, Spread, candidates, choose
@@ -117,6 +117,27 @@ def test_one_bar_counts_each_base_once_and_what_was_there_not_into_the_rate():
     of_all.begin(3)
     of_all.end(3)
     assert (bar.done, bar.skipped) == (120, 180)
+
+
+def test_what_is_behind_a_shared_base_moves_the_bar_too():
+    bar = Told()
+    of_base = [("a", False), ("a", False), ("b", True)]
+    shares = [Share(key, 1, float(there), 0.01, 1, there) for key, there in of_base]
+    assert whole_of(shares) == 5
+    of_all = TrialsBar(bar, ["one", "two", "three"], shares)
+    assert bar.skipped == 2
+    of_all.begin(2)
+    of_all.end(2)  # it was there
+    heard = HeardTrials(of_all, silent=False)
+    for place, tokens in [(0, 100), (1, 0)]:
+        of_all.begin(place)
+        heard(place, "open", ("pretrain", 100, "tokens"))
+        heard(place, "advance", (tokens,))
+        heard(place, "open", ("sft", 9, "tokens"))
+        heard(place, "advance", (4,))
+        assert bar.done == 1 + place
+        of_all.end(place)
+    assert (bar.done, bar.skipped) == (3, 2)
 
 
 def write_recipe(folder):

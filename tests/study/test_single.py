@@ -100,3 +100,27 @@ def test_a_corpus_of_other_records_is_refused_with_what_it_holds(learnt, folder)
     ):
         with pytest.raises(StoreError, match=said):
             run_phase(phase, learnt, data=[data], checkpoint=None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("collect.held_out_fraction=0.5", "has no effect on volano pretrain of what is given"),
+        ("finetune.epochs=2", "has no effect on volano pretrain of what is given"),
+        ("curate.dedup=off", "has no effect on volano pretrain of what is given"),
+    ],
+)
+def test_a_setting_that_nothing_of_the_command_obeys_is_refused(learnt, tmp_path, setting, said):
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"id": "one", "text": "abc abc"}\n')
+    run_phase("collect", learnt, data=[str(texts)], name="texts", silent=True)
+    with pytest.raises(RecipeError, match=said):
+        run_phase("pretrain", learnt, data=["texts/collected"], settings=[setting], silent=True)
+
+
+def test_texts_are_taken_as_they_are_and_no_filter_is_set_for_nothing(learnt, tmp_path):
+    texts = str(tmp_path / "texts.jsonl")
+    with pytest.raises(RecipeError, match=r"texts are taken as they are. Run volano curate first"):
+        run_phase("pretrain", learnt, data=[texts], settings=["curate.dedup=off"], silent=True)
+    with pytest.raises(RecipeError, match="has no effect on volano pretrain"):
+        run_phase("pretrain", learnt, data=[texts], settings=["plant.documents=5"], silent=True)

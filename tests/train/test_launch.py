@@ -130,6 +130,8 @@ def test_script_for_slurm_asks_for_what_was_named(folder):
         (["--nodes", "2"], "--endpoint: 2 machines have to meet somewhere"),
         (["--nodes", "2", "--endpoint", "host"], "--endpoint: no address: 'host'"),
         (["--time", "1:00"], "--time: is for a Slurm job"),
+        (["--slurm", "--time", "tomorrow"], "--time: no time: 'tomorrow'"),
+        (["--slurm", "--partition", "long #"], "--partition: no name: 'long #'"),
     ],
 )
 def test_what_cannot_start_is_refused_by_launch_and_not_by_the_job(folder, words, told):

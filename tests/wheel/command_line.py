@@ -16,7 +16,7 @@ SMALLER = [
     "evaluate.answers=12",
     "evaluate.seeds=1",
     "evaluate.safety_prompts=24",
-    "users=off",  # test_second_turn.py turns once more
+    "users=off",  # two_turns.py has a second turn
     "turn=off",
 ]
 

@@ -67,12 +67,14 @@ def ablate(
 
     Every trial is an artifact: a second call trains nothing, and one that was stopped goes on.
     """
+    from volano.cli.notes import notes
     from volano.cli.output import print_line
     from volano.cli.report import write_of_ablation
+    from volano.core.errors import RecipeError
     from volano.core.store import Store
     from volano.study.ablation import ablate as run_ablation
     from volano.study.ablation import plan_ablation
-    from volano.study.ablation_budget import fit
+    from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
     from volano.study.ablation_pilot import train_pilot
     from volano.study.ablation_plan import reckon, scaled
     from volano.study.axes import arms_of
@@ -88,31 +90,56 @@ def ablate(
         if not json:
             print_line(line)
 
-    reckoned = reckon(ablation, opened, told) if plan or pilot or minutes is not None else None
-    if minutes is not None and reckoned is not None:
-        ablation, given_up = fit(ablation, reckoned, minutes)
+    if plan and pilot:
+        raise RecipeError("makes nothing, and --pilot trains", "--plan", "Leave one of them out.")
+    wanted, begun = ablation, None
+    if minutes is not None:
+        begun = fitted_before(wanted, minutes, opened)
+        ablation = begun or ablation
+    planned = plan or pilot or (minutes is not None and begun is None)
+    reckoned = reckon(ablation, opened, told, silent=json) if planned else None
+    if minutes is not None and begun is None and reckoned is not None:
+        ablation = fit(wanted, reckoned, minutes, opened)
         reckoned = scaled(reckoned, ablation, opened)
-        if given_up:
-            told(f"To take {minutes:g} minutes: {', '.join(given_up)}.")
+        if reckoned.unknown:
+            told(f"The minutes are of training alone: {reckoned.unknown}")
+        if reckoned.note:
+            told(reckoned.note)
+    less = given_up(wanted, ablation)
+    if less:
+        as_begun = ", as when it was begun" if begun is not None else ""
+        told(f"To take {minutes:g} minutes: {', '.join(less)}{as_begun}.")
+    if minutes is not None and not plan:
+        keep_fitted(wanted, ablation, minutes, opened)
     if pilot and reckoned is not None:
         train_pilot(ablation, opened, silent=json, told=told)
         reckoned = scaled(reckoned, ablation, opened)
     if reckoned is not None and (plan or pilot):
-        _print_plan(ablation, reckoned, json)
+        _print_plan(ablation, reckoned, less, json)
         return
-    ablated = run_ablation(ablation, opened, silent=json, told=told)
+    noted: set[str] = set()
+
+    def shown(arm: Any, data: Mapping[str, Any]) -> None:
+        for name, artifact in data.items():
+            path = opened.path_of(artifact)
+            for note in notes(artifact, path) if path not in noted and not json else ():
+                told(f"{arm.label}, {name}: {note}")
+            noted.add(path)
+
+    ablated = run_ablation(ablation, opened, silent=json, told=told, shown=shown)
     if not json:
         _print_verdicts(ablated, opened)
     page = write_of_ablation(opened, ablated.report, told=not json)
     if json:
-        _print_json(ablated, opened, page)
+        _print_json(ablated, opened, page, less)
 
 
-def _print_plan(ablation: Any, reckoned: Any, as_json: bool) -> None:
+def _print_plan(ablation: Any, reckoned: Any, less: list[str], as_json: bool) -> None:
     from volano.cli.output import duration, print_json, print_line, print_table
 
     if as_json:
-        print_json({"ablation": ablation.name, "seeds": list(ablation.seeds), **reckoned.plain()})
+        asked = {"ablation": ablation.name, "seeds": list(ablation.seeds), "given_up": less}
+        print_json(asked | reckoned.plain())
         return
     print_table(
         ["arm", "size", "seeds", "in the store", "parameters", "tokens", "training"],
@@ -156,17 +183,18 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
     for arm, letter in letters.items():
         first = ", which the others are compared with" if letter == "A" else ""
         print_line(f"{letter}: {arm}{first}{(said_of or {}).get(arm, '')}")
+    names = ["", *(each.name for each in report.measurements)]
     print_table(
         ["metric", "arm", "seeds", "value", "to A", "95 % interval", "p (Holm)", "verdict"],
         [
             (
-                each.name if each.stage == extra["arms"][0] else "",
+                each.name if each.name != former else "",
                 letters[each.stage],
                 str(each.n),
                 f"{each.value:.4g}",
                 *_compared(report.comparisons, each),
             )
-            for each in report.measurements
+            for former, each in zip(names, report.measurements, strict=False)
         ],
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
         title=f"Ablation {name}",
@@ -244,7 +272,7 @@ def _signed(value: float) -> str:
     return f"{value:+.4f}" if abs(value) < MOST_WRITTEN else f"{value:+.3g}"
 
 
-def _print_json(ablated: Any, store: Any, page: str | None) -> None:
+def _print_json(ablated: Any, store: Any, page: str | None, less: list[str]) -> None:
     from dataclasses import asdict
 
     from volano.cli.output import print_json
@@ -257,6 +285,7 @@ def _print_json(ablated: Any, store: Any, page: str | None) -> None:
             "measurements": [asdict(each) for each in report.measurements],
             "comparisons": list(report.comparisons),
             "models": models_of(store, ablated.report),
+            "given_up": less,
             **report.extra,
         }
     )

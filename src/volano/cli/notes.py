@@ -7,17 +7,19 @@ KEPT_SHARE = 0.5  # of documents or bytes; curation that leaves less is told
 TOKENIZER_SHARE = 0.75
 
 
-def notes(artifact: Any) -> list[str]:
-    """What a user should know of an artifact without asking: records that could not be read, files
-    that were passed over, ids that were changed, a filter that had nothing to compare with, a
-    curation that dropped most, where a mixture is not as it was wanted, text that a run has read
-    more often than that allows, or than is of use, and a tokenizer that a model may not have had.
+def notes(artifact: Any, called: str = "") -> list[str]:
+    """What a user should know of an artifact, `called` so or by its name, without asking: records
+    that could not be read, files that were passed over, ids that were changed, a filter that had
+    nothing to compare with, a curation that dropped most, where a mixture is not as it was wanted,
+    text that a run has read more often than that allows, or than is of use, and a tokenizer that a
+    model may not have had.
     """
     if artifact.kind == "checkpoint":
         bill = artifact.bill()
         return _over_limit(bill) or _reread(bill) or _unlike_its_tokenizer(bill)
     if artifact.kind != "corpus":
         return []
+    called = called or artifact.name
     corpus = artifact.corpus()
     found = []
     quarantined = corpus.manifest.get("quarantined", 0)
@@ -25,7 +27,7 @@ def notes(artifact: Any) -> list[str]:
         first = corpus.quarantine().slice(0, 1).to_pylist()[0]
         found.append(
             f"{quarantined:,} record{'' if quarantined == 1 else 's'} in quarantine, first "
-            f"{first['where']}: {first['reason']}; all: volano show {artifact.name}"
+            f"{first['where']}: {first['reason']}; all: volano show {called}"
         )
     passed_over = corpus.manifest.get("passed_over", {})
     if passed_over:
@@ -43,7 +45,7 @@ def notes(artifact: Any) -> list[str]:
             "where plain texts are given, -s collect.held_out_fraction=0.1 (in a recipe: that key) "
             "holds out a tenth of them"
         )
-    return found + _mostly_dropped(artifact) + mixture_notes(artifact)
+    return found + _mostly_dropped(artifact, called) + mixture_notes(artifact)
 
 
 def _over_limit(bill: dict[str, Any]) -> list[str]:
@@ -75,7 +77,7 @@ def _unlike_its_tokenizer(bill: dict[str, Any]) -> list[str]:
     return []
 
 
-def _mostly_dropped(artifact: Any) -> list[str]:
+def _mostly_dropped(artifact: Any, called: str) -> list[str]:
     funnel = artifact.corpus().manifest.get("funnel")
     if not funnel:
         return []
@@ -87,7 +89,7 @@ def _mostly_dropped(artifact: Any) -> list[str]:
     worst = max(funnel[1:], key=lambda row: _lost(row, unit))
     kept = f"{left[unit]:,} of {given[unit]:,} {unit} ({left[unit] / given[unit]:.0%})"
     lost = f"'{worst['filter']}' dropped most, {_lost(worst, unit):,}"
-    return [f"keeps {kept}; {lost}; why: volano show {artifact.name}"]
+    return [f"keeps {kept}; {lost}; why: volano show {called}"]
 
 
 def _lost(row: dict[str, Any], unit: str) -> int:

@@ -49,8 +49,14 @@ class GateRefused(VolanoError):
     exit_code = 3
 
 
-def unknown_key(key: str, where: str, known: Iterable[str]) -> RecipeError:
-    """The error for a key that no section reads, with the nearest one that is read."""
+def unknown_key(
+    key: str, where: str, known: Iterable[str], elsewhere: Iterable[str] = ()
+) -> RecipeError:
+    """The error for a key that no section reads, with the nearest one that is read. `elsewhere`:
+    the same name at other places, the likeliest first, for when none of the known is near."""
+    known, other = list(known), next(iter(elsewhere), None)
+    if other is not None and not get_close_matches(key, known, n=1):
+        return RecipeError(f"unknown key '{key}'", where, f"Did you mean '{other}'?")
     return RecipeError(f"unknown key '{key}'", where, did_you_mean(key, known))
 
 

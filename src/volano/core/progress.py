@@ -80,12 +80,16 @@ class LogBar:
 
     def advance(self, amount: float = 1) -> None:
         self.done += amount
+        self._log()
+
+    def _log(self) -> None:
         if time.monotonic() - self.logged > LOG_SECONDS:
             self.logged = time.monotonic()
             rate = (self.done - self.begun) / (self.logged - self.start)
             left = (self.total - self.done) / rate if rate else 0.0
             share = self.done / self.total if self.total else 1.0
-            self._write(f"{share:.0%}, {spoken(rate)} {self.unit}/s, {left:.0f} s left")
+            speed = f", {spoken(rate)} {self.unit}/s, {left:.0f} s left" if rate else ""
+            self._write(f"{share:.0%}{speed}")
 
     def resume(self, amount: float) -> None:
         self.skip(amount)
@@ -97,6 +101,7 @@ class LogBar:
 
     def note(self, *figures: str) -> None:
         self.text = " · ".join(figures)
+        self._log()
 
     def curve(self, value: float) -> None: ...
 

@@ -261,7 +261,8 @@ def _explained(
     prefix = f"{line}: " if line else (f"{where}: " if where else "")
     key = str(path[-1]) if path else ""
     if problem["type"] == "extra_forbidden" and parent is not None:
-        return unknown_key(key, f"{prefix}{_dotted(path[:-1])}", parent.model_fields)
+        at = f"{prefix}{_dotted(path[:-1])}"
+        return unknown_key(key, at, parent.model_fields, _elsewhere(section, path))
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     remedy = _description(section, path) or "See the reference."
     given = problem["input"]
@@ -277,6 +278,13 @@ def _explained(
     elif not (path and _section_at(section, path)):
         message = f"{message}, got {_shown(given)}"
     return RecipeError(message, f"{prefix}{_dotted(path)}", remedy)
+
+
+def _elsewhere(section: type[Section], path: Path_) -> list[str]:
+    """Where a recipe has a key of that name: those below that place first, the least deep first."""
+    key, here = str(path[-1]), f"{_dotted(path[:-1])}."
+    named = [each for each in keys_of(section) if each.rpartition(".")[2] == key]
+    return sorted(named, key=lambda each: (not each.startswith(here), each.count(".")))
 
 
 def _shown(value: object) -> str:

@@ -166,7 +166,8 @@ class Store:
         return self.folder / "building" / stem
 
     def find(self, reference: str) -> Artifact:
-        """The artifact that a name, a path, @RELEASE or the start of a fingerprint stands for."""
+        """The artifact that a name, a path (with or without the kind that it begins with), @RELEASE
+        or the start of a fingerprint stands for."""
         if reference.startswith("@"):
             from volano.core.release import released
 
@@ -188,7 +189,11 @@ class Store:
             for each in artifacts
             if each.fingerprint.startswith(reference) and len(reference) >= 6
         ]
-        found += [each for each in artifacts if each.name == reference]
+        found += [
+            each
+            for each in artifacts
+            if reference in (each.name, self.path_of(each).partition("/")[2])
+        ]
         if found:
             return max(found, key=lambda each: each.folder.stat().st_mtime_ns)
         known = sorted({*self.labels(), *(each.name for each in artifacts)})
@@ -396,8 +401,9 @@ class Store:
 
 
 def _is_ours(name: str) -> bool:
-    # Left by a run that was killed before its first artifact, by a server, by mkfs.
-    ours = {"building", "index.sqlite", "lost+found"}
+    # Left by a run that was killed before its first artifact, by a server, by mkfs, or by an
+    # ablation that was fitted to some minutes.
+    ours = {"building", "fitted", "index.sqlite", "lost+found"}
     return name in ours or name.startswith((f".{MARK}.", "feedback.sqlite", "deletions.json"))
 
 

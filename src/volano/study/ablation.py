@@ -14,7 +14,7 @@ from volano.core.errors import DataError, RecipeError, VolanoError
 from volano.core.store import Store
 from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
-from volano.study.axes import Arm, with_equal_compute, with_tokens
+from volano.study.axes import SIZES, Arm, with_equal_compute, with_tokens
 from volano.study.common_held_out import with_common
 from volano.study.section import AblateSection
 from volano.study.spread import candidates
@@ -29,6 +29,7 @@ from volano.study.trial import (
 from volano.text.stream import TokenShards
 from volano.train.interruption import Stopped
 
+Shown = Callable[[Arm, Mapping[str, Artifact]], None]
 LEAST_SEEDS = 2
 HALF, HALF_SEEDS = 0.5, 2  # of the tokens, and how many seeds see whether training moves a metric
 
@@ -110,7 +111,8 @@ def _require_training(arms: Sequence[Arm]) -> None:
 
 
 def _keys(arms: Sequence[Arm]) -> set[str]:
-    return {key for arm in arms for key, _ in arm.chosen}
+    """Of what arms differ in, without their sizes, at each of which they are compared."""
+    return {key for arm in arms for key, _ in arm.chosen if not (arm.size and key in SIZES)}
 
 
 def _keys_behind(arms: Sequence[Arm]) -> set[str]:
@@ -166,14 +168,16 @@ def ablate(
     *,
     silent: bool = False,
     told: Callable[[str], None] = lambda line: None,
+    shown: Shown = lambda arm, data: None,
 ) -> Ablated:
-    """Make the data of each arm, train and measure every trial, and judge.
+    """Make the data of each arm, train and measure every trial, and judge. `shown` sees the data of
+    an arm when they are made.
 
     Raises DataError where fewer than two arms are left that differ, RecipeError where more are to
     be trained at once than can be.
     """
     candidates(ablation.arms, len(ablation.trials()), ablation.asked)  # before data are made
-    prepared = _prepare(ablation, store, silent, told)
+    prepared = _prepare(ablation, store, silent, told, shown)
     arms, data = prepared.arms, prepared.data
     trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
     tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
@@ -191,7 +195,7 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(
-    ablation: Ablation, store: Store, silent: bool, told: Callable[[str], None]
+    ablation: Ablation, store: Store, silent: bool, told: Callable[[str], None], shown: Shown
 ) -> _Prepared:
     reasons: dict[str, Arm] = {}  # why an arm has no data → the first of which that was told
     failed: list[Tried] = []
@@ -205,6 +209,7 @@ def _prepare(
         arm = wanted
         try:
             present = data_of(ablation.trials([arm])[0], store, ablation.asked, silent)
+            shown(arm, present)
             if ablation.asked.match == "documents":
                 arm = read_so_often(arm, TokenShards(present["tokens"].folder).rows, epochs)
             content = content_of(ablation.trials([arm])[0], store, ablation.asked, present)

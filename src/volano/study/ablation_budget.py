@@ -3,22 +3,32 @@
 Equal tokens is the plain form: an arm with less text reads it more often. Equal compute gives a
 larger model fewer tokens. Equal documents lets each arm read its own text as often as the first
 reads its own, so that one with more text trains for longer.
+
+What was fitted is kept in the store when training begins: rates of another moment would fit other
+tokens, of which nothing is there, and nothing would go on where it stopped.
 """
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from volano.core.errors import RecipeError
+from volano.core.files import atomic_path, json_digest
+from volano.core.store import Store
 from volano.study.ablation import LEAST_SEEDS, Ablation
 from volano.study.ablation_behind import base_key
-from volano.study.ablation_plan import Reckoned
+from volano.study.ablation_plan import Reckoned, scaled
 from volano.study.axes import with_tokens
 from volano.study.ladder import ENOUGH_STEPS
 
 TOLERANCE = 1e-4  # of a share of the tokens
+FITTED = "fitted"  # folder of the store
 
 
-def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablation, list[str]]:
-    """The ablation made smaller until all of it takes no more minutes, and what was given up.
+def fit(
+    ablation: Ablation, reckoned: Reckoned, minutes: float, store: Store | None = None
+) -> Ablation:
+    """The ablation made smaller until all of it takes no more minutes.
 
     Tokens go first, down to 100 steps of each arm, below which a loss says little; then seeds.
     Trials that are in the store count nothing, and with fewer tokens they are others. Raises
@@ -32,29 +42,63 @@ def fit(ablation: Ablation, reckoned: Reckoned, minutes: float) -> tuple[Ablatio
             "--pilot trains two, which the ablation takes over; then it is.",
         )
     if reckoned.seconds <= budget:
-        return ablation, []
+        return ablation
     arms, seeds = ablation.arms, len(ablation.seeds)
     # What is behind a base model reads all of its data.
     least = max(min(1.0, ENOUGH_STEPS / each.steps) if each.trains_base else 1.0 for each in arms)
     share = _most_share(ablation, reckoned, budget, least)
-    given_up = []
     if share < 1:
         arms = tuple(with_tokens(each, round(each.tokens * share)) for each in arms)
-        now, before = arms[0].tokens, ablation.arms[0].tokens
-        given_up.append(f"{now:,} tokens in the place of {before:,}")
     fitting = seeds
-    while fitting >= LEAST_SEEDS and _seconds(ablation, reckoned, share, fitting) > budget:
+    while fitting >= LEAST_SEEDS and _seconds(ablation, reckoned, share, fitting, store) > budget:
         fitting -= 1
     if fitting < LEAST_SEEDS:
-        taken = _seconds(ablation, reckoned, share, LEAST_SEEDS)
+        taken = _seconds(ablation, reckoned, share, LEAST_SEEDS, store)
         raise RecipeError(
             f"{LEAST_SEEDS} seeds of {len(arms)} arms take {taken / 60:.2g} minutes at least",
             f"--minutes {minutes:g}",
             "Give more, or compare fewer arms, or smaller models.",
         )
-    if fitting < seeds:
-        given_up.append(f"{fitting} seeds in the place of {seeds}")
-    return replace(ablation, arms=arms, seeds=ablation.seeds[:fitting]), given_up
+    return replace(ablation, arms=arms, seeds=ablation.seeds[:fitting])
+
+
+def given_up(asked: Ablation, fitted: Ablation) -> list[str]:
+    """What the fitted one has less of than was asked for, in words."""
+    said = []
+    now, before = fitted.arms[0].tokens, asked.arms[0].tokens
+    if now != before:
+        said.append(f"{now:,} tokens in the place of {before:,}")
+    if len(fitted.seeds) != len(asked.seeds):
+        said.append(f"{len(fitted.seeds)} seeds in the place of {len(asked.seeds)}")
+    return said
+
+
+def keep_fitted(asked: Ablation, fitted: Ablation, minutes: float, store: Store) -> None:
+    """Remember what those minutes were fitted to, for `fitted_before`."""
+    path = _path(asked, minutes, store)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokens = [each.section.tokens if each.trains_base else 0 for each in fitted.arms]
+    with atomic_path(path) as unfinished:
+        unfinished.write_text(json.dumps({"tokens": tokens, "seeds": len(fitted.seeds)}))
+
+
+def fitted_before(asked: Ablation, minutes: float, store: Store) -> Ablation | None:
+    """What the same ablation was fitted to when it was begun with so many minutes; else None."""
+    path = _path(asked, minutes, store)
+    if not path.is_file():
+        return None
+    kept = json.loads(path.read_text())
+    arms = [
+        with_tokens(each, tokens) if each.trains_base else each
+        for each, tokens in zip(asked.arms, kept["tokens"], strict=True)
+    ]
+    return replace(asked, arms=tuple(arms), seeds=asked.seeds[: kept["seeds"]])
+
+
+def _path(asked: Ablation, minutes: float, store: Store) -> Path:
+    recipes = [each.recipe.identity() for each in asked.arms]
+    key = json_digest([asked.name, minutes, len(asked.seeds), asked.asked.identity(), recipes])
+    return store.folder / FITTED / f"{key[:16]}.json"
 
 
 def _most_share(ablation: Ablation, reckoned: Reckoned, budget: float, least: float) -> float:
@@ -67,10 +111,15 @@ def _most_share(ablation: Ablation, reckoned: Reckoned, budget: float, least: fl
     return low
 
 
-def _seconds(ablation: Ablation, reckoned: Reckoned, share: float, seeds: int) -> float:
-    """Of an ablation of so many seeds with that share of its tokens, none of it there yet."""
+def _seconds(
+    ablation: Ablation, reckoned: Reckoned, share: float, seeds: int, store: Store | None = None
+) -> float:
+    """Of an ablation of so many seeds with that share of its tokens, of which nothing is there
+    yet; of all of them something may be."""
     of_arm = {each.arm.label: each for each in reckoned.arms}
     fewer = replace(ablation, seeds=ablation.seeds[:seeds])
+    if share == 1 and store is not None:
+        return scaled(reckoned, fewer, store).seconds
     trials = [*fewer.trials(), *fewer.signal_trials()]
     training, trained = [], set()
     for each in trials:

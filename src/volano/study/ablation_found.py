@@ -24,7 +24,7 @@ AT = " @ "  # between a metric and the size at which it was measured
 VERDICTS, TOKENS = "verdicts", "tokens"
 WHOLE = 1.0  # share of an arm's tokens; the trials of a smaller one serve the signal check
 SHARE = "share"
-STAGE = re.compile(r"^(?P<name>.*) \((?P<stage>sft|aligned)\)$")
+STAGE = re.compile(r"^(?P<name>.*) \((?P<stage>sft|aligned|final)\)$")
 
 
 class Metric(NamedTuple):

@@ -140,7 +140,11 @@ def makespan(seconds: Sequence[float], at_once: int) -> float:
 
 
 def reckon(
-    ablation: Ablation, store: Store, told: Callable[[str], None] = lambda line: None
+    ablation: Ablation,
+    store: Store,
+    told: Callable[[str], None] = lambda line: None,
+    *,
+    silent: bool = False,
 ) -> Reckoned:
     """The plan. Nothing is made that stays. `told` hears what is timed, before it is."""
     ablation, note = _with_known_text(ablation, store)
@@ -156,7 +160,7 @@ def reckon(
     beside, unknown = NOTHING, ""
     if state.left:
         try:
-            beside = _beside(ablation, state, told)
+            beside = _beside(ablation, state, told, silent)
         except (TooLarge, NoTrial) as problem:
             unknown = str(problem)
     arms, trials = state.seconds(ablation, rates, beside)
@@ -172,7 +176,7 @@ def scaled(reckoned: Reckoned, after: Ablation, store: Store) -> Reckoned:
     rates = {each.arm.shape: each.tokens / each.base_seconds for each in trained}
     state, unknown, beside = _State.of(after, store), reckoned.unknown, reckoned.beside
     if unknown and state.has_bills:
-        unknown, beside = "", _beside(after, state, lambda line: None)
+        unknown, beside = "", _beside(after, state)
     beside = beside._replace(data=0.0) if state.has_data else beside
     arms, trials = state.seconds(after, rates, beside)
     visible = _visible(after, store)
@@ -270,7 +274,12 @@ class NoTrial(DataError):
     """What trials take is known once there is one."""
 
 
-def _beside(ablation: Ablation, state: _State, told: Callable[[str], None]) -> Beside:
+def _beside(
+    ablation: Ablation,
+    state: _State,
+    told: Callable[[str], None] = lambda line: None,
+    silent: bool = False,
+) -> Beside:
     """By bills where all data and a trial are there, else by samples."""
     if state.has_bills:
         _, measuring = stages_of_trial(state.trials[0].recipe, ablation.asked)
@@ -291,7 +300,7 @@ def _beside(ablation: Ablation, state: _State, told: Callable[[str], None]) -> B
             ablation.name,
             "--pilot trains two, which the ablation takes over.",
         )
-    sampled = measure_beside(ablation.arms, ablation.asked, told)
+    sampled = measure_beside(ablation.arms, ablation.asked, told, silent=silent)
     return sampled._replace(data=0.0) if state.has_data else sampled
 
 
@@ -325,16 +334,30 @@ def _kin(artifact: Artifact, by_digest: Mapping[str, Artifact], known: dict[str,
     return known[artifact.digest]
 
 
+def _trained(settings: Mapping[str, Any]) -> str:
+    """How large a base model is and how long it is trained."""
+    return json_digest([settings.get("model"), settings.get("tokens")])
+
+
 def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
-    """From trials of this recipe that differ in their seed alone: others have another noise."""
+    """From trials of this recipe that differ in their seed alone, with models of as many parameters
+    and tokens that were measured alike: others have another noise."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     artifacts = store.artifacts()
     by_digest = {each.digest: each for each in artifacts}
     known: dict[str, str] = {}
-    _, measuring = stages_of_trial(ablation.trials()[0].recipe, ablation.asked)
-    names = {f"{ablation.name}/{each}" for each in measuring}
+    stages, measuring = stages_of_trial(ablation.trials()[0].recipe, ablation.asked)
+    alike = {
+        f"{ablation.name}/{each.name}": json_digest(each.section.identity())
+        for each in stages
+        if each.name in measuring
+    }
+    trained = {_trained(each.section.identity()) for each in ablation.arms if each.trains_base}
     for artifact in artifacts:
-        if artifact.name not in names or artifact.parents[BASE]["digest"] not in by_digest:
+        if alike.get(artifact.name) != json_digest(artifact.meta["identity"]["settings"]):
+            continue
+        base = by_digest.get(artifact.parents[BASE]["digest"])
+        if base is None or (trained and _trained(base.meta["identity"]["settings"]) not in trained):
             continue
         kin = _kin(artifact, by_digest, known)
         for name, figure in measured_in([artifact]):

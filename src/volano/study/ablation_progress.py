@@ -1,13 +1,14 @@
 """One bar for all trials of an ablation: how much of the training is done, and what is running.
 
 It counts training tokens, or FLOPs where models differ in size, of every base model once; each
-worker's steps move it. What was there before counts as done and not into the rate, so that rate and
+worker's steps move it. Where trials are more than the training of a base model of their own, the
+end of each counts too. What was there before counts as done and not into the rate, so that rate and
 time left are those of the work at hand. Between trainings their models are measured, which is why
 the rate is taken over long.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from volano.core.progress import Bar
@@ -18,29 +19,27 @@ RATE_SECONDS = 900.0
 
 class Share(NamedTuple):
     """What a trial has to train: the key of its base model, in units of the bar, and what of it is
-    done. Trials may share a base."""
+    done. Trials may share a base. `ending` units are of what is behind the base."""
 
     base: str
     whole: float
     done: float
     units_a_token: float = 1.0
+    ending: float = 0.0
+    ended: bool = False
 
 
 class TrialsBar:
-    """The bar of all, and those of each trial, by place. Where trials count as a `whole`, one that
-    has ended moves it."""
+    """The bar of all, and those of each trial, by place."""
 
-    def __init__(
-        self, bar: Bar, labels: Sequence[str], shares: Sequence[Share], *, whole: bool = False
-    ) -> None:
+    def __init__(self, bar: Bar, labels: Sequence[str], shares: Sequence[Share]) -> None:
         self._bar, self._labels, self._shares = bar, labels, shares
-        self._at_end = bar.advance if whole else bar.skip
         self._whole = {each.base: each.whole for each in shares}
         self._counted = {each.base: each.done for each in shares}
         self._running: dict[int, str] = {}
         self._ended = 0
         self._told: set[str] = set()
-        done = sum(self._counted.values())
+        done = sum(self._counted.values()) + sum(each.ending for each in shares if each.ended)
         if done:
             bar.resume(done)
 
@@ -53,9 +52,11 @@ class TrialsBar:
         """It has ended. What it has not trained nobody will."""
         self._running.pop(place, None)
         self._ended += 1
-        base = self._shares[place].base
-        self._at_end(self._whole[base] - self._counted[base])
-        self._counted[base] = self._whole[base]
+        share = self._shares[place]
+        self._bar.skip(self._whole[share.base] - self._counted[share.base])
+        self._counted[share.base] = self._whole[share.base]
+        if share.ending and not share.ended:
+            self._bar.advance(share.ending)
         self._note()
 
     def bar_of(self, place: int, title: str, total: float, unit: str) -> Bar:
@@ -151,6 +152,7 @@ class HeardTrials:
             print(text, file=sys.stderr, flush=True)
 
 
-def bases(shares: Sequence[Share]) -> Mapping[str, float]:
-    """Key of each base model → its whole training in units of the bar, each once."""
-    return {each.base: each.whole for each in shares}
+def whole_of(shares: Sequence[Share]) -> float:
+    """Units of the bar: of each base model once, and of what is behind them."""
+    bases = {each.base: each.whole for each in shares}
+    return sum(bases.values()) + sum(each.ending for each in shares)

@@ -14,7 +14,13 @@ from volano.core.artifact import Artifact
 from volano.core.errors import VolanoError
 from volano.core.progress import heard_by, progress
 from volano.core.store import Store
-from volano.study.ablation_progress import RATE_SECONDS, HeardTrials, Share, TrialsBar, bases
+from volano.study.ablation_progress import (
+    RATE_SECONDS,
+    HeardTrials,
+    Share,
+    TrialsBar,
+    whole_of,
+)
 from volano.study.section import AblateSection
 from volano.study.spread import choose
 from volano.study.trial import BASE, Found, Trial, Tried, found_of, try_out
@@ -23,7 +29,7 @@ from volano.train.interruption import Stopped
 
 Data = Mapping[str, Mapping[str, Artifact]]  # of each arm, by the name and size of it
 Told = Callable[[str], None]
-TRIALS = "trials"  # what a bar counts where no base model is trained
+PARTS = "parts"  # what a bar counts where base models are shared, or none is trained
 
 
 def try_all(
@@ -42,13 +48,13 @@ def try_all(
     """
     found = [found_of(each, store, asked, _data_of(each, data)) for each in trials]
     left = [place for place, each in enumerate(found) if each.missing]
-    shares = _shares(trials, found, store)
-    total, unit = sum(bases(shares).values()), _unit(trials)
+    unit = _unit(trials, found)
+    shares = _shares(trials, found, store, unit)
     with ExitStack() as ending:
         bar = ending.enter_context(
-            progress("ablate", total, unit, silent=silent, rate_seconds=RATE_SECONDS)
+            progress("ablate", whole_of(shares), unit, silent=silent, rate_seconds=RATE_SECONDS)
         )
-        of_all = TrialsBar(bar, [each.label for each in trials], shares, whole=unit == TRIALS)
+        of_all = TrialsBar(bar, [each.label for each in trials], shares)
         tried: dict[int, Tried] = {}
         alone = partial(_one, trials, store, asked, data, of_all, told)
         for place in range(len(trials)):
@@ -140,31 +146,36 @@ def _data_of(trial: Trial, data: Data) -> Mapping[str, Artifact]:
     return data[trial.arm.label]
 
 
-def _unit(trials: Sequence[Trial]) -> str:
-    if not trials[0].arm.trains_base:
-        return TRIALS
+def _base_keys(trials: Sequence[Trial], found: Sequence[Found]) -> list[str]:
+    """Of the base model of each, which several may share."""
+    bases = [each.base for each in found]
+    return [f"trial {n}" if base is None else base.fingerprint for n, base in enumerate(bases)]
+
+
+def _unit(trials: Sequence[Trial], found: Sequence[Found]) -> str:
+    if not trials[0].arm.trains_base or len(set(_base_keys(trials, found))) < len(trials):
+        return PARTS
     return "GFLOP" if len({each.arm.shape for each in trials}) > 1 else "tokens"
 
 
-def _shares(trials: Sequence[Trial], found: Sequence[Found], store: Store) -> list[Share]:
-    if _unit(trials) == TRIALS:
-        return [
-            Share(each.label, 1.0, float(not found[n].missing)) for n, each in enumerate(trials)
-        ]
-    in_flops = _unit(trials) == "GFLOP"
+def _shares(
+    trials: Sequence[Trial], found: Sequence[Found], store: Store, unit: str
+) -> list[Share]:
     shares = []
-    for place, (trial, each) in enumerate(zip(trials, found, strict=True)):
-        weight = trial.arm.flops_a_token / 1e9 if in_flops else 1.0
+    for trial, each, key in zip(trials, found, _base_keys(trials, found), strict=True):
+        weight = {"GFLOP": trial.arm.flops_a_token / 1e9}.get(unit, 1.0)
+        if unit == PARTS:
+            weight = 1 / trial.arm.tokens if trial.arm.trains_base else 0.0
         whole = trial.arm.tokens * weight
-        key = each.base.fingerprint if each.base is not None else f"trial {place}"
         done = 1.0 if BASE in each.present else _share_done(trial, each, store)
-        shares.append(Share(key, whole, whole * done, weight))
+        ending = float(unit == PARTS)
+        shares.append(Share(key, whole, whole * done, weight, ending, not each.missing))
     return shares
 
 
 def _share_done(trial: Trial, found: Found, store: Store) -> float:
     """Of the training of a base model that was stopped."""
-    if found.base is None:
+    if found.base is None or not trial.arm.trains_base:
         return 0.0
     from volano.train.checkpoint import kept_states
 
@@ -174,6 +185,10 @@ def _share_done(trial: Trial, found: Found, store: Store) -> float:
 
 def _tokens_left(trials: Sequence[Trial], shares: Sequence[Share], left: Sequence[int]) -> float:
     """Of the most costly shape, as many FLOPs as are left to train."""
-    of_base = {shares[place].base: shares[place] for place in left}
-    weights = {shares[place].units_a_token for place in left}
-    return sum(each.whole - each.done for each in of_base.values()) / max(weights)
+    of_base = {shares[place].base: place for place in left if trials[place].arm.trains_base}
+    flops, most = 0.0, 1.0
+    for place in of_base.values():
+        share, each = shares[place], trials[place].arm.flops_a_token
+        flops += (share.whole - share.done) / share.units_a_token * each
+        most = max(most, each)
+    return flops / most

@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from volano.core.artifact import Artifact
-from volano.core.errors import DataError, RecipeError
+from volano.core.errors import DataError, RecipeError, VolanoError
 from volano.core.files import json_digest
+from volano.core.progress import Bar, progress
 from volano.core.step import Inputs, Listing, Step
 from volano.core.store import Order, S, Store
 from volano.evaluate.domains import chosen_documents
 from volano.evaluate.step import DOMAINS
+from volano.pretrain.section import PretrainSection
 from volano.study.ablation_behind import billed_per_epoch, stages_behind
 from volano.study.axes import Arm, with_tokens
 from volano.study.common_held_out import HELD_OUT
@@ -33,10 +35,12 @@ from volano.study.trial import (
     trial_of,
     try_out,
 )
+from volano.train.interruption import Stopped
 
 FRACTIONS = (1 / 16, 1 / 4)  # of the bytes
 MOST_BYTES = 2e8  # of a sample: more would take as long as the run
 LEAST_HELD_OUT = 4  # functions
+SHORT_STEPS = (1, 2)  # of a trial's base model
 NAME = "sample"
 
 
@@ -94,7 +98,11 @@ def _thinned(listing: Listing, fraction: float) -> Listing:
 
 
 def measure_beside(
-    arms: Sequence[Arm], asked: AblateSection, told: Callable[[str], None] = lambda line: None
+    arms: Sequence[Arm],
+    asked: AblateSection,
+    told: Callable[[str], None] = lambda line: None,
+    *,
+    silent: bool = False,
 ) -> Beside:
     """The cost of data and measurements, by samples; by all files where a sample lacks what a stage
     asks for, such as a kind of text that one file has. Raises TooLarge where the files are, and any
@@ -103,13 +111,13 @@ def measure_beside(
     try:
         told("Timing the data of every arm on a sixteenth and a quarter of the files …")
         # The first time libraries are loaded, as at the beginning of a run.
-        (first, again, more), trials = _timed(arms, asked, (small, small, large))
+        (first, again, more), trials = _timed(arms, asked, (small, small, large), silent)
         data = _drawn_out((small, again), (large, more)) + max(0.0, first - again)
     except TooLarge:
         raise
     except (DataError, RecipeError):  # the latter of more functions held out than so few files have
         told("So few lack what a stage asks for. Timing the data of every arm on all files …")
-        (data,), trials = _timed(arms, asked, (1.0,))
+        (data,), trials = _timed(arms, asked, (1.0,), silent)
     last = trials[-1]
     seconds = dict(last.seconds)
     if len(trials) > 1:
@@ -137,44 +145,58 @@ class _Sampled(NamedTuple):
 
 
 def _timed(
-    arms: Sequence[Arm], asked: AblateSection, fractions: Sequence[float]
+    arms: Sequence[Arm], asked: AblateSection, fractions: Sequence[float], silent: bool
 ) -> tuple[list[float], list[_Sampled]]:
     """Seconds of all data at each fraction, and of a trial at the last; where more of it than the
     base model reads the data, at the last two."""
     taken, trials = [], []
-    with TemporaryDirectory() as scratch:
+    tried = min(len(fractions), 2 if asked.tasks else 1)
+    parts = len(fractions) * len(arms) + tried * len(SHORT_STEPS)
+    with TemporaryDirectory() as scratch, progress("plan", parts, "parts", silent=silent) as bar:
         for place, fraction in enumerate(fractions):
             store = SampledStore(Path(scratch) / f"{place}", fraction)
             begun = time.monotonic()
-            made = _data_of_all(arms, store, asked)
+            passed_over = DataError if fraction < 1 else VolanoError
+            made = _data_of_all(arms, store, asked, bar, passed_over)
             taken.append(time.monotonic() - begun)
-            if place >= len(fractions) - (2 if asked.tasks else 1):
+            if place >= len(fractions) - tried:
                 arm, data = max(made, key=lambda each: len(stages_behind(each[0].recipe, asked)))
-                trials.append(_short_trial(arm, data, store, asked))
+                trials.append(_short_trial(arm, data, store, asked, bar))
     return taken, trials
 
 
 def _data_of_all(
-    arms: Sequence[Arm], store: Store, asked: AblateSection
+    arms: Sequence[Arm],
+    store: Store,
+    asked: AblateSection,
+    bar: Bar,
+    passed_over: type[VolanoError],
 ) -> list[tuple[Arm, dict[str, Artifact]]]:
+    """Of every arm that can be made: one that cannot, of so little or at all, the run will tell."""
     found: list[tuple[Arm, dict[str, Artifact]]] = []
     for arm in arms:
+        bar.note(f"data of {arm.label}")
         try:
             made = data_of(trial_of(arm, arm.recipe.seed, NAME, asked), store, asked, True)
-        except DataError:
-            if arm is arms[0]:  # without which nothing is compared
+        except passed_over as problem:
+            first = arm.name == arms[0].name  # without which nothing is compared
+            if first or isinstance(problem, TooLarge | Stopped):
                 raise
-            continue  # a filter that leaves nothing of so little; the run will see
+            continue
+        finally:
+            bar.advance()
         found.append((arm, made))
     return found
 
 
 def _short_trial(
-    arm: Arm, data: dict[str, Artifact], store: SampledStore, asked: AblateSection
+    arm: Arm, data: dict[str, Artifact], store: SampledStore, asked: AblateSection, bar: Bar
 ) -> _Sampled:
     """Seconds of a trial whose base model is trained for a step. Made twice: what is loaded at the
     first is loaded once in the run."""
-    for steps in (1, 2):
+    bar.note(f"a trial of {arm.label}")
+    arm = replace(arm, recipe=arm.recipe.model_copy(update={"pretrain": _unstaged(arm.section)}))
+    for steps in SHORT_STEPS:
         short = with_tokens(arm, steps * arm.section.batch_rows * arm.shape.context)
         trial = trial_of(short, arm.recipe.seed, NAME, asked)
         tried = try_out(trial, store, asked, data)
@@ -187,7 +209,18 @@ def _short_trial(
                 seconds[name] *= _more_documents(data, asked, store.fraction)
         made = found_of(trial, store, asked, data).present
         behind = billed_per_epoch([(trial, made)], asked)
+        bar.advance()
     return _Sampled(store.fraction, seconds | behind, list(behind))
+
+
+def _unstaged(section: PretrainSection) -> PretrainSection:
+    """With the mixture of the last stage in the place of all stages, for which so few steps are too
+    few."""
+    if section.curriculum is None or not section.curriculum.stages:
+        return section
+    mixture = section.curriculum.stages[-1].mixture
+    curriculum = section.curriculum.model_copy(update={"stages": []})
+    return section.model_copy(update={"curriculum": curriculum, "mixture": mixture})
 
 
 def _more_documents(data: dict[str, Artifact], asked: AblateSection, fraction: float) -> float:

@@ -1,8 +1,9 @@
 """The verdicts of an ablation, from the measurements of its trials alone.
 
 Every metric of every arm is compared with that of the first arm by the seeds that both have; at
-each size apart, and all comparisons are one family (stats/seeds.py). Whether a metric says anything
-is asked beside it (stats/signal.py).
+each size apart, and all comparisons are one family (stats/seeds.py). Where arms end in different
+stages, as with `align=on,off`, their last models are compared, whatever stage these are of. Whether
+a metric says anything is asked beside it (stats/signal.py).
 """
 
 import re
@@ -17,6 +18,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
+from volano.evaluate.step import EVALUATE
 from volano.stats.intervals import mean_interval
 from volano.stats.seeds import LEAST, Comparison, judge
 from volano.stats.signal import Direction, check_signal
@@ -27,6 +29,7 @@ EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre
 SHARE = "share"  # the unit of a metric that counts items
 BASE = "base"
 STAGES = (BASE, "sft", "aligned")  # what else a report has is beside the models
+FINAL = "final"  # the last of them that an arm has
 Values = dict[str, dict[str, dict[int, float]]]  # metric → arm → seed
 
 
@@ -69,9 +72,11 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     of_trial: dict[str, list[Artifact]] = defaultdict(list)
     for name, artifact in inputs.items():
         of_trial[name.partition(".")[0]].append(artifact)
+    ends = {_last_stage(each) for each in of_trial.values()} - {""}
     for key, trial in sorted(section.trials.items(), key=lambda each: order[each[1].arm]):
-        for metric, found in measured_in(of_trial.get(key, [])):
-            if section.later and found.stage == BASE:
+        measured = of_trial.get(key, [])
+        for metric, found in _final(measured) if len(ends) > 1 else measured_in(measured):
+            if section.later and metric == found.name:  # of a base model
                 continue
             name = f"{metric} @ {trial.size}" if trial.size else metric
             size_of[name] = (metric, trial.size)
@@ -147,6 +152,31 @@ def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, Measurement]]:
     ]
 
 
+def _last_stage(artifacts: Iterable[Artifact]) -> str:
+    """Of the models that the evaluation among them measured; "" where there is none."""
+    found = [
+        each.stage for one in artifacts if _evaluates(one) for each in one.report().measurements
+    ]
+    return max(filter(STAGES.__contains__, found), key=STAGES.index, default="")
+
+
+def _final(artifacts: Sequence[Artifact]) -> list[tuple[str, Measurement]]:
+    """Metrics of one trial: of its base model, and what the evaluation has of its last one."""
+    last = _last_stage(artifacts)
+    base = [(name, each) for name, each in measured_in(artifacts) if each.stage == BASE]
+    return base + [
+        (f"{each.name} ({FINAL})", each)
+        for artifact in artifacts
+        if _evaluates(artifact)
+        for each in artifact.report().measurements
+        if each.stage == last
+    ]
+
+
+def _evaluates(artifact: Artifact) -> bool:
+    return bool(artifact.meta["identity"]["step"] == EVALUATE.name)
+
+
 def _signal(
     values: Values,
     half: Values,
@@ -198,4 +228,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=6, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=7, section=AblationSection, run=run_judge)

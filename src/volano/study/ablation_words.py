@@ -14,7 +14,7 @@ MOST_NAMED = 3  # metrics of one verdict in a sentence; the table has all
 LONGEST_NAMES = 90  # characters of a question; the list below it has all arms
 LONGEST_REASON = 160  # of a failure in a sentence; the table has all of it
 GREAT = 1e6  # from where on a figure is a power of ten: a model that diverged
-STAGES = {"sft": "fine-tuned", "aligned": "aligned"}
+STAGES = {"sft": "fine-tuned", "aligned": "aligned", "final": "last model"}
 SHOWN = ("better", "worse")
 UNSAID, UNSHOWN = "unsaid", "unshown"
 HELD_EQUAL = {
@@ -57,7 +57,7 @@ def paragraphs_of(found: FoundAblation) -> list[str]:
     """The verdict of each arm with its figures; and last, what a reader has to know to weigh
     them."""
     verdicts = [" ".join(_told(arm, judged, found)) for arm, judged in _judged(found).items()]
-    behind = [told(found) for told in (_crossed, _seen, _seeds, _held_equal, _reread, _alike)]
+    behind = [told(found) for told in (_crossed, _bracketed, _seeds, _held_equal, _reread, _alike)]
     behind.append(_failed(found))
     behind.append(_greyed(found))
     return [each for each in [*verdicts, " ".join(filter(None, behind))] if each]
@@ -171,14 +171,11 @@ def _with_figures(each: Mapping[str, Any], found: FoundAblation) -> str:
     title = _in_prose(metric) + (f" at {metric.size}" if metric.size else "")
     if each["low"] == each["high"] == 0:
         return f"{title} (the same with every seed)"
-    said = (
-        f"{title} ({difference_text(each['difference'], unit)}, 95 % interval "
-        f"{interval_text(each['low'], each['high'], unit)}"
-    )
-    if each["verdict"] not in SHOWN and each["visible"]:
-        visible = difference_text(each["visible"], unit).removeprefix("+")
-        said += f"; {visible} would have been seen"
-    return f"{said})"
+    difference = difference_text(each["difference"], unit)
+    if each["verdict"] in SHOWN:
+        return f"{title} ({difference}, {interval_text(each['low'], each['high'], unit)})"
+    seen = difference_text(each["visible"], unit).removeprefix("+") if each["visible"] else ""
+    return f"{title} ({difference}{f'; {seen} would have been seen' if seen else ''})"
 
 
 def _in_prose(metric: Metric) -> str:
@@ -196,11 +193,19 @@ def _some(figures: Sequence[str]) -> str:
     return joined([*figures[:MOST_NAMED], *([f"{more} more (see the table)"] if more > 0 else [])])
 
 
-def _seen(found: FoundAblation) -> str:
-    luck = [each for each in found.report.comparisons if each["verdict"] not in SHOWN]
-    if not any(each["visible"] for each in luck):
-        return ""
-    return "What would have been seen is the true difference that four of five such ablations find."
+def _bracketed(found: FoundAblation) -> str:
+    """What stands in the brackets of the verdicts."""
+    judged = [each for arm in _judged(found).values() for each in arm]
+    shown = [each for each in judged if each["verdict"] in SHOWN]
+    seen = [each for each in judged if each["verdict"] not in SHOWN and each["visible"]]
+    interval = " and, of one that is shown, its 95 % interval" if shown else ""
+    said = [f"In brackets stands the difference{interval}."] if judged else []
+    if seen:
+        said.append(
+            "What would have been seen is the true difference that four of five such ablations "
+            "find."
+        )
+    return " ".join(said)
 
 
 def _seeds(found: FoundAblation) -> str:

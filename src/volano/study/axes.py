@@ -189,8 +189,8 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
     for title, settings in (named or {"": []}).items():
         for values_chosen in product(*(each.values for each in axes)):
             chosen = list(zip(axes, values_chosen, strict=True))
-            assignments = [*NOT_TURNED, *fixed, *settings]
-            assignments += [f"{a.key}={v}" for a, v in chosen if not _is_kept(values, a.key, v)]
+            assignments = [*NOT_TURNED, *fixed, *settings, *(f"{a.key}={v}" for a, v in chosen)]
+            assignments = [each for each in assignments if not _is_kept(values, each)]
             own_values, places = deepcopy(values), dict(lines)
             with _told_at(f"{path.name}: ablate.arms.{title}" if title else ""):
                 _require_read(settings)
@@ -235,8 +235,9 @@ def is_size(axis: Axis, axes: Sequence[Axis], several: bool = False) -> bool:
     return axis.key in SIZES and (several or any(each.key not in SIZES for each in axes))
 
 
-def _is_kept(values: dict[str, Any], key: str, value: str) -> bool:
+def _is_kept(values: dict[str, Any], assignment: str) -> bool:
     # `on` of what the recipe sets keeps its settings; an override would give it the defaults.
+    key, _, value = (each.strip() for each in assignment.partition("="))
     if value != "on":
         return False
     place: Any = values

@@ -5,6 +5,7 @@ again where one is lost; the run then goes on from the state kept last. What can
 impossible is refused here, and not by a job that has waited for its machines.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from volano.study.run import check_parallel
 from volano.study.wheel import stages_of
 
 PORT = 29_400  # torchrun's own choice
+# What sbatch takes: minutes, with hours before or seconds behind, and days before a "-".
+TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE")
+WORD = re.compile(r"[\w.,@+-]+")  # one line of a script holds it as it is
 WARNING_SECONDS = 120  # before the end of a job's time: enough to keep a state
 
 
@@ -60,6 +64,15 @@ def check(recipe: Recipe, machines: Machines, *, slurm: bool) -> None:
             "--endpoint",
             f"Name the first of them, as --endpoint HOST:{PORT}; with --slurm it is found.",
         )
+    if machines.time is not None and not TIME.fullmatch(machines.time):
+        what, remedy = (
+            f"no time: '{machines.time}'",
+            "Write it as 24:00:00, 2-12:00 or 90 (minutes).",
+        )
+        raise RecipeError(what, "--time", remedy)
+    for name, value in (("--partition", machines.partition), ("--account", machines.account)):
+        if value is not None and not WORD.fullmatch(value):
+            raise RecipeError(f"no name: '{value}'", name, "Write it as Slurm lists it.")
     if machines.endpoint is not None:
         host, colon, port = machines.endpoint.rpartition(":")
         if not (host and colon and port.isdigit() and 0 < int(port) < 1 << 16):

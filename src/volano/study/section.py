@@ -4,7 +4,7 @@ ablation."""
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from volano.collect.section import CollectSection
 from volano.core.recipe import Count, Runtime, Section, Switch
@@ -148,7 +148,7 @@ class AblateSection(Section):
     arms: dict[str, list[str]] = Field(
         default={},
         description="In the place of axes, or beside axes that are sizes: name of an arm → its "
-        "settings, such as {all: [curate.quality=off], rules: [curate.dedup=off]}.",
+        "settings, one or a list, such as {all: curate.quality=off, rules: [curate.dedup=off]}.",
     )
     seeds: int = Field(default=3, description="Models trained of each arm.")
     match: Match = Field(
@@ -194,3 +194,10 @@ class AblateSection(Section):
         description="Whether the first arm is trained on half of the tokens too, with two seeds, "
         "to see which metrics training moves at all.",
     )
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _one_setting_as_a_list(cls, arms: object) -> object:
+        if not isinstance(arms, dict):
+            return arms
+        return {name: [each] if isinstance(each, str) else each for name, each in arms.items()}

@@ -46,6 +46,9 @@ LEARNT: dict[str, tuple[str, str, type[Section]]] = {
     "finetune": ("conversations", "conversation", ConversationsSection),
     "align": ("preferences", "preference", PreferencesSection),
 }
+# Sections of stages that may be given, while others of their phase are made.
+MADE_BY = {"collect": "collected", "plant": "planted", "curate": "curated"}
+OF_THE_RUN = ("engine", "about")  # sections that no stage has
 
 
 def run_phase(
@@ -89,9 +92,11 @@ def run_phase(
     _refuse_settings_of_what_is_made(phase, recipe, given)
     if checkpoint is not None:
         given.update(_checkpoint(phase, store, checkpoint, recipe, report))
-    if "curated" in places and "curated" not in given and "collect" in values:
-        # A phase on plain files takes them as they are: filters run only when they are asked for.
-        wanted = needed(stages_of(recipe), given, [target], None)
+    # A phase on plain files takes them as they are: what filters them is `volano curate`.
+    as_they_are = "curated" in places and "curated" not in given and "collect" in values
+    wanted = needed(stages_of(recipe), given, [target], None)
+    _refuse_idle_settings(phase, settings, wanted, as_they_are)
+    if as_they_are:
         check_parallel(wanted, recipe)
         check_device(wanted, recipe)
         collected = run(recipe, store, targets=["collected"], silent=silent, report=report)
@@ -256,6 +261,33 @@ def _refuse_settings_of_what_is_made(
     if idle:
         what = f"has no effect: the {stage} are made already ({given[stage].name})"
         raise RecipeError(what, f"{phase}.{idle[0]}", "Leave it out, or give JSONL files.")
+
+
+def _refuse_idle_settings(
+    phase: str,
+    settings: Sequence[str] | Mapping[str, Any],
+    wanted: Sequence[Stage],
+    as_they_are: bool,
+) -> None:
+    """Raise RecipeError for a setting of a section that no stage of this command obeys."""
+    if isinstance(settings, Mapping):  # of the phase's own section
+        return
+    names = {each.name for each in wanted}
+    obeyed = {phase, *(each.phase for each in wanted)} - MADE_BY.keys()
+    obeyed |= {section for section, stage in MADE_BY.items() if stage in names}
+    if as_they_are:
+        obeyed -= {"plant", "curate"}
+    obeyed.update(OF_THE_RUN)
+    for key in (each.partition("=")[0].strip() for each in settings):
+        section, dot, _ = key.partition(".")
+        if not dot or section in obeyed or section not in Recipe.model_fields:
+            continue
+        if section == "curate" and as_they_are:
+            what, remedy = "has no effect: texts are taken as they are", "Run volano curate first."
+        else:
+            what = f"has no effect on volano {phase} of what is given"
+            remedy = f"Leave it out, or set it where {section} is done."
+        raise RecipeError(what, f"command line: {key}", remedy)
 
 
 def _checkpoint(

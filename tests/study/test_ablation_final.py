@@ -1,0 +1,74 @@
+"""Arms that end in different stages are compared by their last models."""
+
+import pytest
+
+from volano.core.errors import DataError
+from volano.core.recipe import Section
+from volano.core.report import Measurement, Report
+from volano.core.step import Step
+from volano.core.store import Store
+from volano.study.ablation_found import find_ablation
+from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
+
+
+class Settings(Section):
+    value: str
+
+
+def measured(store, step, arm, seed, stages):
+    """A report in which every stage is better than the one before, and seeds lie apart."""
+
+    def run(section, inputs, context):
+        found = [
+            Measurement("choice_pmi", stage, *[0.4 + 0.1 * place + 0.01 * seed] * 3, 50, "share")
+            for place, stage in enumerate(stages)
+        ]
+        Report(tuple(found)).save(context.folder / "report.json")
+
+    order = store.order(
+        Step(step, "report", 1, Settings, run), Settings(value=f"{arm} {seed}"), {},
+        name=f"toy-ablation/{step}",
+    )  # fmt: skip
+    return store.make(order, silent=True).artifact
+
+
+def judged(store, arms, step="evaluate", **about):
+    trials, inputs = {}, {}
+    for seed in (1, 2, 3):
+        for arm, stages in arms.items():
+            key = f"trial-{len(trials):04}"
+            trials[key] = TrialSection(arm=arm, seed=seed)
+            inputs[f"{key}.report"] = measured(store, step, arm, seed, stages)
+    section = AblationSection(arms=list(arms), trials=trials, **about)
+    order = store.order(JUDGE, section, inputs, name="toy-ablation/verdicts")
+    return store.make(order, silent=True).artifact
+
+
+@pytest.mark.parametrize(
+    ("off", "on", "apart"),
+    [(["base", "sft"], ["base", "sft", "aligned"], 0.1), (["base"], ["base", "sft"], 0.1)],
+)
+def test_the_last_models_are_compared_and_no_base_that_arms_share(tmp_path, off, on, apart):
+    store = Store(tmp_path / "runs")
+    verdicts = judged(store, {"align=off": off, "align=on": on}, later=True)
+    (found,) = verdicts.report().comparisons
+    assert (found["metric"], found["arm"]) == ("choice_pmi (final)", "align=on")
+    assert found["difference"] == pytest.approx(apart)
+    metric = find_ablation(store, verdicts).metric(found["metric"])
+    assert (metric.family, metric.stage) == ("choice_pmi", "final")
+
+
+def test_base_models_that_differ_are_compared_beside(tmp_path):
+    arms = {"one": ["base", "sft"], "two": ["base"]}
+    report = judged(Store(tmp_path / "runs"), arms).report()
+    assert [each["metric"] for each in report.comparisons] == ["choice_pmi", "choice_pmi (final)"]
+
+
+def test_arms_of_the_same_stages_keep_their_names(tmp_path):
+    both = ["base", "sft"]
+    report = judged(Store(tmp_path / "runs"), {"a": both, "b": both}, later=True).report()
+    assert [each["metric"] for each in report.comparisons] == ["choice_pmi (sft)"]
+    with pytest.raises(DataError, match="no two arms"):  # of a base that all share, and no more
+        judged(
+            Store(tmp_path / "other"), {"a": ["base"], "b": ["base"]}, step="domains", later=True
+        )
