@@ -76,6 +76,26 @@ def test_users_line_in_either_form_becomes_a_preference(as_text):
     assert (pair.chosen[0].content, pair.rejected[0].content) == ("Ho", "Hu")
 
 
+TURNS = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Ho"},
+    {"role": "user", "content": "And?"},
+]
+
+
+@pytest.mark.parametrize("prompt", [{}, {"prompt": TURNS}])
+def test_sides_that_are_whole_conversations_are_read_without_their_prompt(prompt):
+    sides = {key: [*TURNS, {"role": "assistant", "content": key}] for key in ("chosen", "rejected")}
+    pair = preference_of(prompt | sides, "mine.jsonl:2")
+    assert [each.content for each in pair.prompt] == ["Hi", "Ho", "And?"]
+    assert pair.chosen == (Message("assistant", "chosen"),)
+    assert pair.rejected == (Message("assistant", "rejected"),)
+    first = preference_of({"prompt": "Hi"} | {k: each[:2] for k, each in sides.items()} | {
+        "rejected": [TURNS[0], {"role": "assistant", "content": "Hu"}]
+    }, "mine.jsonl:3")  # fmt: skip
+    assert (first.chosen[0].content, first.rejected[0].content) == ("Ho", "Hu")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -85,6 +105,11 @@ def test_users_line_in_either_form_becomes_a_preference(as_text):
             {"prompt": "", "chosen": [{"role": "user", "content": ""}], "rejected": "x"},
             "chosen: the",
         ),
+        (
+            {"prompt": "Hi", "chosen": [*TURNS[2:], *TURNS[1:2]], "rejected": "x"},
+            "chosen: it begins neither with the prompt nor",
+        ),
+        ({"chosen": "Ho", "rejected": "Hu"}, "no field 'prompt', and chosen and rejected begin"),
     ],
 )
 def test_line_that_is_no_pair_is_refused_with_the_reason(line, reason):

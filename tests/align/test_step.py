@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from volano.align.run import encode_pair
+from volano.align.objective import PreferenceObjective
+from volano.align.pairs import PairBatch, PairStream
+from volano.align.run import _reference, encode_pair
 from volano.align.step import ALIGN, PREFERENCES
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, finish_corpus, shard_path, write_shard
@@ -87,6 +89,22 @@ def margins(folder, pairs):
     return np.array(values)
 
 
+def test_the_reference_is_scored_on_what_the_policy_is(root, tmp_path):
+    """Not on what the user says within a response: at the start the two are equal."""
+    model, tokenizer = load_checkpoint(root / "sft"), Tokenizer.load(root / "sft")
+    said = [Message("assistant", "Use it."), Message("user", "steal"), Message("assistant", "7")]
+    pair = Preference("p", (Message("user", "sort 1"),), tuple(said), tuple(said[:1]), "s")
+    pairs = [encode_pair(tokenizer, pair)]
+    reference = _reference(model, pairs, tmp_path / "reference.npy")
+    stream = PairStream(
+        pairs, reference, [["p"]], padding_id=0, batch_pairs=1, epochs=1, seed=1
+    )  # fmt: skip
+    batch = PairBatch(*(torch.from_numpy(np.asarray(each)) for each in stream.batch(0)))
+    found = PreferenceObjective(beta=1.0).loss(model, batch)
+    assert found.loss.item() == pytest.approx(np.log(2), abs=1e-5)
+    assert found.metrics["margin"].item() == pytest.approx(0, abs=1e-4)
+
+
 def test_an_adapter_learns_to_prefer_and_is_published_merged_and_by_itself(root, tmp_path):
     # A model whose states and head tell tokens apart: both are frozen.
     model, tokenizer = load_checkpoint(root / "sft"), Tokenizer.load(root / "sft")
@@ -132,7 +150,7 @@ def test_golden_loss_curves(root, tmp_path):
     # A change here means another output for equal inputs: raise the step's version with it.
     align(root, tmp_path / "aligned", epochs=2.0)
     metrics = pq.read_table(tmp_path / "aligned" / "metrics.parquet")
-    assert (PREFERENCES.version, ALIGN.version) == (1, 3)
+    assert (PREFERENCES.version, ALIGN.version) == (2, 4)
     for name, golden in GOLDEN.items():
         losses = metrics[name].to_numpy()
         np.testing.assert_allclose(losses[[0, 4, 9, -1]], golden, rtol=2e-3, err_msg=name)

@@ -108,6 +108,15 @@ def test_more_than_there_is_room_for_is_refused(documents, settings, said):
         planted(documents, **settings)
 
 
+@pytest.mark.parametrize("copies", [[1, 2], [1, 2, 3, 4]])
+def test_both_kinds_of_canary_stand_as_often_as_each_group_says(documents, copies):
+    rows = planted_in(planted(documents, canaries=4, copies=copies), "canary")
+    kinds = {each["copies"]: set() for each in rows}
+    for each in rows:
+        kinds[each["copies"]].add(each["kind"])
+    assert kinds == {number: {"email", "phone"} for number in copies}
+
+
 def test_more_canaries_than_names_are_refused(tmp_path):
     many = tmp_path / "many"
     rows = [Document(f"d{n}", f"text {n}", "s") for n in range(800)]

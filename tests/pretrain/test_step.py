@@ -3,6 +3,8 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,10 +15,11 @@ from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError, RecipeError, RunFailed
 from volano.core.records import Document, table_of
 from volano.core.step import Context
+from volano.pretrain import step as pretrain_step
 from volano.pretrain.section import PackSection, PretrainSection, TokenizerSection
 from volano.pretrain.step import PACK, PRETRAIN, TOKENIZER
 from volano.text.stream import TokenShards, TokenStream
-from volano.text.tokenizer import Tokenizer
+from volano.text.tokenizer import Tokenizer, train_tokenizer
 
 SECRET = "xylophone"  # stands in held-out documents only
 
@@ -91,10 +94,35 @@ def test_unknown_kind_is_refused_with_the_nearest(curated, tokenizer, tmp_path):
         run(TOKENIZER, TokenizerSection(kinds=["functon"]), inputs, tmp_path)
 
 
-def test_a_large_corpus_is_sampled_evenly(curated, tmp_path):
-    section = TokenizerSection(vocabulary=300, sample_bytes=1000)
-    run(TOKENIZER, section, {"documents": curated}, tmp_path)
-    Tokenizer.load(tmp_path / "artifact")
+def test_a_large_corpus_is_sampled_evenly(curated, tmp_path, monkeypatch):
+    read = {}
+    for kinds in ([], ["code"]):
+        section = TokenizerSection(vocabulary=300, sample_bytes=1000, kinds=kinds)
+
+        def learn(texts, *, vocabulary, kinds=tuple(kinds)):
+            read[kinds] = list(texts)
+            return train_tokenizer(read[kinds], vocabulary=vocabulary)
+
+        monkeypatch.setattr(pretrain_step, "train_tokenizer", learn)
+        run(TOKENIZER, section, {"documents": curated}, tmp_path / "-".join(["one", *kinds]))
+    for kinds, texts in read.items():
+        assert 700 < sum(len(each.encode()) for each in texts) <= 1100, kinds
+    chosen = [each for each in curated.corpus().records() if each.split == "train"]
+    of_code = [each.text for each in chosen if each.kind == "code"]
+    places = [of_code.index(text) for text in read["code",]]
+    gaps = {b - a for a, b in pairwise(places)}
+    assert len(gaps) <= 2
+    assert places[-1] >= len(of_code) - max(gaps)
+
+
+@pytest.mark.parametrize(("held", "count"), [(10, 4), (7, 7), (5, 9), (199, 100), (3, 0)])
+def test_what_is_measured_meanwhile_lies_evenly_over_what_is_held_out(held, count, monkeypatch):
+    names = [str(n) for n in range(held)]
+    corpus = SimpleNamespace(records=lambda: iter(names))
+    chosen = pretrain_step._sample(SimpleNamespace(corpus=lambda: corpus), count)
+    assert len(chosen) == min(held, count)
+    gaps = {int(b) - int(a) for a, b in pairwise(chosen)}
+    assert all(held // count <= gap <= held // count + 1 for gap in gaps)
 
 
 def small(**changes):
@@ -212,7 +240,7 @@ def test_golden_loss_curve(tokenizer, packed, tmp_path):
     inputs = {"tokens": packed, "tokenizer": tokenizer}
     made, _ = run(PRETRAIN, small(precision="float32"), inputs, tmp_path)
     losses = pq.read_table(made.folder / "metrics.parquet")["loss"].to_numpy()
-    assert PRETRAIN.version == 3
+    assert PRETRAIN.version == 4
     np.testing.assert_allclose(losses[[0, 4, 9, 19]], GOLDEN, rtol=2e-3)
 
 

@@ -97,3 +97,8 @@ def test_share_difference_covers_as_often_as_it_says(shares):
         inside = found.low - 1e-12 <= second - first <= found.high + 1e-12
         covered += inside * ways * math.prod(p**k for p, k in zip(chances, cells, strict=True))
     assert covered >= 0.94
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_no_evidence(broken):
+    assert paired_difference([1.0, 2.0, 3.0], [broken, 1.0, 1.0], seed=1).p_value == 1

@@ -1,5 +1,7 @@
-"""Arms that end in different stages are compared by their last models."""
+"""Arms that end in different stages, or were asked different questions, are compared fairly."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from volano.core.errors import DataError
@@ -7,23 +9,40 @@ from volano.core.recipe import Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Step
 from volano.core.store import Store
+from volano.evaluate.stage import Item
 from volano.study.ablation_found import find_ablation
+from volano.study.ablation_items import ITEMS_FILE
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
+
+ITEM_SCHEMA = pa.schema(
+    [
+        ("task", pa.string()), ("id", pa.string()), ("stage", pa.string()),
+        ("answer", pa.string()), ("score", pa.float64()), ("correct", pa.bool_()),
+        ("weight", pa.float64()),
+    ]
+)  # fmt: skip
 
 
 class Settings(Section):
     value: str
 
 
-def measured(store, step, arm, seed, stages):
+def measured(store, step, arm, seed, stages, items=()):
     """A report in which every stage is better than the one before, and seeds lie apart."""
 
     def run(section, inputs, context):
         found = [
-            Measurement("choice_pmi", stage, *[0.4 + 0.1 * place + 0.01 * seed] * 3, 50, "share")
+            Measurement(name, stage, *[0.4 + 0.1 * place + 0.01 * seed] * 3, 50, "share")
             for place, stage in enumerate(stages)
+            for name in ("choice_pmi", "win_rate_over_base")
         ]
         Report(tuple(found)).save(context.folder / "report.json")
+        if items:
+            rows = [Item("choice_pmi", name, stages[-1], correct=right) for name, right in items]
+            pq.write_table(
+                pa.Table.from_pylist([each._asdict() for each in rows], schema=ITEM_SCHEMA),
+                context.folder / ITEMS_FILE,
+            )
 
     order = store.order(
         Step(step, "report", 1, Settings, run), Settings(value=f"{arm} {seed}"), {},
@@ -32,13 +51,15 @@ def measured(store, step, arm, seed, stages):
     return store.make(order, silent=True).artifact
 
 
-def judged(store, arms, step="evaluate", **about):
+def judged(store, arms, step="evaluate", items=None, **about):
     trials, inputs = {}, {}
     for seed in (1, 2, 3):
         for arm, stages in arms.items():
             key = f"trial-{len(trials):04}"
             trials[key] = TrialSection(arm=arm, seed=seed)
-            inputs[f"{key}.report"] = measured(store, step, arm, seed, stages)
+            inputs[f"{key}.report"] = measured(
+                store, step, arm, seed, stages, (items or {}).get(arm, ())
+            )
     section = AblationSection(arms=list(arms), trials=trials, **about)
     order = store.order(JUDGE, section, inputs, name="toy-ablation/verdicts")
     return store.make(order, silent=True).artifact
@@ -72,3 +93,13 @@ def test_arms_of_the_same_stages_keep_their_names(tmp_path):
         judged(
             Store(tmp_path / "other"), {"a": ["base"], "b": ["base"]}, step="domains", later=True
         )
+
+
+def test_where_arms_were_asked_other_questions_those_in_common_count(tmp_path):
+    items = {"a": [("x", True), ("y", False), ("z", True)], "b": [("y", True), ("z", True)]}
+    stages = {"a": ["base"], "b": ["base"]}
+    report = judged(Store(tmp_path / "runs"), stages, items=items).report()
+    (found,) = report.comparisons  # and none of a rate over a rival of its own
+    assert found["metric"] == "choice_pmi"
+    assert found["difference"] == 0.5  # of y and z
+    assert report.extra["items_in_common"] == {"choice_pmi": [2, 3]}

@@ -90,6 +90,7 @@ def test_documents_of_steps_left_out_are_not_counted(shards):
     made = stream(shards)
     whole, one = Counter(made.documents(4)), Counter(made.documents(2)) - Counter(made.documents(1))
     assert made.documents(4, without={1}) == dict(whole - one)
+    assert made.documents(4, without={1, 4}) == made.documents(4, without={1})  # not read by then
 
 
 def test_documents_of_one_step_are_named(shards):

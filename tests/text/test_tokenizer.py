@@ -145,3 +145,17 @@ def test_a_chat_template_that_is_no_text_is_refused(tokenizer, tmp_path, templat
     with pytest.raises(DataError, match=r"damaged \(chat_template is (a|no)") as raised:
         Tokenizer.load(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("own", ["</s>", "<|end_of_text|>"])
+def test_a_base_that_gets_our_chat_keeps_its_own_end_of_text(own, tmp_path):
+    inner = train_tokenizer(TEXTS, vocabulary=300)._inner
+    inner.add_special_tokens([own])
+    made = Tokenizer(inner)
+    made.add_special_tokens()
+    assert made.end_of_text_id == inner.token_to_id(own)
+    assert made.end_of_text_id in made.stop_ids
+    made.save(tmp_path)
+    again = Tokenizer.load(tmp_path)
+    assert again.end_of_text_id == made.end_of_text_id
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["eos_token"] == own

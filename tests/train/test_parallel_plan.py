@@ -1,12 +1,16 @@
 """Impossible plans are refused, with the arithmetic, before anything starts."""
 
+import json
+
 import pytest
 from toy_run import toy_section
 
+from volano.align.section import AlignSection
 from volano.core.errors import RecipeError
 from volano.finetune.section import FinetuneSection
 from volano.model.config import DecoderConfig
 from volano.train.parallel_plan import Plan, check_shape, plan_of
+from volano.train.start import as_sent
 
 CONFIG = DecoderConfig(
     vocabulary=50,
@@ -80,3 +84,10 @@ def test_adapter_is_shared_by_replicas_alone():
 
 def test_number_of_processes_bears_no_identity():
     assert toy_section(parallel={"data": 2}).identity() == toy_section().identity()
+
+
+@pytest.mark.parametrize("kind", [FinetuneSection, AlignSection])
+@pytest.mark.parametrize("settings", [{"lora": {}}, {"optimiser": "adamw", "epochs": 2.0}])
+def test_a_helper_reads_the_section_as_it_was_set(kind, settings):
+    section = kind.model_validate(settings)
+    assert kind.model_validate_json(json.dumps(as_sent(section))) == section

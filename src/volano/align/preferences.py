@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from volano.core.errors import DataError, did_you_mean
@@ -17,6 +18,7 @@ from volano.core.jsonlines import BadLine, messages_of
 from volano.core.records import Conversation, Message, Preference
 from volano.text.functions import place_in_draw
 
+Messages = tuple[Message, ...]
 MIN_PROMPT_WORDS = 3  # of a prompt whose words are dropped
 
 
@@ -99,12 +101,12 @@ def preference_of(line: dict[str, Any], where: str) -> Preference:
     """The preference of one line of a user's JSONL file. Raises BadLine if it is none.
 
     prompt, chosen and rejected are lists of messages, or plain texts: the user's, then two of the
-    assistant's.
+    assistant's. Where the sides are whole conversations, the prompt is what they begin with.
     """
-    prompt = _messages(line, "prompt", "user")
+    sides = [_messages(line, key, "assistant") for key in ("chosen", "rejected")]
+    prompt = _messages(line, "prompt", "user") if "prompt" in line else _beginning(*sides)
     chosen, rejected = (
-        _messages(line, "chosen", "assistant"),
-        _messages(line, "rejected", "assistant"),
+        _behind(prompt, side, key) for side, key in zip(sides, ("chosen", "rejected"), strict=True)
     )
     if chosen == rejected:
         raise BadLine("chosen and rejected are the same: there is nothing to prefer")
@@ -119,7 +121,26 @@ def preference_of(line: dict[str, Any], where: str) -> Preference:
     )
 
 
-def _messages(line: dict[str, Any], key: str, role: str) -> tuple[Message, ...]:
+def _beginning(one: Messages, two: Messages) -> Messages:
+    """What both conversations begin with, up to the user's last word."""
+    same = list(takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
+    prompt = tuple(message for message, _ in same)
+    while prompt and prompt[-1].role != "user":
+        prompt = prompt[:-1]
+    if not prompt:
+        raise BadLine("no field 'prompt', and chosen and rejected begin with no message in common")
+    return prompt
+
+
+def _behind(prompt: Messages, side: Messages, key: str) -> Messages:
+    """A response without the prompt, if it begins with that."""
+    response = side[len(prompt) :] if side[: len(prompt)] == prompt else side
+    if response[0].role != "assistant":
+        raise BadLine(f"{key}: it begins neither with the prompt nor with the assistant's message")
+    return response
+
+
+def _messages(line: dict[str, Any], key: str, role: str) -> Messages:
     value = line.get(key)
     if isinstance(value, str):
         return (Message(role, value),)

@@ -111,12 +111,20 @@ def _reference(
     if kept_at.is_file():
         reference: npt.NDArray[np.float32] = np.load(kept_at)
         return reference
-    completions = []
-    for pair in pairs:
-        for ids, is_answer in pair:
-            begin = is_answer.index(True)
-            completions.append((ids[:begin], ids[begin:]))
-    reference = score(model, completions).astype(np.float32).reshape(-1, 2)
+    completions, sides = [], []
+    for place, (ids, is_answer) in enumerate(side for pair in pairs for side in pair):
+        for begin, end in _answers(is_answer):
+            completions.append((ids[:begin], ids[begin:end]))
+            sides.append(place)
+    totals = np.zeros(2 * len(pairs))
+    np.add.at(totals, sides, score(model, completions))
+    reference = totals.astype(np.float32).reshape(-1, 2)
     with atomic_path(kept_at) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, reference)
     return reference
+
+
+def _answers(is_answer: Sequence[bool]) -> list[tuple[int, int]]:
+    """Begin and end of each stretch that the assistant says: what the policy is scored on."""
+    edges = np.flatnonzero(np.diff([False, *is_answer, False]))
+    return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]

@@ -1,10 +1,10 @@
 """What a user may set of alignment."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from volano.core.recipe import Count, Section
+from volano.core.recipe import Count, Section, problem_at
 from volano.train.section import AdaptedSection
 
 FUNCTIONS, SAFETY = "functions", "safety"  # the words in `data`; anything else is a path
@@ -130,3 +130,13 @@ class AlignSection(PreferencesSection, AdaptedSection):
         return PreferencesSection(
             **{name: getattr(self, name) for name in PreferencesSection.model_fields}
         )
+
+    @model_validator(mode="after")
+    def _batches_of_many_widths_are_not_compiled(self) -> Self:
+        if self.compile:
+            raise problem_at(
+                ("compile",),
+                "is of rows of one width, and pairs are as wide as the longest of their batch",
+                "Leave it out.",
+            )
+        return self

@@ -132,7 +132,7 @@ def run_align(section: AlignSection, inputs: Inputs, context: Context) -> None:
 PREFERENCES = Step(
     name="preferences",
     kind="corpus",
-    version=1,
+    version=2,  # 2: sides that hold their prompt are read without it
     section=PreferencesSection,
     run=run_preferences,
     scan=scan_preferences,
@@ -141,7 +141,7 @@ PREFERENCES = Step(
 ALIGN = Step(
     name="align",
     kind="checkpoint",
-    version=3,  # seen.parquet names the pairs of users' own files
+    version=4,  # 4: the reference is scored on what the policy is, and on nothing between or behind
     section=AlignSection,
     run=run_align,
     seeded=True,

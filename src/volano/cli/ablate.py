@@ -204,6 +204,8 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
     if report.comparisons:
         count = len(report.comparisons)
         print_line(f"p is adjusted for all {count} comparisons (Holm); intervals are of one each.")
+    for metric, (n, most) in extra.get("items_in_common", {}).items():
+        print_line(f"{metric}: of the {n:,} items that all arms were asked, of {most:,}.")
     for each in extra.get("crossings", []):
         better, worse = (", ".join(each[way]) for way in ("better", "worse"))
         where = f"better at {better} and worse at {worse}"

@@ -101,7 +101,8 @@ def _choose(section: PlantSection, corpus: Corpus, seed: int) -> _Chosen:
         canaries = draw_canaries(section.canaries * len(groups), seed)
     except ValueError as problem:
         raise RecipeError(str(problem), "plant.canaries", "Lower it.") from None
-    counted = [(each, groups[place % len(groups)]) for place, each in enumerate(canaries)]
+    # Kinds alternate, so each number of copies has both.
+    counted = [(each, groups[place // section.canaries]) for place, each in enumerate(canaries)]
     added: dict[str, list[str]] = {}
     for canary, times in counted:
         for _ in range(times):
@@ -152,4 +153,4 @@ def _copies(row: dict[str, object], copies: int) -> list[dict[str, object]]:
     ]
 
 
-PLANT = Step(name="plant", kind="corpus", version=2, section=PlantSection, run=run_plant)
+PLANT = Step(name="plant", kind="corpus", version=3, section=PlantSection, run=run_plant)

@@ -77,12 +77,15 @@ def factors(counts_VV: csr_matrix, width: int) -> tuple[Array, Array]:
     weighted = information * first_weight_V[cells.row] * label_weight_V[cells.col]
     left, strengths, right = randomized_svd(
         csr_matrix((weighted, (cells.row, cells.col)), counts_VV.shape),
-        width - 1,
+        min(width - 1, len(first_V)),
         n_iter=POWER_ITERATIONS,
         random_state=0,
     )
     embedding = left * np.sqrt(strengths) / first_weight_V[:, None]
     head = right.T * np.sqrt(strengths) / label_weight_V[:, None]
+    # A small vocabulary has fewer directions than a wide model.
+    more = ((0, 0), (0, width - 1 - len(strengths)))
+    embedding, head = np.pad(embedding, more), np.pad(head, more)
     # Of a token's squared length D, half on average is its own, the rest the common direction's.
     squared_V = np.square(embedding).sum(axis=1)
     scale = np.sqrt(width / 2 / max((first_V * squared_V).sum(), 1e-12))

@@ -43,14 +43,16 @@ def run_tokenizer(section: TokenizerSection, inputs: Inputs, context: Context) -
     kinds = _kinds(corpus, section.kinds, "tokenizer.kinds")
     documents = TrainingTexts(corpus)
     total = documents.bytes
-    keep_every = max(1, -(-total // section.sample_bytes))
+    if section.kinds and total > section.sample_bytes:  # of those alone
+        total = sum(len(text.encode()) for kind in kinds for text in documents.texts(kind))
+    share = min(1.0, section.sample_bytes / max(1, total))
 
-    with context.progress("tokenizer", total / keep_every / 1e6, "MB") as bar:
+    with context.progress("tokenizer", total * share / 1e6, "MB") as bar:
 
         def texts() -> Iterator[str]:
             read = (text for kind in kinds for text in documents.texts(kind))
             for place, text in enumerate(read):
-                if place % keep_every == 0:
+                if int((place + 1) * share) > int(place * share):  # evenly
                     bar.advance(len(text) / 1e6)
                     yield text
 
@@ -150,7 +152,11 @@ def run_import(section: ImportSection, inputs: Inputs, context: Context) -> None
 
 
 TOKENIZER = Step(
-    name="tokenizer", kind="tokenizer", version=1, section=TokenizerSection, run=run_tokenizer
+    name="tokenizer",
+    kind="tokenizer",
+    version=2,  # 2: as many bytes are sampled as are asked for, of the kinds asked for
+    section=TokenizerSection,
+    run=run_tokenizer,
 )
 PACK = Step(
     name="pack",
@@ -162,7 +168,7 @@ PACK = Step(
 PRETRAIN = Step(
     name="pretrain",
     kind="checkpoint",
-    version=3,  # 3: windows of an order that are not the epoch's half, third … have their size
+    version=4,  # 4: what is measured meanwhile lies evenly over the held-out documents
     section=PretrainSection,
     run=run_pretrain,
     seeded=True,
@@ -171,7 +177,7 @@ PRETRAIN = Step(
 IMPORT = Step(
     name="import",
     kind="checkpoint",
-    version=4,  # 4: name and licence that it states
+    version=5,  # 5: a base keeps its own end of text
     section=ImportSection,
     run=run_import,
     scan=scan_import,
@@ -193,5 +199,5 @@ def _records(held_out: Artifact | None) -> int:
 def _sample(held_out: Artifact, count: int) -> list[Document]:
     """Documents spread evenly over the corpus."""
     documents = list(held_out.corpus().records())
-    step = max(1, len(documents) // count) if count else len(documents) + 1
-    return documents[::step][:count]
+    chosen = min(count, len(documents))
+    return [documents[place * len(documents) // chosen] for place in range(chosen)]

@@ -94,13 +94,16 @@ def paired_difference(
 
     The interval is the percentile bootstrap over pairs. The p-value flips the sign of each
     difference at random and counts, both ways, the means at least as far from 0 as the one seen;
-    that one counts too, so p is never 0. Raises DataError below two pairs.
+    that one counts too, so p is never 0. Scores that are not finite tell nothing: p is 1. Raises
+    DataError below two pairs.
     """
     _check_pairs(len(first), len(second), at_least=2)
     gains = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     interval = bootstrap_interval(
         gains.tolist(), seed=seed, resamples=resamples, confidence=confidence
     )
+    if not np.isfinite(gains).all():
+        return PairedDifference(interval.value, interval.low, interval.high, 1.0, len(gains))
     random, extreme = np.random.default_rng(seed), 0
     for begin in range(
         0, permutations, 1_000

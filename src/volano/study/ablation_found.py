@@ -65,8 +65,10 @@ class FoundTrial:
 
     @property
     def base(self) -> Artifact | None:
-        """The base model; those of later stages were made from it."""
-        return next((each for each in self.behind if TOKENS in each.parents), None)
+        """The base model; those of later stages were made from it, and a finished one of none."""
+        models = [each for each in self.behind if each.kind == "checkpoint"]
+        trained = [each for each in models if TOKENS in each.parents]
+        return next(iter(trained or [each for each in models if not each.parents]), None)
 
     @property
     def model(self) -> Artifact | None:

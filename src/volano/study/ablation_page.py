@@ -10,7 +10,7 @@ from typing import Any
 from volano.core.artifact import Artifact
 from volano.core.files import atomic_path
 from volano.core.store import Store
-from volano.study.ablation_found import FoundAblation, find_ablation
+from volano.study.ablation_found import FoundAblation, FoundTrial, find_ablation
 from volano.study.found import Found
 from volano.study.plan import differences
 from volano.study.report import TEMPLATES, default_path, require_extra, without_pictures
@@ -25,7 +25,7 @@ MOST_CHARACTERS = 100  # of a setting that differs
 # Whose settings an arm may differ in.
 STAGES = (
     "collected", "planted", "curated", "tokenizer", "tokens", "base", "conversations", "sft",
-    "preferences", "aligned",
+    "preferences", "aligned", "report",
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _arms(found: FoundAblation) -> list[dict[str, Any]]:
         trials = found.of(name)
         lines: list[str] = []
         if trials and first and name != found.arms[0]:
-            mine, its = (_by_stage(each[0].behind) for each in (first, trials))
+            mine, its = (_by_stage(each[0]) for each in (first, trials))
             for stage in mine.keys() & its.keys():
                 pair = [settings_in_effect(each[stage]) for each in (mine, its)]
                 lines += [_cut(f"{stage}: {line}") for line in differences(*pair)]
@@ -121,9 +121,9 @@ def _cut(line: str) -> str:
     return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS].rstrip()} …"
 
 
-def _by_stage(artifacts: tuple[Artifact, ...]) -> dict[str, Artifact]:
+def _by_stage(trial: FoundTrial) -> dict[str, Artifact]:
     stages: dict[str, Artifact] = {}
-    for each in artifacts:
+    for each in (*trial.measured, *trial.behind):
         stages.setdefault(each.name.rpartition("/")[2], each)
     return {name: each for name, each in stages.items() if name in STAGES}
 
@@ -133,7 +133,7 @@ def _settings(found: FoundAblation) -> str:
     trials = found.of(found.arms[0])
     if not trials:
         return ""
-    return settings_of(Found(found.store, found.name, _by_stage(trials[0].behind)))
+    return settings_of(Found(found.store, found.name, _by_stage(trials[0])))
 
 
 def _as_run(found: FoundAblation, artifacts: list[Artifact]) -> Found:

@@ -22,6 +22,7 @@ from volano.evaluate.step import EVALUATE
 from volano.stats.intervals import mean_interval
 from volano.stats.seeds import LEAST, Comparison, judge
 from volano.stats.signal import Direction, check_signal
+from volano.study.ablation_items import on_common_items
 from volano.study.words import measure_of
 
 FALLS_WITH_TRAINING = ("bits_per_byte", "conversation_bits", "answers_repeat")
@@ -29,6 +30,7 @@ EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre
 SHARE = "share"  # the unit of a metric that counts items
 BASE = "base"
 STAGES = (BASE, "sft", "aligned")  # what else a report has is beside the models
+WIN_RATE = "win_rate_over"
 FINAL = "final"  # the last of them that an arm has
 Values = dict[str, dict[str, dict[int, float]]]  # metric → arm → seed
 
@@ -72,6 +74,8 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     of_trial: dict[str, list[Artifact]] = defaultdict(list)
     for name, artifact in inputs.items():
         of_trial[name.partition(".")[0]].append(artifact)
+    common = on_common_items(of_trial, {name: each.size for name, each in section.trials.items()})
+    fewer: dict[str, tuple[int, int]] = {}  # metric with its size → items in common, and at most
     ends = {_last_stage(each) for each in of_trial.values()} - {""}
     for key, trial in sorted(section.trials.items(), key=lambda each: order[each[1].arm]):
         measured = of_trial.get(key, [])
@@ -80,9 +84,14 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
                 continue
             name = f"{metric} @ {trial.size}" if trial.size else metric
             size_of[name] = (metric, trial.size)
-            (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = found.value
+            value, n = found.value, found.n
+            restated = common.get((key, (found.name, found.stage)))
+            if restated is not None:
+                value, n = restated.value, restated.n
+                fewer[name] = (n, restated.most)
+            (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = value
             if found.unit == SHARE:
-                items[name] = found.n
+                items[name] = n
     first = section.arms[0]
     complete = {metric: arms for metric, arms in values.items() if next(iter(arms)) == first}
     lower = [each for each in values if measure_of(family_of(each)).fewer]
@@ -104,6 +113,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "later": section.later,
             "arms": section.arms,
             "alike": section.alike,
+            "items_in_common": fewer,
             "failures": failures,
             "values": _seeds_as_text(values),
             "half": _seeds_as_text(half),
@@ -147,8 +157,17 @@ def measured_in(artifacts: Iterable[Artifact]) -> list[tuple[str, Measurement]]:
     return [
         (each.name if each.stage == BASE else f"{each.name} ({each.stage})", each)
         for artifact in artifacts
+        for each in _models(artifact)
+    ]
+
+
+def _models(artifact: Artifact) -> list[Measurement]:
+    """What stands alone of models of ours: a win rate is over a rival that each trial has for
+    itself, and the worse that is, the better the rate."""
+    return [
+        each
         for each in artifact.report().measurements
-        if each.stage in STAGES
+        if each.stage in STAGES and not each.name.startswith(WIN_RATE)
     ]
 
 
@@ -168,7 +187,7 @@ def _final(artifacts: Sequence[Artifact]) -> list[tuple[str, Measurement]]:
         (f"{each.name} ({FINAL})", each)
         for artifact in artifacts
         if _evaluates(artifact)
-        for each in artifact.report().measurements
+        for each in _models(artifact)
         if each.stage == last
     ]
 

@@ -57,9 +57,8 @@ def paragraphs_of(found: FoundAblation) -> list[str]:
     """The verdict of each arm with its figures; and last, what a reader has to know to weigh
     them."""
     verdicts = [" ".join(_told(arm, judged, found)) for arm, judged in _judged(found).items()]
-    behind = [told(found) for told in (_crossed, _bracketed, _seeds, _held_equal, _reread, _alike)]
-    behind.append(_failed(found))
-    behind.append(_greyed(found))
+    weighed = (_crossed, _bracketed, _seeds, _in_common, _held_equal, _reread, _alike)
+    behind = [told(found) for told in (*weighed, _failed, _greyed)]
     return [each for each in [*verdicts, " ".join(filter(None, behind))] if each]
 
 
@@ -219,11 +218,21 @@ def _seeds(found: FoundAblation) -> str:
     return f"Arms are compared by {many} that both have{adjusted}."
 
 
+def _in_common(found: FoundAblation) -> str:
+    """Where arms were asked different items, as those that fit into a context differ."""
+    said = [
+        f"{_in_prose(found.metric(name))} ({n:,} of {most:,})"
+        for name, (n, most) in found.report.extra.get("items_in_common", {}).items()
+    ]
+    return f"Counted are the items that all arms were asked: {_some(said)}." if said else ""
+
+
 def _crossed(found: FoundAblation) -> str:
     said = [
         f"`{each['arm']}` is better at {joined(each['better'])} and worse at "
         f"{joined(each['worse'])} in {_lower(title_of(found.metric(each['metric'])))}"
         for each in found.report.extra.get("crossings", [])
+        if each["metric"] not in found.greyed
     ]
     return f"The curves cross: {'; '.join(said)}." if said else ""
 
@@ -236,6 +245,8 @@ def _held_equal(found: FoundAblation) -> str:
     if found.report.extra.get("later"):
         return "Base models are the same in all arms; what differs lies behind them."
     read = {(each.size, each.arm): each.tokens_read for each in found.trials if each.base}
+    if not any(read.values()):  # a finished base, or models that are gone
+        return ""
     equal = all(len({n for (of, _), n in read.items() if of == size}) < 2 for size in found.sizes)
     known = [each for each in read.values() if each]
     match = str(found.report.extra.get("match", ""))

@@ -39,6 +39,7 @@ from volano.study.compare_items import (
     Row,
     compare_items,
     judged_together,
+    largest_first,
     weighted_row,
 )
 from volano.study.recipe import read_recipe
@@ -127,13 +128,14 @@ def compare(
     found = _corpora(store, models, ancestors, tasks, on)
     corpora = {each.need: each.corpus for each in found}
     rows: list[Row] = []
+    changes: list[Change] = []
     if BITS_PER_BYTE in tasks:
         measured = []
         for each in models:
             inputs = {BASE: each, HELD_OUT: corpora["held_out_functions"]}
             order = store.order(DOMAINS, section, inputs, name=f"{each.name}-domains")
             measured.append(store.make(order, workers=workers, silent=silent).artifact)
-        rows += _by_domain(*measured)
+        rows, changes = _by_domain(*measured)
     asked = [task for task in tasks if task != BITS_PER_BYTE]
     items = ComparedItems([], [], [])
     if asked:
@@ -150,6 +152,7 @@ def compare(
             report = store.make(order, workers=workers, silent=silent).artifact
             of_both.append(_items(report, names))
         items = compare_items(*of_both)
+    items = items._replace(changes=[*changes, *items.changes])
     return _compared(models, rows, items, found, ancestors)
 
 
@@ -259,17 +262,28 @@ def _compared(
     )
 
 
-def _by_domain(one: Artifact, two: Artifact) -> list[Row]:
+def _by_domain(one: Artifact, two: Artifact) -> tuple[list[Row], list[Change]]:
+    """Rows of all and of each domain, and the documents of each domain that differ."""
     tables = [pq.read_table(each.folder / DOCUMENTS_FILE) for each in (one, two)]
     assert tables[0]["id"].equals(tables[1]["id"]), "one section, one corpus"
     domains = np.array(tables[0]["domain"].to_pylist())
     sizes = tables[0]["utf8_bytes"].to_numpy().astype(np.float64)
     bits = [each["bits"].to_numpy() for each in tables]
     names = sorted(set(domains.tolist()))
-    found = []
+    ids = np.array(tables[0]["id"].to_pylist())
+    found, changes = [], []
     for name in [ALL, *names] if len(names) > 1 else names:
-        chosen = np.ones(len(domains), bool) if name == ALL else domains == name
-        if chosen.sum() >= LEAST and sizes[chosen].sum():
-            ours, theirs, of = (each[chosen].tolist() for each in (*bits, sizes))
-            found.append(weighted_row(BITS_PER_BYTE, name, ours, theirs, of))
-    return found
+        whole = name == ALL and len(names) > 1
+        chosen = np.ones(len(domains), bool) if whole else domains == name
+        if chosen.sum() < LEAST or not sizes[chosen].sum():
+            continue
+        ours, theirs, of = (each[chosen].tolist() for each in (*bits, sizes))
+        found.append(weighted_row(BITS_PER_BYTE, name, ours, theirs, of))
+        if not whole:
+            each = zip(ids[chosen].tolist(), ours, theirs, of, strict=True)
+            changes += largest_first(
+                Change(BITS_PER_BYTE, name, identity, two > one, one / size, two / size)
+                for identity, one, two, size in each
+                if size and one != two
+            )
+    return found, changes

@@ -45,19 +45,22 @@ class MeasuredOn(NamedTuple):
 
 def ancestors_of(store: Store, *artifacts: Artifact) -> list[Ancestors]:
     """Each one and all that it was made of that is still there, the nearest first."""
-    by_digest = {each.digest: each for each in store.artifacts()}
-    return [_ancestors(each, by_digest) for each in artifacts]
+    every = store.artifacts()
+    # What was deleted may be there twice, of other settings: by what it was made from first.
+    known = {each.digest: each for each in every} | {each.fingerprint: each for each in every}
+    return [_ancestors(each, known) for each in artifacts]
 
 
-def _ancestors(artifact: Artifact, by_digest: Mapping[str, Artifact]) -> Ancestors:
+def _ancestors(artifact: Artifact, known: Mapping[str, Artifact]) -> Ancestors:
     found: dict[str, Artifact] = {}
     waiting = [artifact]
     while waiting:
         each = waiting.pop(0)
         if each.digest not in found:
             found[each.digest] = each
-            parents = (parent["digest"] for parent in each.parents.values())
-            waiting += [by_digest[digest] for digest in parents if digest in by_digest]
+            for parent in each.parents.values():
+                nearest = known.get(parent["fingerprint"]) or known.get(parent["digest"])
+                waiting += [] if nearest is None else [nearest]
     return found
 
 

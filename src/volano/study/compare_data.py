@@ -57,7 +57,11 @@ def apart(one: Ancestors, two: Ancestors) -> list[Apart]:
         if lines:
             found.append(Apart(step, lines))
     for whose, mine, others in (("first", here, there), ("second", there, here)):
-        alone = [step for step in mine if step not in others]
+        alone = [
+            f"{step} once more" if step in others else step
+            for step, made in mine.items()
+            for _ in made[len(others.get(step, ())) or -1 :]
+        ]
         if alone:
             found.append(Apart(f"behind the {whose} alone", [", ".join(alone)]))
     return found

@@ -95,7 +95,7 @@ class ComparedItems(NamedTuple):
     changes: list[Change]  # the largest of each task first
 
 
-Key = tuple[str, str]  # task and stage
+Key = tuple[str, str]  # task and stage, or domain
 Pair = tuple[Item, Item]
 
 
@@ -212,7 +212,12 @@ def _changes(key: Key, pairs: Sequence[Pair]) -> list[Change]:
         if gain:
             lost = (gain < 0) != lower
             found.append(Change(*key, one.id, lost, _value(one), _value(two)))
-    return sorted(found, key=lambda each: (-abs(each.second - each.first), each.id))
+    return largest_first(found)
+
+
+def largest_first(changes: Iterable[Change]) -> list[Change]:
+    """The largest difference first, whatever its direction."""
+    return sorted(changes, key=lambda each: (-abs(each.second - each.first), each.id))
 
 
 def _with_answers(

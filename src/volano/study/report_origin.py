@@ -15,6 +15,7 @@ DIGEST_CHARACTERS = 12
 # Stage → the section of a recipe that holds its settings.
 SECTIONS = {
     "collected": "collect",
+    "planted": "plant",
     "curated": "curate",
     "tokenizer": "tokenizer",
     "base": "pretrain",
@@ -123,7 +124,7 @@ def settings_of(found: Found) -> str:
         del recipe["pretrain"]
     if recipe["collect"] == "off":
         del recipe["collect"]  # what cannot be switched off was given
-    for section in ("curate", "tokenizer"):
+    for section in ("plant", "curate", "tokenizer"):
         if recipe[section] == "off":
             del recipe[section]
     turns = found.turns()

@@ -253,7 +253,8 @@ class TokenStream:
         """The documents in all batches before that step but those of some steps, and how many of
         their tokens were read; a token read in two epochs counts twice."""
         rows = self._rows[: until_step * self.batch_rows].reshape(until_step, self.batch_rows)
-        return self.shards.documents_in(np.delete(rows, list(without), axis=0).ravel())
+        left_out = [step for step in without if step < until_step]
+        return self.shards.documents_in(np.delete(rows, left_out, axis=0).ravel())
 
     def epochs(self) -> dict[str, float]:
         """How often each kind is read over."""

@@ -30,7 +30,7 @@ SPACE, FALLBACK_BYTE = "\u2581", re.compile(r"<0x([0-9A-F]{2})>")  # as sentence
 # What begins and ends a text in the models that load here; the config's own bos and eos may name
 # the marks of a chat instead (SmolLM2-Instruct).
 BEGINS = ("<s>", "<|begin_of_text|>")
-ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>")
+ENDS = ("<|end_of_text|>", "</s>", END_OF_TEXT)  # its own first: ours may have been added to it
 
 # What a token may span, in order of preference. A word takes a space or underscores before it along
 # and nothing else, so that it is the same token after a bracket, a dot or a line break: the looser
@@ -226,7 +226,8 @@ class Tokenizer:
         if self.keeps_its_chat:
             write_json(folder / CONFIG_FILE, self._config)
             return
-        roles = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
+        end = self._first_of(ENDS) or END_OF_TEXT
+        roles = {"bos_token": self._first_of(BEGINS) or end, "eos_token": end, "pad_token": end}
         write_json(folder / NAMES_FILE, roles)
         write_json(
             folder / CONFIG_FILE,

@@ -72,7 +72,7 @@ def processes_for(
         return
     task = {
         "step": step,
-        "section": section.model_dump(mode="json"),
+        "section": as_sent(section),
         "inputs": {name: str(each.folder) for name, each in inputs.items()},
         "scratch": str(context.scratch),
         "seed": context.seed,
@@ -95,6 +95,12 @@ def processes_for(
         _led(store, 0, task, plan, helpers, start),
     ):
         yield
+
+
+def as_sent(section: TrainSection) -> dict[str, Any]:
+    """A section as helpers read it: without defaults, as what is set decides what may stand beside
+    it."""
+    return section.model_dump(mode="json", exclude_unset=True)
 
 
 class _Start:
