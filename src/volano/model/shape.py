@@ -4,6 +4,7 @@ One dial sets everything: the other dimensions follow from it. Apart from the de
 torch, so that a plan can be drawn without it.
 """
 
+from functools import lru_cache
 from math import log2, sqrt
 
 from volano.core.errors import RecipeError
@@ -15,6 +16,7 @@ WIDTHS = (16, 32, 48, *range(64, 16_385, 64))
 DEEPEST = round(sqrt(WIDTHS[-1] / 8))  # 45 layers
 
 
+@lru_cache(maxsize=1024)  # of thousands of shapes; an ablation asks for one again and again
 def shape_for(parameters: int, vocabulary: int, context: int) -> DecoderConfig:
     """The shape whose number of parameters, tied embedding included, is nearest to `parameters`.
 
