@@ -6,6 +6,7 @@ drawn at random this alone finds the right answer in nine cases of ten.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")  # HTTPServer: HTTP, Server; snake_case too
 SUFFIXES = ("ations", "ation", "ings", "ing", "ies", "ers", "ed", "er", "es", "s", "e", "y")
@@ -17,6 +18,7 @@ can used use using when which was has have all any each given return returns"""
 STOP_WORDS = frozenset(re.findall(r"\w+", _STOP_WORDS))
 
 
+@lru_cache(maxsize=1 << 16)  # each answer is set beside thousands
 def stems(text: str) -> frozenset[str]:
     """The distinct stems of the words in a text or qualified name, stop words left out.
 
