@@ -86,6 +86,10 @@ GOLDEN = {
     "The rule's name.",
     "curate:\n  rules:\n  - {nam: a}": "toy.yaml:4: curate.rules[0].name: value missing. "
     "The rule's name.",
+    "curate:\n  rules: none": "toy.yaml:3: curate.rules: expected a list, such as [first, second], "
+    "got 'none'. Rules in their order.",
+    "curate:\n  by_name: [a]": "toy.yaml:3: curate.by_name: expected names with their values, such "
+    "as {name: value}, got ['a']. Rules by name.",
     "curate:\n  bands: 3": "toy.yaml:3: curate: unknown key 'bands'. "
     "Did you mean 'curate.minhash.bands'?",
     "min_score: 1": "toy.yaml:2: recipe: unknown key 'min_score'. Did you mean 'curate.min_score'?",

@@ -123,7 +123,8 @@ def test_a_name_stands_for_the_newest_made_or_reused(store):
 def test_an_artifact_is_found_by_name_path_and_fingerprint(store, tmp_path, monkeypatch):
     made = make(store).artifact
     path = store.path_of(made)
-    for reference in ("toy/numbers", path, str(made.folder), made.fingerprint[:6]):
+    bare = path.partition("/")[2]  # without the kind
+    for reference in ("toy/numbers", path, str(made.folder), made.fingerprint[:6], bare, bare[:-6]):
         assert store.find(reference).folder == made.folder
     (store.folder / "labels/toy/numbers.json").unlink()
     assert store.find("toy/numbers").folder == made.folder

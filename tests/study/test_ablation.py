@@ -75,6 +75,8 @@ def test_show_prints_the_verdicts(done, store, capsys):
     said = capsys.readouterr().out
     assert code == 0
     assert "A: minhash=on, which the others are compared with" in said
+    assert run_command(["show", "tiny-python-docs-ablation", "--store", str(store.folder)]) == 0
+    assert capsys.readouterr().out == said
     assert "B: minhash=off" in said
     assert "bits_per_byte.function" in said
 
@@ -322,7 +324,7 @@ def test_what_cannot_be_compared_is_refused(done, store, rivers, tmp_path):
 @pytest.mark.parametrize(
     ("axes", "seeds", "said"),
     [
-        (["pretrain.tokens=12k,13k"], 1, "1 seed shows no spread"),
+        (["pretrain.tokens=12k,13k"], 1, "fewer than 2 seeds show no spread"),
         (["pretrain=off", "curate.dedup.minhash=on,off"], 2, "trains none"),
     ],
 )
@@ -347,18 +349,24 @@ def test_documents_held_equal_are_read_equally_often(rivers, tmp_path):
     assert epochs["min_words=150"] == pytest.approx(epochs["min_words=70"], rel=0.1)
 
 
-def test_documents_of_which_none_is_held_out_are_told(rivers, tmp_path):
+def test_where_nothing_is_held_out_nothing_is_trained(rivers, tmp_path):
     asked = planned("pretrain.tokens=5k,13k", recipe=rivers, small=[])
-    said = []
-    with pytest.raises(DataError, match="no two arms have two seeds in common"):
-        ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
-    assert "nothing is held out of these documents" in said[0]
+    store = Store(tmp_path / "runs")
+    with pytest.raises(DataError, match=r"nothing is held out of these documents.*0\.1"):
+        ablate(asked, store, silent=True)
+    assert not [each for each in store.artifacts() if each.kind == "checkpoint"]
+
+
+def test_arms_of_the_same_settings_are_refused_before_anything_is_made(rivers):
+    with pytest.raises(RecipeError, match="a, b have the same settings"):
+        planned("ablate.arms={a: [], b: []}", recipe=rivers, small=[])
 
 
 def test_arms_that_fail_alike_are_told_once_why(rivers, tmp_path):
     (tmp_path / "empty.jsonl").write_text("")
     paths = f"collect.paths=['{tmp_path / 'texts.jsonl'}'],['{tmp_path / 'empty.jsonl'}']"
-    asked = planned(paths, "curate.dedup=off,on", recipe=rivers, small=[])
+    held = "collect.held_out_fraction=0.3"
+    asked = planned(paths, held, "curate.dedup=off,on", recipe=rivers, small=[])
     said = []
     with pytest.raises(DataError, match="fewer than two arms"):  # the first two are the same
         ablate(asked, Store(tmp_path / "runs"), silent=True, told=said.append)
@@ -389,8 +397,9 @@ def test_what_a_run_would_say_of_the_data_is_said_of_the_arm_that_has_them(
         texts.write('{"id": "broken", "text": \n')
     axis = "curate.quality.gopher_quality.min_words=150,151"  # of 117 or 234
     store = str(tmp_path / "runs")
-    assert run_command(["ablate", rivers, axis, "--store", store]) == 2
+    held = "collect.held_out_fraction=0.3"
+    assert run_command(["ablate", rivers, axis, held, "--store", store]) == 2
     lines = capsys.readouterr().out.replace("\n", " ")
     assert lines.count("min_words=150, collected: 1 record in quarantine, first") == 1
-    assert "min_words=150, curated: keeps 20 of 44 documents" in lines
+    assert re.search(r"min_words=150, curated: keeps \d+ of \d+ documents \(", lines)
     assert "min_words=151 has the same content as min_words=150" in lines

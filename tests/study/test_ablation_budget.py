@@ -75,7 +75,7 @@ def test_equal_compute_gives_a_larger_model_fewer_tokens():
     matched = with_equal_compute(arms)
     spent = [each.tokens * flops_per_token(size_of(each.shape)) for each in matched]
     assert max(spent) / min(spent) < 1.01
-    assert matched[0].tokens == arms[0].tokens
+    assert matched[0].recipe == arms[0].recipe  # it is the same model, and may be there
     assert matched[1].tokens < arms[1].tokens / 2
 
 

@@ -7,6 +7,7 @@ import typer
 
 from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
+FEW_ITEMS = 30  # documents or questions that a metric is of; fewer are told
 MOST_WRITTEN = 1e4  # of a figure that is written out; a diverged arm has larger ones
 
 
@@ -46,7 +47,9 @@ def ablate(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=0, help="Give up tokens, then seeds, until all of it takes no more."
+            "--minutes",
+            min=0.01,
+            help="Give up tokens, then seeds, until all of it takes no more, the planning aside.",
         ),
     ] = None,
     plan: Annotated[
@@ -72,26 +75,30 @@ def ablate(
     from volano.cli.report import write_of_ablation
     from volano.core.errors import RecipeError
     from volano.core.store import Store
-    from volano.study.ablation import ablate as run_ablation
-    from volano.study.ablation import plan_ablation
-    from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
-    from volano.study.ablation_pilot import train_pilot
-    from volano.study.ablation_plan import reckon, scaled
     from volano.study.axes import arms_of
 
+    if plan and pilot:
+        raise RecipeError("makes nothing, and --pilot trains", "--plan", "Leave one of them out.")
     options = {
         "seeds": seeds, "match": match, "bits_per_byte.documents": documents, "bits_per_byte.by": by
     }  # fmt: skip
     settings = [f"ablate.{key}={value}" for key, value in options.items() if value is not None]
-    ablation = plan_ablation(arms_of(recipe, [*(axes or []), *settings]))
+    arms = arms_of(recipe, [*(axes or []), *settings])
+    # Behind the check of what was typed, as these take seconds to load.
+    from volano.study.ablation import ablate as run_ablation
+    from volano.study.ablation import plan_ablation
+
+    ablation = plan_ablation(arms)
     opened = Store(store)
+
+    from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
+    from volano.study.ablation_pilot import train_pilot
+    from volano.study.ablation_plan import reckon, scaled
 
     def told(line: str) -> None:
         if not json:
             print_line(line)
 
-    if plan and pilot:
-        raise RecipeError("makes nothing, and --pilot trains", "--plan", "Leave one of them out.")
     wanted, begun = ablation, None
     if minutes is not None:
         begun = fitted_before(wanted, minutes, opened)
@@ -204,6 +211,9 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
     if report.comparisons:
         count = len(report.comparisons)
         print_line(f"p is adjusted for all {count} comparisons (Holm); intervals are of one each.")
+    few = {name: n for name, n in extra.get("items", {}).items() if 1 < n < FEW_ITEMS}
+    if few:
+        print_line(f"Of few items: {', '.join(f'{name} ({n})' for name, n in few.items())}.")
     for metric, (n, most) in extra.get("items_in_common", {}).items():
         print_line(f"{metric}: of the {n:,} items that all arms were asked, of {most:,}.")
     for each in extra.get("crossings", []):

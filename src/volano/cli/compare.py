@@ -142,6 +142,8 @@ def _print(found: Any, store: Any, show: int) -> None:
         right=columns,
         title=f"{title}, {''.join(parts)}" if len(parts) == 1 and "" not in parts else title,
     )
+    if found.first.digest == found.second.digest:
+        print_line("Both have the same content, to the byte.")
     for each in found.measured_on:
         print_line(f"Measured on {store.path_of(each.corpus)}: {each.why}.")
     _print_missing(found.missing)

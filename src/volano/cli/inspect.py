@@ -58,16 +58,16 @@ def show(
         if clusters:
             from volano.cli.clusters import show_clusters
 
-            show_clusters(opened.find(artifact), clusters, json)
+            show_clusters(_found(opened, artifact), clusters, json)
             return
         if row is not None:
             from volano.cli.rows import show_row
 
-            show_row(opened, opened.find(artifact), row, json)
+            show_row(opened, _found(opened, artifact), row, json)
             return
         counted = None if tokenizer is None else _tokenizer(opened, tokenizer)
         showing.show_artifact(
-            opened, opened.find(artifact), sample, dropped_by, json, lines, counted
+            opened, _found(opened, artifact), sample, dropped_by, json, lines, counted
         )
 
 
@@ -195,3 +195,18 @@ def _trace_artifact(store: Any, artifact: Any, as_json: bool) -> None:
     for title, counts in totals.items():
         rows = sorted(counts.items(), key=lambda pair: -pair[1])
         print_table([title, "records"], [(n, f"{c:,}") for n, c in rows], right=["records"])
+
+
+def _found(store: Any, reference: str) -> Any:
+    """What a reference stands for; the name of an ablation for its verdicts."""
+    from volano.core.errors import StoreError
+
+    try:
+        return store.find(reference)
+    except StoreError:
+        from volano.study.ablation_found import verdicts_named
+
+        verdicts = verdicts_named(store, reference)
+        if verdicts is None:
+            raise
+        return verdicts

@@ -23,6 +23,10 @@ Path_ = tuple[str | int, ...]  # keys from the root of the recipe to one value
 SUFFIXES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 AT_KEY = "at_key"  # our own kind of pydantic error; it is of one key of the section
 ON_AND_OFF = {"yes": "on", "true": "on", "of": "off", "no": "off", "none": "off", "false": "off"}
+EXPECTED = {
+    "list_type": "a list, such as [first, second]",
+    "dict_type": "names with their values, such as {name: value}",
+}
 SHOWN_CHARACTERS = 80  # of a wrong value
 
 
@@ -275,6 +279,8 @@ def _explained(
         message = f"expected its settings{switches}, got {_shown(given)}"
         meant = ON_AND_OFF.get(given.lower()) if switches and isinstance(given, str) else None
         remedy = f"Did you mean '{meant}'?" if meant else remedy
+    elif problem["type"] in EXPECTED:
+        message = f"expected {EXPECTED[problem['type']]}, got {_shown(given)}"
     elif not (path and _section_at(section, path)):
         message = f"{message}, got {_shown(given)}"
     return RecipeError(message, f"{prefix}{_dotted(path)}", remedy)

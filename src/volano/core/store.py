@@ -50,6 +50,7 @@ from volano.core.step import Context, Device, Inputs, Listing, Step
 
 STORE_FORMAT = 1
 MARK = "volano-store.json"
+HASHED = re.compile(r"-[0-9a-f]{4,}$")  # the end of an artifact's path
 SITTINGS = "sittings.json"  # what the stopped sittings of an artifact in the making cost
 S = TypeVar("S", bound=Section)
 
@@ -196,6 +197,16 @@ class Store:
         ]
         if found:
             return max(found, key=lambda each: each.folder.stat().st_mtime_ns)
+        if HASHED.search(reference):  # a path with less of its hash
+            begun = [
+                each
+                for each in artifacts
+                for path in [self.path_of(each)]
+                if reference == path[: len(reference)]
+                or path.partition("/")[2].startswith(reference)
+            ]
+            if len(begun) == 1:
+                return begun[0]
         known = sorted({*self.labels(), *(each.name for each in artifacts)})
         remedy = did_you_mean(reference, known) if known else "The store is empty."
         raise StoreError(f"no artifact '{reference}'", str(self.folder), remedy)

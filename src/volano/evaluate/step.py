@@ -52,6 +52,15 @@ def _records(inputs: Inputs, name: str) -> list[Any]:
     return list(inputs[name].corpus().records()) if name in inputs else []
 
 
+def nothing_held_out(where: str) -> DataError:
+    """What is wrong where too few documents are there to measure a base model on."""
+    return DataError(
+        "nothing is held out of these documents, so no model can be measured",
+        where,
+        "Set collect.held_out_fraction, such as 0.1, or collect.held_out_functions.",
+    )
+
+
 def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> None:
     """Measure a base model on held-out documents by domain. Raises DataError where there are too
     few."""
@@ -61,11 +70,7 @@ def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> No
         name: list(each.corpus().records()) for name, each in inputs.items() if name != "base"
     }
     if sum(map(len, corpora.values())) < LEAST_DOCUMENTS:
-        raise DataError(
-            "nothing is held out of these documents, so no model can be measured",
-            inputs["held_out"].name,
-            "Set collect.held_out_fraction, such as 0.1, or collect.held_out_functions.",
-        )
+        raise nothing_held_out(inputs["held_out"].name)
     measure_domains(section, *_base(inputs, context), corpora, context)
 
 

@@ -12,13 +12,15 @@ from typing import NamedTuple
 from volano.core.artifact import Artifact
 from volano.core.errors import DataError, RecipeError, VolanoError
 from volano.core.store import Store
+from volano.evaluate.step import LEAST_DOCUMENTS, nothing_held_out
 from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import SIZES, Arm, with_equal_compute, with_tokens
-from volano.study.common_held_out import with_common
+from volano.study.common_held_out import HELD_OUT, with_common
 from volano.study.section import AblateSection
 from volano.study.spread import candidates
 from volano.study.trial import (
+    REFERENCE,
     WITHOUT_ITEMS,
     Trial,
     Tried,
@@ -81,11 +83,13 @@ def plan_ablation(arms: Sequence[Arm], asked: AblateSection | None = None) -> Ab
     asked = recipe.ablate if asked is None else asked
     if asked.seeds < LEAST_SEEDS:
         raise RecipeError(
-            f"{asked.seeds} seed shows no spread, and no difference could be told from luck",
+            f"fewer than {LEAST_SEEDS} seeds show no spread, and no difference could be told from "
+            "luck",
             "ablate.seeds (--seeds)",
             f"Give {LEAST_SEEDS} or more.",
         )
     _require_training(arms)
+    _require_difference(arms)
     asked = _with_what_can_differ(arms, asked)
     if asked.match == "compute":
         arms = with_equal_compute(arms)
@@ -108,6 +112,23 @@ def _require_training(arms: Sequence[Arm]) -> None:
                 needed,
                 f"Name a recipe that has a section {needed}.",
             )
+
+
+def _require_difference(arms: Sequence[Arm]) -> None:
+    """Arms of other settings may still turn out to have the same content (`_prepare`)."""
+    for size in dict.fromkeys(each.size for each in arms):
+        if len({each.asked for each in arms if each.size == size}) > 1:
+            return
+    names = list(dict.fromkeys(each.name for each in arms))
+    what = f"{', '.join(names)} have the same settings, so there is nothing to compare"
+    raise RecipeError(what, "volano ablate", "Give each arm a setting of its own.")
+
+
+def _require_held_out(present: Mapping[str, Artifact], asked: AblateSection) -> None:
+    """Raise DataError where bits per byte are asked for and no document is there to measure."""
+    corpora = [present[each].corpus() for each in (HELD_OUT, REFERENCE) if each in present]
+    if "bits_per_byte" in asked.metrics and sum(map(len, corpora)) < LEAST_DOCUMENTS:
+        raise nothing_held_out(present[HELD_OUT].name)
 
 
 def _keys(arms: Sequence[Arm]) -> set[str]:
@@ -210,6 +231,7 @@ def _prepare(
         try:
             present = data_of(ablation.trials([arm])[0], store, ablation.asked, silent)
             shown(arm, present)
+            _require_held_out(present, ablation.asked)
             if ablation.asked.match == "documents":
                 arm = read_so_often(arm, TokenShards(present["tokens"].folder).rows, epochs)
             content = content_of(ablation.trials([arm])[0], store, ablation.asked, present)

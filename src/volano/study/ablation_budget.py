@@ -96,7 +96,7 @@ def fitted_before(asked: Ablation, minutes: float, store: Store) -> Ablation | N
 
 
 def _path(asked: Ablation, minutes: float, store: Store) -> Path:
-    recipes = [each.recipe.identity() for each in asked.arms]
+    recipes = [each.asked for each in asked.arms]
     key = json_digest([asked.name, minutes, len(asked.seeds), asked.asked.identity(), recipes])
     return store.folder / FITTED / f"{key[:16]}.json"
 

@@ -52,7 +52,13 @@ def try_all(
     shares = _shares(trials, found, store, unit)
     with ExitStack() as ending:
         bar = ending.enter_context(
-            progress("ablate", whole_of(shares), unit, silent=silent, rate_seconds=RATE_SECONDS)
+            progress(
+                "ablate",
+                whole_of(shares),
+                unit,
+                silent=silent or not left,
+                rate_seconds=RATE_SECONDS,
+            )
         )
         of_all = TrialsBar(bar, [each.label for each in trials], shares)
         tried: dict[int, Tried] = {}

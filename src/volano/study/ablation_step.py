@@ -70,7 +70,8 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     values: Values = defaultdict(lambda: defaultdict(dict))
     half: Values = defaultdict(lambda: defaultdict(dict))
     size_of: dict[str, tuple[str, str]] = {}  # metric with its size → both apart
-    items: dict[str, int] = {}
+    items: dict[str, int] = {}  # of shares
+    counted: dict[str, int] = {}  # of all
     of_trial: dict[str, list[Artifact]] = defaultdict(list)
     for name, artifact in inputs.items():
         of_trial[name.partition(".")[0]].append(artifact)
@@ -90,6 +91,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
                 value, n = restated.value, restated.n
                 fewer[name] = (n, restated.most)
             (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = value
+            counted[name] = n
             if found.unit == SHARE:
                 items[name] = n
     first = section.arms[0]
@@ -113,6 +115,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "later": section.later,
             "arms": section.arms,
             "alike": section.alike,
+            "items": counted,
             "items_in_common": fewer,
             "failures": failures,
             "values": _seeds_as_text(values),

@@ -67,6 +67,7 @@ def metrics_of(found: FoundAblation) -> list[dict[str, Any]]:
             "value": value_text(each.value, unit),
             "interval": value_interval_text(each.low, each.high, unit) if each.n > 1 else "",
             "n": each.n,
+            "over": found.report.extra.get("items", {}).get(each.name, 0),
             "greyed": metric.plain in found.greyed,
             **dict.fromkeys(("difference", "apart", "p", "verdict", "tone"), ""),
         }

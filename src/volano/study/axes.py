@@ -58,6 +58,11 @@ class Arm:
         return ", ".join(filter(None, [self.name, self.size]))
 
     @property
+    def asked(self) -> str:
+        """All that its recipe sets of what comes out, with the paths of what is read."""
+        return self.recipe.model_dump_json(exclude={"about", "workers", "device", "engine"})
+
+    @property
     def trains_base(self) -> bool:
         """Whether its base model is trained; else it is a finished one, and is tuned."""
         return self.recipe.base is None
@@ -100,7 +105,12 @@ def with_tokens(arm: Arm, tokens: int) -> Arm:
 def with_equal_compute(arms: Sequence[Arm]) -> list[Arm]:
     """The arms with as many FLOPs of training as the first would take for their tokens."""
     first = arms[0].flops_a_token
-    return [with_tokens(each, round(each.tokens * first / each.flops_a_token)) for each in arms]
+    return [
+        each
+        if each.flops_a_token == first
+        else with_tokens(each, round(each.tokens * first / each.flops_a_token))
+        for each in arms
+    ]
 
 
 def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:

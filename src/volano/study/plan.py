@@ -83,7 +83,14 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
             path = f"{key}.{name}" if key else name
             found += differences(old.get(name, "absent"), new.get(name, "absent"), path)
         return found
+    if isinstance(old, dict) or isinstance(new, dict):  # a section that one of them has
+        switched = ("on" if isinstance(each, dict) else _switched(each) for each in (old, new))
+        return [f"{key}: {' → '.join(switched)}"]
     return [] if old == new else [f"{key}: {_written(old)} → {_written(new)}"]
+
+
+def _switched(value: Any) -> str:
+    return "off" if value in (None, False, "absent") else _written(value)
 
 
 def _written(value: Any) -> str:

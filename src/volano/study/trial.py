@@ -63,7 +63,9 @@ class Found(NamedTuple):
 
 def trial_of(arm: Arm, seed: int, name: str, asked: AblateSection, share: float = 1.0) -> Trial:
     """The arm's recipe with a seed; evaluated where tasks are asked for, and by those alone."""
-    changed: dict[str, object] = {"seed": seed, "name": name, "evaluate": None}
+    # By another name, so that NAME/base stands for a model of all tokens.
+    label = name if share == 1 else f"{name}-{share:g}"
+    changed: dict[str, object] = {"seed": seed, "name": label, "evaluate": None}
     if asked.tasks:
         evaluate = arm.recipe.evaluate or EvaluateSection()
         changed["evaluate"] = evaluate.model_copy(update={"tasks": list(asked.tasks)})
