@@ -100,5 +100,6 @@ def test_share_difference_covers_as_often_as_it_says(shares):
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_scores_that_are_not_finite_are_no_evidence(broken):
     assert paired_difference([1.0, 2.0, 3.0], [broken, 1.0, 1.0], seed=1).p_value == 1

@@ -61,7 +61,7 @@ def test_conversations():
 
 def test_preferences():
     preferences = function_preferences(documents(), 20)
-    assert (PREFERENCES.version, digest(preferences)) == (1, "58655c0df9574c03")
+    assert (PREFERENCES.version, digest(preferences)) == (2, "58655c0df9574c03")
 
 
 def test_held_out_functions():

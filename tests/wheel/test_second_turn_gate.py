@@ -1,5 +1,6 @@
 """What the gate makes of versions that are like the former, worse, better or spoilt."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -225,7 +226,9 @@ def test_the_gate_as_it_ships_promotes_what_is_better_and_has_lost_nothing(store
     assert {"answers_end", "refusal_unsafe", "bits_per_byte"} <= set(verdict["lost"])
 
 
-def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, store):
+def test_promote_and_rollback_move_the_alias_and_keep_its_history(folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")  # the page tells of every alias
+    folder, store = tmp_path, Store(tmp_path / "runs")
     said = run(folder, "promote", f"{NAME}/aligned", "--alias", "staging", code=2).stderr
     assert f"no model card. Promote {NAME}/released, its released form, or" in said
     run(folder, "promote", f"{NAME}/released", "--alias", "staging")
