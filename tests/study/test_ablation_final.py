@@ -103,3 +103,29 @@ def test_where_arms_were_asked_other_questions_those_in_common_count(tmp_path):
     assert found["metric"] == "choice_pmi"
     assert found["difference"] == 0.5  # of y and z
     assert report.extra["items_in_common"] == {"choice_pmi": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("metric", "fails"), [("exposure.100×", []), ("choice_pmi", ["training makes it worse"])]
+)
+def test_what_one_arm_has_no_text_of_is_no_worse_for_training(metric, fails, tmp_path):
+    """Exposure of the first arm is chance, and falls here; that of the second is shown."""
+    store = Store(tmp_path / "runs")
+    trials, inputs = {}, {}
+    for arm, share, value in (("on", 1.0, 1.1), ("off", 1.0, 6.5), ("on", 0.5, 1.6)):
+        for seed in (1, 2, 3):
+            key = f"trial-{len(trials):04}"
+            trials[key] = TrialSection(arm=arm, seed=seed, share=share)
+
+            def run(section, given, context, value=value + 0.01 * seed * value):
+                found = Measurement(metric, "base", value, value, value, 20)
+                Report((found,)).save(context.folder / "report.json")
+
+            step = Step("leaks", "report", 1, Settings, run)
+            order = store.order(step, Settings(value=key), {}, name="toy-ablation/leaks")
+            inputs[f"{key}.leaks"] = store.make(order, silent=True).artifact
+    section = AblationSection(arms=["on", "off"], trials=trials)
+    order = store.order(JUDGE, section, inputs, name="toy-ablation/verdicts")
+    report = store.make(order, silent=True).artifact.report()
+    assert report.comparisons[0]["verdict"] != "no difference shown"
+    assert report.extra["signal"][metric]["fails"] == fails

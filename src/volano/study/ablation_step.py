@@ -27,6 +27,8 @@ from volano.study.words import measure_of
 
 FALLS_WITH_TRAINING = ("bits_per_byte", "conversation_bits", "answers_repeat")
 EITHER_WAY = ("toxicity", "refus", "answered_safe")  # alignment moves them, pre-training need not
+# Learnt where it stands in the text; an arm without it has them by chance, up or down.
+OF_WHAT_IS_THERE = ("memorised", "leaked", "exposure")
 SHARE = "share"  # the unit of a metric that counts items
 BASE = "base"
 STAGES = (BASE, "sft", "aligned")  # what else a report has is beside the models
@@ -214,12 +216,14 @@ def _signal(
     found: dict[str, dict[str, object]] = {}
     for metric, names in by_metric.items():
         direction: Direction = "falls" if metric.startswith(FALLS_WITH_TRAINING) else "rises"
-        direction = "either" if metric.startswith(EITHER_WAY) else direction
+        told_apart = bool(shown & set(names.values()))
+        if metric.startswith(EITHER_WAY) or (told_apart and metric.startswith(OF_WHAT_IS_THERE)):
+            direction = "either"
         signal = check_signal(
             {size: values[name] for size, name in names.items()},
             {size: next(iter(half[name].values())) for size, name in names.items() if name in half},
             direction,
-            shown=bool(shown & set(names.values())),
+            shown=told_apart,
             crossing=metric in crossed,
         )
         found |= {name: signal._asdict() for name in names.values()}
@@ -250,4 +254,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=7, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=8, section=AblationSection, run=run_judge)
