@@ -126,6 +126,9 @@ def test_an_artifact_is_found_by_name_path_and_fingerprint(store, tmp_path, monk
     bare = path.partition("/")[2]  # without the kind
     for reference in ("toy/numbers", path, str(made.folder), made.fingerprint[:6], bare, bare[:-6]):
         assert store.find(reference).folder == made.folder
+    for stranger in (bare[:-6] + "/", "oy/numbers" + bare[-7:], "toy/numbers-0000"):
+        with pytest.raises(StoreError):
+            store.find(stranger)
     (store.folder / "labels/toy/numbers.json").unlink()
     assert store.find("toy/numbers").folder == made.folder
     monkeypatch.chdir(made.folder.parent)

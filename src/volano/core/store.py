@@ -197,14 +197,9 @@ class Store:
         ]
         if found:
             return max(found, key=lambda each: each.folder.stat().st_mtime_ns)
-        if HASHED.search(reference):  # a path with less of its hash
-            begun = [
-                each
-                for each in artifacts
-                for path in [self.path_of(each)]
-                if reference == path[: len(reference)]
-                or path.partition("/")[2].startswith(reference)
-            ]
+        if HASHED.search(reference):  # a path with less of its hash, and nothing else left out
+            shortened = re.compile(rf"([^/]+/)?{re.escape(reference)}[0-9a-f]*")
+            begun = [each for each in artifacts if shortened.fullmatch(self.path_of(each))]
             if len(begun) == 1:
                 return begun[0]
         known = sorted({*self.labels(), *(each.name for each in artifacts)})

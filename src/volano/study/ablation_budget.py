@@ -87,7 +87,10 @@ def fitted_before(asked: Ablation, minutes: float, store: Store) -> Ablation | N
     path = _path(asked, minutes, store)
     if not path.is_file():
         return None
-    kept = json.loads(path.read_text())
+    try:
+        kept = json.loads(path.read_text())
+    except ValueError:  # damaged: as good as none, and written again
+        return None
     arms = [
         with_tokens(each, tokens) if each.trains_base else each
         for each, tokens in zip(asked.arms, kept["tokens"], strict=True)
