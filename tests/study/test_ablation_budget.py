@@ -108,6 +108,16 @@ def test_what_was_begun_with_so_many_minutes_goes_on_as_it_was_fitted(tmp_path):
     assert fitted_before(planned(4), 5, store) is None
 
 
+@pytest.mark.parametrize("written", ["", "{", "{}", "[]", '{"tokens": [1], "seeds": 2}'])
+def test_a_damaged_fit_is_none(tmp_path, written):
+    ablation, store = planned(5), Store(tmp_path / "runs")
+    keep_fitted(ablation, ablation, 5, store)
+    assert fitted_before(ablation, 5, store) is not None
+    (kept,) = (store.folder / "fitted").iterdir()
+    kept.write_text(written)
+    assert fitted_before(ablation, 5, store) is None
+
+
 def test_trials_that_are_there_take_none_of_the_minutes(monkeypatch):
     from volano.study import ablation_budget
 

@@ -16,6 +16,7 @@ from volano.core.artifact import BILL
 from volano.core.errors import StoreError
 from volano.core.files import read_json, write_json
 from volano.core.store import Store
+from volano.study.ablation_data import _bars, _in_one_order
 from volano.study.ablation_found import find_ablation, letter_of, verdicts_named
 from volano.study.ablation_page import ablation_figures, render_ablation, write_ablation_page
 from volano.study.words import duration
@@ -256,6 +257,20 @@ def test_the_data_of_arms_stand_side_by_side(figures):
     assert (only_first["documents"], only_first["read"]) == (2, 0)
     assert {each["id"] for each in only_first["samples"]} == {"toy:f4", "toy:f5"}
     assert (only_second["documents"], only_second["samples"]) == (0, [])
+
+
+def test_a_filter_that_one_arm_does_without_keeps_its_place_in_the_other_ones_funnel():
+    def row(name, left, dropped):
+        return {"filter": name, "documents": left, "documents_dropped": dropped}
+
+    without = [row("collected", 9, 0), row("minhash", 7, 2)]
+    with_rules = [row("collected", 9, 0), row("quality", 6, 3), row("minhash", 5, 1)]
+    order = _in_one_order([[each["filter"] for each in of] for of in (without, with_rules)])
+    assert order == ["collected", "quality", "minhash"]
+    bars = _bars(without, order)
+    assert [(each.left, each.dropped) for each in bars] == [(9, 0), (9, 0), (7, 2)]
+    assert [each.label.endswith(": off") for each in bars] == [False, True, False]
+    assert _in_one_order([["a", "b"], ["a", "c", "b"], ["d"]]) == ["d", "a", "c", "b"]
 
 
 def test_each_artifact_is_paid_for_once(found, store, figures):

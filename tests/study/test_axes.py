@@ -29,6 +29,16 @@ def test_on_keeps_settings_that_are_no_defaults(tmp_path):
     assert without.recipe.curate.dedup is None
 
 
+def test_settings_of_a_section_count_in_the_arms_that_have_it():
+    off, on = arms_of(TINY, ["align=off,on", "align.learning_rate=1e-5"])
+    assert off.recipe.align is None
+    assert on.recipe.align.learning_rate == 1e-5
+    with pytest.raises(RecipeError, match="'align=off' turns off"):
+        arms_of(TINY, ["pretrain.tokens=50k,60k", "align=off", "align.learning_rate=1e-5"])
+    with pytest.raises(RecipeError, match="learning_rat"):
+        arms_of(TINY, ["align=off,on", "align.learning_rat=1e-5"])
+
+
 def test_the_grid_has_every_combination_and_the_first_values_first():
     arms = arms_of(TINY, [
         "curate.quality.rules=[],[gopher_quality],[gopher_quality, fineweb]",

@@ -89,13 +89,14 @@ def fitted_before(asked: Ablation, minutes: float, store: Store) -> Ablation | N
         return None
     try:
         kept = json.loads(path.read_text())
-    except ValueError:  # damaged: as good as none, and written again
+        arms = [
+            with_tokens(each, int(tokens)) if each.trains_base else each
+            for each, tokens in zip(asked.arms, kept["tokens"], strict=True)
+        ]
+        seeds = asked.seeds[: int(kept["seeds"])]
+    except (ValueError, KeyError, TypeError):  # damaged: as good as none, and written again
         return None
-    arms = [
-        with_tokens(each, tokens) if each.trains_base else each
-        for each, tokens in zip(asked.arms, kept["tokens"], strict=True)
-    ]
-    return replace(asked, arms=tuple(arms), seeds=asked.seeds[: kept["seeds"]])
+    return replace(asked, arms=tuple(arms), seeds=seeds)
 
 
 def _path(asked: Ablation, minutes: float, store: Store) -> Path:

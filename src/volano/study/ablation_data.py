@@ -88,22 +88,42 @@ def _funnels(arms: Sequence[Arm]) -> list[dict[str, Any]]:
             alike.setdefault(each.artifact.digest, []).append(each)
     tables = {digest: those[0].corpus.manifest["funnel"] for digest, those in alike.items()}
     whole = max((table[0]["documents"] for table in tables.values()), default=0)
+    filters = _in_one_order([[row["filter"] for row in table] for table in tables.values()])
     drawn = []
     for digest, those in alike.items():
         letters = ", ".join(each.letter for each in those)
-        rows = [
-            plots.Kept(
-                FILTERS.get(row["filter"], row["filter"].replace("_", " ")),
-                row["documents"],
-                row["documents_dropped"],
-            )
-            for row in tables[digest]
-        ]
+        rows = _bars(tables[digest], filters)
         plot = plots.funnel(rows, title=f"{letters}: documents after each filter", whole=whole)
         last = tables[digest][-1]
         said = f"{last['bytes'] / 1e6:.2f} MB left of {tables[digest][0]['bytes'] / 1e6:.2f}."
         drawn.append({"title": letters, "plot": plot, "said": said})
     return drawn
+
+
+def _in_one_order(lists: Iterable[Sequence[str]]) -> list[str]:
+    """Every name once, each behind those that stand before it in its list."""
+    merged: list[str] = []
+    for names in lists:
+        place = 0
+        for name in names:
+            if name not in merged:
+                merged.insert(place, name)
+            place = merged.index(name) + 1
+    return merged
+
+
+def _bars(table: Sequence[Mapping[str, Any]], filters: Sequence[str]) -> list[plots.Kept]:
+    """A bar for each filter of any arm; where this one does without, that is said."""
+    own = {row["filter"]: row for row in table}
+    bars, left = [], table[0]["documents"]
+    for name in filters:
+        title = FILTERS.get(name, name.replace("_", " "))
+        if name in own:
+            left = own[name]["documents"]
+            bars.append(plots.Kept(title, left, own[name]["documents_dropped"]))
+        else:
+            bars.append(plots.Kept(f"{title}: off", left, 0))
+    return bars
 
 
 def _counts(arms: Sequence[Arm], group: str) -> dict[str, Any]:

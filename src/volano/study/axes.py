@@ -199,8 +199,11 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
     for title, settings in (named or {"": []}).items():
         for values_chosen in product(*(each.values for each in axes)):
             chosen = list(zip(axes, values_chosen, strict=True))
+            off = [axis.key for axis, value in chosen if value == "off"]
             assignments = [*NOT_TURNED, *fixed, *settings, *(f"{a.key}={v}" for a, v in chosen)]
-            assignments = [each for each in assignments if not _is_kept(values, each)]
+            assignments = [
+                each for each in assignments if not (_is_kept(values, each) or _is_below(off, each))
+            ]
             own_values, places = deepcopy(values), dict(lines)
             with _told_at(f"{path.name}: ablate.arms.{title}" if title else ""):
                 _require_read(settings)
@@ -254,6 +257,11 @@ def _is_kept(values: dict[str, Any], assignment: str) -> bool:
     for part in key.split("."):
         place = place.get(part) if isinstance(place, dict) else None
     return place not in (None, False, "off")
+
+
+def _is_below(sections: Sequence[str], assignment: str) -> bool:
+    # What an arm does without has no settings in it; in the other arms they count.
+    return assignment.strip().startswith(tuple(f"{each}." for each in sections))
 
 
 def _short(key: str, axes: Sequence[Axis]) -> str:
