@@ -87,6 +87,17 @@ def test_a_run_that_never_beats_guessing_has_diverged():
     assert guard([9.6] * 8, guessing=9.0, diverged_factor=0).diverged() is None
 
 
+def test_a_run_too_short_for_half_a_window_is_judged_at_its_last_step():
+    short = guard([6.9, *[1e9] * 9], window=64, guessing=7.0)
+    assert short.diverged() is None
+    found = short.diverged(last=True)
+    assert (found.median, found.guessing, found.left_at) == (1e9, 7.0, 2)
+    recovered = guard([1e9] * 5 + [6.0] * 9, window=64, guessing=7.0)
+    assert recovered.diverged(last=True) is None
+    assert guard([6.9, *[1e9] * 7], window=64, guessing=7.0).diverged(last=True) is None  # too few
+    assert guard([1e9] * 20, window=64).diverged(last=True) is None  # nothing to compare with
+
+
 def test_weights_are_in_doubt_some_steps_before_divergence():
     watched = guard([2.0] * 64, window=64)
     for step in range(65, 70):

@@ -101,12 +101,19 @@ class Guard:
         if len(self._sorted) >= self.least and (median := self._median()) < self._best:
             self._best, self._best_step = median, step
 
-    def diverged(self) -> Divergence | None:
-        """Where the run left its course, if half of the window is beyond the bound."""
-        if not self.diverged_factor or len(self._sorted) < self.least:
+    def diverged(self, *, last: bool = False) -> Divergence | None:
+        """Where the run left its course, if half of the window is beyond the bound; at its `last`
+        step, where it was too short for that, if most of the last few are."""
+        if not self.diverged_factor:
+            return None
+        if len(self._sorted) >= self.least:
+            median = self._median()
+        elif last and len(self._sorted) >= FEW:
+            median = self._late_median()
+        else:
             return None
         bound = self._bound(1.0)
-        if (median := self._median()) <= bound:
+        if median <= bound:
             return None
         left_at = next(step for step, loss in self._recent if loss > bound)
         guessing = self._guessing if median > self._worst else None
@@ -117,12 +124,14 @@ class Guard:
         """Whether the last few losses are half-way to divergence: weights of now are not good."""
         if not self.diverged_factor:
             return False
-        few = sorted(loss for _, loss in list(self._recent)[-FEW:])
-        return len(few) == FEW and few[FEW // 2] > self._bound(0.5)
+        return len(self._recent) >= FEW and self._late_median() > self._bound(0.5)
 
     def _bound(self, share: float) -> float:
         allowed = max((self.diverged_factor - 1) * self._best, DIVERGED_NATS)
         return min(self._best + share * allowed, self._worst)
+
+    def _late_median(self) -> float:
+        return sorted(loss for _, loss in list(self._recent)[-FEW:])[FEW // 2]
 
     def _median(self) -> float:
         return self._sorted[len(self._sorted) // 2]

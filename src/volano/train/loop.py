@@ -236,7 +236,7 @@ class _Run:
             if spike is not None:
                 self.spikes.record(spike, RECORDED)
             self.guard.add(step + 1, loss)
-            diverged = self.guard.diverged()
+            diverged = self.guard.diverged(last=step + 1 == self.stream.steps)
             if diverged is not None:
                 self.keeper.wait()
                 if not self.team.first:  # which of the states is good, one has to say

@@ -15,6 +15,7 @@ from volano.train.guard import Divergence, Spike
 from volano.train.objective import Stream
 
 NAMED_DOCUMENTS = 5  # of a batch; the rest are counted
+MOST_WRITTEN = 1e4  # of a loss that is written out
 TOLD_SPIKES = 5  # more are recorded and counted
 MOST_RETURNS = 3  # to the same weights: what comes after them is no passing spike
 RECORDED, LEFT_OUT, WENT_BACK = "recorded", "left out", "went back"
@@ -96,7 +97,8 @@ class Spikes:
             else f"guessing has {divergence.guessing:.3f}"
         )
         return RunFailed(
-            f"the loss has diverged at step {step:,}: its median is {divergence.median:.3f}, and "
+            f"the loss has diverged at step {step:,}: its median is "
+            f"{_figure(divergence.median)}, and "
             f"{instead}. It left its course at step {divergence.left_at:,}, whose batch holds "
             f"{self._named(divergence.left_at)}",
             "training",
@@ -108,7 +110,8 @@ class Spikes:
             said = f"the {spike.not_finite} is not finite at step {spike.step:,}"
         else:
             said = (
-                f"spike at step {spike.step:,}: loss {spike.loss:.3f}, median {spike.median:.3f}, "
+                f"spike at step {spike.step:,}: loss {_figure(spike.loss)}, "
+                f"median {spike.median:.3f}, "
                 f"{spike.deviations:.0f} deviations above it"
             )
         done = {
@@ -123,3 +126,8 @@ class Spikes:
         named = ", ".join(documents[:NAMED_DOCUMENTS]) or "no documents"
         rest = len(documents) - NAMED_DOCUMENTS
         return f"{named} and {rest} more" if rest > 0 else named
+
+
+def _figure(loss: float) -> str:
+    """A loss to three places, and one out of all bounds as a power of ten."""
+    return f"{loss:.3f}" if abs(loss) < MOST_WRITTEN else f"{loss:.3g}"
