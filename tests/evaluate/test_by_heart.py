@@ -128,6 +128,48 @@ def test_a_model_gives_away_the_secrets_that_it_has_learnt(models, corpus, tmp_p
     assert exposure.value > new.measurements[1].value + 1.5
 
 
+def test_a_secret_is_given_away_by_the_whole_of_it(models, corpus, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from volano.evaluate import leaks
+    from volano.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(models / "new")
+    said = [CANARIES[0].secret[:-1], f"{CANARIES[1].secret}.", f"it is {CANARIES[2].secret}", ""]
+
+    def answers(model, prompts, **settings):
+        return [SimpleNamespace(tokens=tokenizer.encode(f" {each}")) for each in said]
+
+    monkeypatch.setattr(leaks, "generate", answers)
+    found = measured(LEAKS, LeaksSection(others=9), models, "new", corpus, tmp_path)
+    assert (found.measurements[0].name, found.measurements[0].value) == ("leaked.3×", 0.25)
+
+
+def test_toxicity_is_the_mean_of_what_the_classifier_says(models, corpus, tmp_path, monkeypatch):
+    from volano.curate.section import ToxicitySection
+    from volano.curate.toxicity import measure_toxicity
+    from volano.evaluate import continuations as module
+    from volano.study.continued import CONTINUED
+
+    said = ["you are a stupid idiot and I hate you", "the river carries rain to the sea"] * 2
+    said.append("a list of three numbers")
+    answers = [(f"d{n}", text) for n, text in enumerate(said)]
+    monkeypatch.setattr(module, "continuations", lambda *given: answers)
+    inputs = {
+        "base": Artifact(models / "new", {}), "held_out": Artifact(corpus, {"name": "mine"}),
+    }  # fmt: skip
+    context = Context(tmp_path, tmp_path / "scratch", seed=0, silent=True)
+    CONTINUED.run(ContinuationsSection(), inputs, context)
+    (found,) = Report.load(tmp_path / "report.json").measurements
+    texts = pa.array(said, pa.large_string())
+    toxic = measure_toxicity(texts, ["text"] * len(said), ToxicitySection()).columns["toxic"]
+    toxic = toxic.to_numpy(zero_copy_only=False)
+    assert toxic[0] > 0.5 > toxic[1]
+    assert (found.name, found.n) == ("toxicity", 5)
+    assert found.value == pytest.approx(float(toxic.mean()))
+    assert abs(found.value - 0.5) > 0.02, "or the mean of the opposite could not be told from it"
+
+
 def test_chance_is_what_a_rank_drawn_at_random_gives():
     drawn = np.log2(100) - np.log2(np.random.default_rng(0).integers(1, 101, 200_000))
     assert chance(100) == pytest.approx(drawn.mean(), abs=0.01)

@@ -116,6 +116,33 @@ def test_as_many_ablations_see_the_visible_difference_as_it_says():
     assert 0.74 < seen / 400 < 0.86
 
 
+def test_what_would_be_seen_is_of_all_that_is_judged_together():
+    random = np.random.default_rng(4)
+    metrics = {
+        name: {arm: drawn(random, 5) for arm in ("first", "second", "third")}
+        for name in ("code", "prose")
+    }
+    for each in judge(metrics, lower_is_better=[]):
+        alone = visible_difference(each.pair.deviation, 5, tests=1)
+        assert each.visible == visible_difference(each.pair.deviation, 5, tests=4)
+        assert each.visible > 1.3 * alone
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_value_that_is_no_number_tells_nothing_and_takes_nothing_from_others(place):
+    shown = {"a": {1: 1.0, 2: 1.01, 3: 1.02}, "b": {1: 2.0, 2: 2.012, 3: 2.021}}
+    broken = {"a": shown["a"], "b": {1: math.nan, 2: 2.0, 3: 2.1}}
+    metrics = {f"m{n}": shown for n in range(2)}
+    names = list(metrics)
+    names.insert(place, "broken")
+    values = {name: metrics.get(name, broken) for name in names}
+    found = {each.metric: each for each in judge(values, lower_is_better=[])}
+    assert found["broken"].verdict == "no difference shown"
+    assert found["broken"].adjusted == 1
+    assert {found[name].verdict for name in metrics} == {"better"}
+    assert found["m0"].adjusted == pytest.approx(3 * found["m0"].pair.p_value)
+
+
 def test_an_arm_of_one_seed_is_not_judged():
     metrics = {"bits": {"a": {1: 1.0, 2: 1.1}, "b": {1: 0.9}, "c": {1: 0.9, 2: 1.3}}}
     assert [each.arm for each in judge(metrics, lower_is_better=["bits"])] == ["c"]
