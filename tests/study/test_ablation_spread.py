@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ from volano.core.errors import RecipeError
 from volano.core.store import Store
 from volano.study import spread as module
 from volano.study.ablation import ablate, plan_ablation
+from volano.study.ablation_pilot import train_pilot
+from volano.study.ablation_plan import reckon
 from volano.study.ablation_progress import HeardTrials, Share, TrialsBar, whole_of
 from volano.study.axes import arms_of
 from volano.study.room import Room
 from volano.study.spread import Chosen, Spread, candidates, choose
+from volano.study.trial_threads import said_of
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.xdist_group("ablation")
@@ -51,6 +55,62 @@ def test_no_more_trials_at_once_than_memory_and_devices_hold(monkeypatch):
         candidates(eight, 20, asked.model_copy(update={"at_once": 4}))
     monkeypatch.setattr(module, "room_of", lambda recipe: room._replace(device="cuda"))
     assert candidates(eight, 20, asked) == [Spread(1, 8)]
+
+
+def test_threads_that_trials_have_leave_nothing_to_choose(monkeypatch):
+    eight = arms("workers=8")
+    asked = eight[0].recipe.ablate
+    monkeypatch.setattr(module, "room_of", lambda recipe: Room("cpu", 10**12, "it", shared=True))
+    assert candidates(eight, 20, asked, 2) == [Spread(4, 2)]
+    assert candidates(eight, 3, asked, 2) == [Spread(3, 2)]
+    assert candidates(eight, 20, asked, 16) == [Spread(1, 16)]
+    alone = asked.model_copy(update={"at_once": 1})
+    assert candidates(eight, 20, alone, 2) == [Spread(1, 2)]
+    with pytest.raises(RecipeError, match="no more than 4 at once"):
+        candidates(eight, 20, asked.model_copy(update={"at_once": 5}), 2)
+    assert choose(eight, 20, 1e9, asked, threads=8).spread == Spread(1, 8)
+    assert candidates(arms("workers=8", "pretrain.threads=3"), 9, asked, 2)[0] == Spread(2, 3)
+
+
+def threads_of_models(store):
+    return [each.bill()["threads"] for each in store.artifacts() if each.kind == "checkpoint"]
+
+
+def test_later_trials_have_the_threads_of_those_that_are_there(tmp_path, monkeypatch):
+    """Of a first call or of a pilot; else arms and seeds would differ by that too."""
+    write_recipe(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    ablate(plan_ablation(arms_of("mine.yaml", [AXIS])), Store(tmp_path / "runs"), silent=True)
+    more = [AXIS, "ablate.at_once=0", "ablate.seeds=3", "ablate.signal=on"]
+    ablation = plan_ablation(arms_of("mine.yaml", more))
+    assert reckon(ablation, Store(tmp_path / "runs"), silent=True).spread == Spread(2, 1)
+    ablate(ablation, Store(tmp_path / "runs"), silent=True)
+    assert threads_of_models(Store(tmp_path / "runs")) == [1] * 8
+
+
+def test_a_pilot_has_the_threads_of_the_whole(tmp_path, monkeypatch):
+    write_recipe(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    chosen_for = []
+
+    def chosen(arms, trials, tokens, asked, *, threads=0):
+        chosen_for.append((len({each.label for each in arms}), trials, tokens, threads))
+        return Chosen(Spread(2, 1))
+
+    monkeypatch.setattr("volano.study.ablation_run.choose", chosen)
+    ablation = plan_ablation(arms_of("mine.yaml", [AXIS, "ablate.seeds=3", "ablate.at_once=0"]))
+    store = Store(tmp_path / "runs")
+    train_pilot(ablation, store, silent=True)
+    whole = sum(each.arm.tokens for each in ablation.trials())
+    assert chosen_for == [(2, 6, whole, 0)]
+    ablate(ablation, store, silent=True)
+    assert chosen_for[1][3] == 1
+    assert threads_of_models(store) == [1] * 6
+
+
+def test_trials_of_several_numbers_of_threads_are_told():
+    assert said_of(Counter()) == said_of(Counter({1: 9})) == ""
+    assert "(3 of them with 1, 2 of them with 2)" in said_of(Counter({2: 2, 1: 3}))
 
 
 def test_the_faster_way_is_taken_and_said(monkeypatch):
@@ -146,7 +206,8 @@ def write_recipe(folder):
     records = [{"id": str(place), "text": text} for place, text in enumerate(texts)]
     (folder / "texts.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in records))
     (folder / "mine.yaml").write_text(
-        "name: mine\ncollect: {source: files, paths: [texts.jsonl], held_out_fraction: 0.3}\n"
+        "name: mine\nworkers: 2\n"
+        "collect: {source: files, paths: [texts.jsonl], held_out_fraction: 0.3}\n"
         "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
         "tokenizer: {vocabulary: 300}\n"
         "pretrain: {model: {parameters: 0.02M}, tokens: 20k, batch_rows: 1, checkpoint_steps: 9}\n"
@@ -216,6 +277,9 @@ def test_killed_or_interrupted_it_goes_on_and_ends_as_if_it_never_was(
     assert "Traceback" not in told
     after = kept_steps(tmp_path)
     assert all(after[trial] >= steps for trial, steps in before.items())
+    recipe = tmp_path / "mine.yaml"
+    # Whatever would be chosen now: what was begun with a thread each goes on with one.
+    recipe.write_text(recipe.read_text().replace("at_once: 2", "at_once: 0"))
     process = begin(tmp_path, "runs")
     resumed = json.loads(process.communicate(timeout=300)[0])
     models = [each for each in Store(tmp_path / "runs").artifacts() if each.kind == "checkpoint"]

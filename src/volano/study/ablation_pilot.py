@@ -25,4 +25,6 @@ def train_pilot(
     arm = ablation.arms[0]
     trials = replace(ablation, seeds=ablation.seeds[:LEAST_SEEDS]).trials([arm])
     data = data_of(trials[0], store, ablation.asked, silent)
-    return try_all(trials, store, ablation.asked, {arm.label: data}, silent=silent, told=told)
+    whole = [*ablation.trials(), *ablation.signal_trials()]
+    of_arm = {arm.label: data}
+    return try_all(trials, store, ablation.asked, of_arm, silent=silent, told=told, whole=whole)

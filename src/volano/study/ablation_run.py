@@ -1,8 +1,8 @@
 """The trials of an ablation, made: those that are there first, the others spread over the cores.
 
 With one trial at a time all happens in this process, with all threads; with several each has a
-process (study/spread.py says which is faster). Results are the same but for the last bits, in which
-sums of other thread counts differ.
+process (study/spread.py says which is faster). All trials have the same number of threads, those of
+an earlier call too (study/trial_threads.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +24,7 @@ from volano.study.ablation_progress import (
 from volano.study.section import AblateSection
 from volano.study.spread import choose
 from volano.study.trial import BASE, Found, Trial, Tried, found_of, try_out
+from volano.study.trial_threads import said_of, threads_there
 from volano.study.trial_workers import Call, Workers
 from volano.train.interruption import Stopped
 
@@ -40,8 +41,10 @@ def try_all(
     *,
     silent: bool = False,
     told: Told = lambda line: None,
+    whole: Sequence[Trial] = (),
 ) -> list[Tried]:
-    """Train and measure every trial, in whatever order; what became of each, in theirs.
+    """Train and measure every trial, in whatever order; what became of each, in theirs. Where they
+    are a part of what is to be compared, threads are chosen for the `whole`.
 
     A trial that fails is told and takes no other with it. Raises Stopped on SIGTERM and
     KeyboardInterrupt on Ctrl-C, when the state of all that were running is kept.
@@ -65,17 +68,21 @@ def try_all(
         alone = partial(_one, trials, store, asked, data, of_all, told)
         for place in range(len(trials)):
             if place not in left:
-                tried[place] = alone(place)
+                tried[place] = alone(place, 0)
         if left:
-            arms = [trials[place].arm for place in left]
-            chosen = choose(arms, len(left), _tokens_left(trials, shares, left), asked)
+            there = threads_there(found, store)
+            arms = [each.arm for each in whole] or [trials[place].arm for place in left]
+            tokens = _tokens_of(whole) or _tokens_left(trials, shares, left)
+            threads = next((threads for threads, _ in there.most_common(1)), 0)
+            chosen = choose(arms, max(len(whole), len(left)), tokens, asked, threads=threads)
             ending.callback(chosen.close)
-            if chosen.said():
-                told(chosen.said())
-            if chosen.spread.at_once == 1:
-                tried |= {place: alone(place) for place in left}
+            for line in filter(None, [said_of(there), chosen.said()]):
+                told(line)
+            at_once, threads = min(chosen.spread.at_once, len(left)), chosen.spread.threads
+            if at_once == 1:
+                tried |= {place: alone(place, threads) for place in left}
             else:
-                workers = chosen.workers or Workers(chosen.spread.at_once, chosen.spread.threads)
+                workers = chosen.workers or Workers(at_once, threads)
                 ending.callback(workers.close)
                 heard = HeardTrials(of_all, silent=silent)
                 tried |= _together(trials, left, shares, store, asked, data, workers, heard, told)
@@ -90,16 +97,19 @@ def _one(
     of_all: TrialsBar,
     told: Told,
     place: int,
+    threads: int,
 ) -> Tried:
     trial = trials[place]
+    trial = trial._replace(recipe=trial.recipe.model_copy(update={"workers": threads}))
     of_all.begin(place)
     try:
         with heard_by(partial(of_all.bar_of, place)):
-            return try_out(trial, store, asked, _data_of(trial, data))
+            tried = try_out(trial, store, asked, _data_of(trial, data))
+            return tried._replace(trial=trials[place])
     except Stopped:  # by a signal: all of it
         raise
     except VolanoError as problem:
-        return _failed(trial, problem, told)
+        return _failed(trials[place], problem, told)
     finally:
         of_all.end(place)
 
@@ -187,6 +197,13 @@ def _share_done(trial: Trial, found: Found, store: Store) -> float:
 
     steps = kept_states(store.building(found.base) / "scratch")
     return min(1.0, max(steps) / trial.arm.steps) if steps else 0.0
+
+
+def _tokens_of(trials: Sequence[Trial]) -> float:
+    """Of the most costly shape, as many FLOPs as all of them train."""
+    arms = [each.arm for each in trials if each.arm.trains_base]
+    most = max((each.flops_a_token for each in arms), default=1.0)
+    return sum(each.tokens * each.flops_a_token for each in arms) / most
 
 
 def _tokens_left(trials: Sequence[Trial], shares: Sequence[Share], left: Sequence[int]) -> float:

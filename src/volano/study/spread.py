@@ -82,16 +82,20 @@ class Chosen:
             self.workers = None
 
 
-def candidates(arms: Sequence[Arm], trials: int, asked: AblateSection) -> list[Spread]:
+def candidates(
+    arms: Sequence[Arm], trials: int, asked: AblateSection, threads: int = 0
+) -> list[Spread]:
     """What can be chosen from, the first one trial with all threads.
 
-    At most as many at once as there are trials and cores, and as fit into memory. Raises
-    RecipeError where more are asked for than can be.
+    At most as many at once as there are trials and cores, and as fit into memory. `threads` that a
+    trial has to have leave nothing to choose. Raises RecipeError where more are asked for at once
+    than can be.
     """
     recipe = arms[0].recipe
     cores = recipe.workers or available_cores()
     sections = [each.section if each.trains_base else each.recipe.finetune for each in arms]
     least = max(each.threads for each in sections if each is not None)  # what a recipe sets holds
+    least = least or threads
     alone = Spread(1, least or cores)
     most, why = _most_at_once(arms, cores // max(1, least))
     if asked.at_once:
@@ -104,6 +108,8 @@ def candidates(arms: Sequence[Arm], trials: int, asked: AblateSection) -> list[S
         count = min(asked.at_once, max(1, trials))
         return [Spread(count, least or cores // count)]
     most = min(most, trials)
+    if threads:
+        return [Spread(max(1, most), least)]
     counts = [1]
     while counts[-1] * 2 <= most:
         counts.append(counts[-1] * 2)
@@ -138,16 +144,18 @@ def choose(
     tokens: float,
     asked: AblateSection,
     *,
+    threads: int = 0,
     worth_seconds: float = WORTH_SECONDS,
 ) -> Chosen:
     """The fastest spread for `trials` that read `tokens` of the most costly arm's size together.
 
-    Where training takes less than `worth_seconds`, one after another. The workers of what was
+    Where training takes less than `worth_seconds`, one after another; with `threads` for each, as
+    many at once as can be, unmeasured. The workers of what was
     chosen may be up: whoever calls ends them. Raises RecipeError, RunFailed where a worker dies,
     Stopped or KeyboardInterrupt.
     """
     begun = time.monotonic()
-    found = candidates(arms, trials, asked)
+    found = candidates(arms, trials, asked, threads)
     if len(found) == 1:
         return Chosen(found[0])
     arm = max(arms, key=lambda each: each.flops_a_token)

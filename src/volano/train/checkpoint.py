@@ -39,6 +39,7 @@ UNFINISHED = ".unfinished"
 EARLIER_FILE = "resume.pt"
 SCALAR = "#"  # ends the name of a tensor without axes, which is written with one
 OPTIMISER, REWIND = "optimiser", "rewind"
+PLAIN = ("step", "spikes", "samples", "doubtful", "figure", "seconds", "threads")
 # Said each time that one process alone reads or writes.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
@@ -62,6 +63,7 @@ class State(NamedTuple):
     doubtful: bool  # the loss was rising
     figure: float | None  # of the evaluation after this step; the lowest is the best
     seconds: float  # that these steps took
+    threads: int = 0  # that computed the last of them; 0: an earlier Volano has not said
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """By folder and name."""
@@ -72,10 +74,7 @@ class State(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """What goes into state.json."""
-        plain = {
-            name: getattr(self, name)
-            for name in ("step", "spikes", "samples", "doubtful", "figure", "seconds")
-        }
+        plain = {name: getattr(self, name) for name in PLAIN}
         return plain | {
             REWIND: [{key: each[key] for key in ("step", "returned_to")} for each in self.rewind]
         }
@@ -173,6 +172,7 @@ def load_state(scratch: Path, room: Room | None = None) -> State | None:
         doubtful=plain["doubtful"],
         figure=plain["figure"],
         seconds=plain["seconds"],
+        threads=plain.get("threads", 0),
     )
 
 

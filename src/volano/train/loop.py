@@ -185,6 +185,12 @@ class _Run:
         team, state = self.team, load_state(self.scratch, self.team.room)
         first = 0 if state is None else state.step
         if state is not None:
+            threads = torch.get_num_threads()
+            if state.threads not in (0, threads):
+                self.bar.tell(
+                    f"It was begun with {state.threads} threads and goes on with {threads}: its "
+                    "weights will differ from those of an undisturbed run, as rounding does."
+                )
             take_up(self.model, team.settled(state.weights))
             self.optimiser.load_state_dict(team.settled(state.optimiser))
             self.metrics.columns, self.metrics.rows = state.metrics, first
@@ -334,6 +340,7 @@ class _Run:
                 doubtful=self.guard.doubtful,
                 figure=self.figure,
                 seconds=self.earlier_seconds + time.monotonic() - self.start,
+                threads=torch.get_num_threads(),
             )
         )
         if wait:
