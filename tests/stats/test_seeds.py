@@ -9,7 +9,13 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from volano.core.errors import DataError
-from volano.stats.seeds import adjusted_by_holm, judge, pair_by_seed, visible_difference
+from volano.stats.seeds import (
+    adjusted_by_holm,
+    judge,
+    pair_by_seed,
+    seeds_to_show,
+    visible_difference,
+)
 
 # Held-out bits per byte of ten base models of tiny/python-docs that differ in their seed alone.
 RECORDED = [3.0794, 3.0932, 3.0737, 3.0798, 3.0785, 3.0706, 3.0705, 3.0762, 3.1003, 3.0720]
@@ -141,6 +147,24 @@ def test_a_value_that_is_no_number_tells_nothing_and_takes_nothing_from_others(p
     assert found["broken"].adjusted == 1
     assert {found[name].verdict for name in metrics} == {"better"}
     assert found["m0"].adjusted == pytest.approx(3 * found["m0"].pair.p_value)
+
+
+def test_where_no_difference_of_shares_could_be_shown_none_is_named():
+    apart = {"a": {1: 0.1, 2: 0.5}, "b": {1: 0.4, 2: 0.3}}
+    (share,) = judge({"m": apart}, lower_is_better=[], items={"m": 30})
+    (other,) = judge({"m": apart}, lower_is_better=[])
+    assert share.visible is None
+    assert other.visible > 1
+    broken = {"a": {1: 0.1, 2: 0.5}, "b": {1: math.nan, 2: 0.3}}
+    assert judge({"m": broken}, lower_is_better=[])[0].visible is None
+
+
+@pytest.mark.parametrize(("difference", "tests"), [(0.05, 1), (0.05, 20), (-0.02, 4)])
+def test_as_many_seeds_as_are_needed_and_none_less(difference, tests):
+    seeds = seeds_to_show(difference, 0.02, tests=tests)
+    assert visible_difference(0.02, seeds, tests=tests) <= abs(difference)
+    assert visible_difference(0.02, seeds - 1, tests=tests) > abs(difference)
+    assert seeds_to_show(0.0001, 0.02, tests=1) is None
 
 
 def test_an_arm_of_one_seed_is_not_judged():

@@ -49,6 +49,22 @@ def test_tokens_are_given_up_before_seeds():
     assert [each.name for each in fitted.arms] == [each.name for each in ablation.arms]
 
 
+def test_each_size_says_what_it_gave_up_and_is_called_by_what_it_has():
+    asked = ["curate.dedup.minhash=on,off", "pretrain.tokens=2M,4M", "pretrain.batch_rows=32"]
+    settings = ["ablate.seeds=2", "ablate.signal=off"]
+    ablation = plan_ablation(arms_of("tiny/python-docs", [*asked, *settings]))
+    fitted = fit(ablation, reckoned(ablation), 4)  # of 8
+    assert given_up(ablation, fitted) == [
+        "999,424 tokens in the place of 1,998,848",
+        "1,998,848 tokens in the place of 4,001,792",
+    ]
+    assert [each.size for each in fitted.arms] == ["999k tokens", "2M tokens"] * 2
+    assert [each.name for each in fitted.arms] == [each.name for each in ablation.arms]
+    alone = arms_of("tiny/python-docs", ["pretrain.tokens=2M,4M", *asked[2:], *settings])
+    fitted = fit(plan_ablation(alone), reckoned(plan_ablation(alone)), 2)
+    assert [each.name for each in fitted.arms] == ["tokens=999k", "tokens=2M"]
+
+
 def test_then_seeds_and_never_below_two():
     ablation = planned(5)
     fitted = fit(ablation, reckoned(ablation), 0.7)  # 100 steps take 6 seconds

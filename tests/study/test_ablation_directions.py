@@ -6,7 +6,9 @@ from volano.core.recipe import Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Step
 from volano.core.store import Store
+from volano.stats.seeds import seeds_to_show
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
+from volano.study.ablation_words import more_seeds, said_of_seeds
 
 MORE_IS_WORSE = [
     "bits_per_byte", "bits_per_byte.code", "memorised.100×", "leaked.10×", "exposure.10×",
@@ -19,11 +21,13 @@ class Settings(Section):
     value: str
 
 
-def comparison(folder, metric, arms, n=20, unit=""):
-    """The verdict of two arms, of which each has the value of every seed."""
+def report_of(folder, metric, arms, n=20, unit="", lacking=()):
+    """The verdicts of arms with the value of every seed, but for those `lacking`."""
     store, trials, inputs = Store(folder / "runs"), {}, {}
     for arm, values in arms.items():
         for seed, value in enumerate(values, 1):
+            if (arm, seed) in lacking:
+                continue
             key = f"trial-{len(trials):04}"
             trials[key] = TrialSection(arm=arm, seed=seed)
 
@@ -36,8 +40,40 @@ def comparison(folder, metric, arms, n=20, unit=""):
             inputs[f"{key}.measured"] = store.make(order, silent=True).artifact
     section = AblationSection(arms=list(arms), trials=trials)
     order = store.order(JUDGE, section, inputs, name="toy-ablation/verdicts")
-    (found,) = store.make(order, silent=True).artifact.report().comparisons
+    return store.make(order, silent=True).artifact.report()
+
+
+def comparison(*about):
+    (found,) = report_of(*about).comparisons
     return found
+
+
+def test_a_value_and_its_difference_are_of_the_same_seeds(tmp_path):
+    """Over all seeds the second has the lower mean, and where both have one it is higher."""
+    arms = {"first": [1.0, 2.0, 2.01, 2.02], "second": [1.0, 2.015, 2.026, 2.036]}
+    report = report_of(tmp_path, "bits_per_byte.code", arms, lacking=[("first", 1)])
+    first, second = report.measurements
+    assert (first.n, second.n) == (3, 3)
+    assert second.value - first.value == pytest.approx(report.comparisons[0]["difference"])
+    assert report.comparisons[0]["verdict"] == "worse"
+    assert "lack a seed" in said_of_seeds(report.extra)[0]
+    whole = report_of(tmp_path / "whole", "bits_per_byte.code", arms)
+    assert [each.n for each in whole.measurements] == [4, 4]
+    assert said_of_seeds(whole.extra) == []
+
+
+def test_how_many_seeds_would_show_what_the_intervals_see():
+    hidden = {
+        "verdict": "no difference shown", "difference": 1.0, "deviation": 0.1, "low": 0.1,
+        "high": 1.9,
+    }  # fmt: skip
+    seen = hidden | {"low": -0.1}
+    assert more_seeds([seen] * 3) == more_seeds([hidden | {"verdict": "better"}]) == ""
+    told = more_seeds([hidden, *[seen] * 9])
+    needed = seeds_to_show(1.0, 0.1, tests=10)
+    assert told.startswith("Of 10 comparisons judged together one that its own interval sees is")
+    assert f"with {needed} seeds, or fewer metrics" in told
+    assert "more than 20 seeds" in more_seeds([hidden | {"difference": 0.001}])
 
 
 @pytest.mark.parametrize(

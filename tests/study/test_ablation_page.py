@@ -174,7 +174,7 @@ def test_a_later_stage_of_a_model_is_named(store, monkeypatch):
 def test_trials_that_failed_are_named_and_the_others_judged(store):
     found = find_ablation(store, ablation(store, seeds=(1, 2, 3, 4), failed=[(ARM, 2)]))
     told, page = ablation_figures(found), render_ablation(found)
-    assert f"1 trial failed and nothing was measured: `{ARM}` with seed 2 (the " in story(told)
+    assert f"1 trial failed, in whole or in part: `{ARM}` with seed 2 (the " in story(told)
     assert [(each["label"], each["seeds"]) for each in told["failures"]] == [(ARM, "2")]
     assert {each["n"] for each in found.report.comparisons} == {3}
     assert 'id="failed"' in page

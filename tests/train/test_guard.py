@@ -94,7 +94,9 @@ def test_a_run_too_short_for_half_a_window_is_judged_at_its_last_step():
     assert (found.median, found.guessing, found.left_at) == (1e9, 7.0, 2)
     recovered = guard([1e9] * 5 + [6.0] * 9, window=64, guessing=7.0)
     assert recovered.diverged(last=True) is None
-    assert guard([6.9, *[1e9] * 7], window=64, guessing=7.0).diverged(last=True) is None  # too few
+    assert guard([6.9, 1e7, 1e9], window=64, guessing=7.0).diverged(last=True) is not None
+    assert guard([6.9, 7.1, 7.2], window=64, guessing=7.0).diverged(last=True) is None
+    assert guard([6.9, 1e9], window=64, guessing=7.0).diverged(last=True) is None  # too few
     assert guard([1e9] * 20, window=64).diverged(last=True) is None  # nothing to compare with
 
 

@@ -70,6 +70,8 @@ def ablate(
 
     Every trial is an artifact: a second call trains nothing, and one that was stopped goes on.
     """
+    from dataclasses import replace
+
     from volano.cli.notes import notes
     from volano.cli.output import print_line
     from volano.cli.report import write_of_ablation
@@ -82,6 +84,11 @@ def ablate(
     options = {
         "seeds": seeds, "match": match, "bits_per_byte.documents": documents, "bits_per_byte.by": by
     }  # fmt: skip
+    keys = {each.partition("=")[0].strip() for each in axes or ()}
+    for key, value in options.items():
+        if value is not None and f"ablate.{key}" in keys:
+            option = f"--{key.rpartition('.')[2]}"
+            raise RecipeError(f"stands there twice, as {option} too", f"ablate.{key}", "Keep one.")
     settings = [f"ablate.{key}={value}" for key, value in options.items() if value is not None]
     arms = arms_of(recipe, [*(axes or []), *settings])
     # Behind the check of what was typed, as these take seconds to load.
@@ -113,6 +120,7 @@ def ablate(
         if reckoned.note:
             told(reckoned.note)
     less = given_up(wanted, ablation)
+    ablation = replace(ablation, given_up=tuple(less))
     if less:
         as_begun = ", as when it was begun" if begun is not None else ""
         told(f"To take {minutes:g} minutes: {', '.join(less)}{as_begun}.")
@@ -172,24 +180,25 @@ def _print_plan(ablation: Any, reckoned: Any, less: list[str], as_json: bool) ->
 def _print_verdicts(ablated: Any, store: Any) -> None:
     from volano.cli.output import print_line
 
-    epochs = {arm: _epochs(arm, ablated.tried) for arm in ablated.report.report().extra["arms"]}
-    print_ablation(ablated.report.report(), ablated.report.name, epochs)
+    print_ablation(ablated.report, store)
     reused = sum(each.reused for each in ablated.tried)
     print_line(f"{len(ablated.tried)} trials, {reused} of them from the store.")
     print_line(f"Kept as {store.path_of(ablated.report)}.")
 
 
-def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = None) -> None:
-    """The arms, each metric of each beside the first one's, and the trials that failed. `said_of`
-    an arm is told behind it."""
+def print_ablation(verdicts: Any, store: Any) -> None:
+    """The arms, each metric of each beside the first one's, and the trials that failed."""
     from volano.cli.output import print_line, print_table
-    from volano.study.ablation_found import letter_of
+    from volano.study.ablation_found import find_ablation, letter_of
+    from volano.study.ablation_read import of_one_document, read_by
+    from volano.study.ablation_words import more_seeds, said_of_seeds
 
-    extra = report.extra
+    report, name = verdicts.report(), verdicts.name
+    found, extra = find_ablation(store, verdicts), report.extra
     letters = {arm: letter_of(place) for place, arm in enumerate(dict.fromkeys(extra["arms"]))}
     for arm, letter in letters.items():
         first = ", which the others are compared with" if letter == "A" else ""
-        print_line(f"{letter}: {arm}{first}{(said_of or {}).get(arm, '')}")
+        print_line(f"{letter}: {arm}{first}{read_by(found, arm)}")
     names = ["", *(each.name for each in report.measurements)]
     print_table(
         ["metric", "arm", "seeds", "value", "to A", "95 % interval", "p (Holm)", "verdict"],
@@ -198,19 +207,33 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
                 each.name if each.name != former else "",
                 letters[each.stage],
                 str(each.n),
-                f"{each.value:.4g}",
+                f"{each.value:#.4g}".rstrip("."),
                 *_compared(report.comparisons, each),
             )
             for former, each in zip(names, report.measurements, strict=False)
+        ]
+        + [
+            ("(failed)", letters[each["arm"]], f"seed {each['seed']}", *[""] * 4, "not measured")
+            for each in extra["failures"]
         ],
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
         title=f"Ablation {name}",
     )
+    if of_one_document(extra):
+        print_line(of_one_document(extra))
+    if extra.get("given_up"):
+        print_line(f"To fit the minutes: {', '.join(extra['given_up'])}.")
     for arm, same in extra.get("alike", {}).items():
         print_line(f"Not trained: {arm}, which has the content of {same}.")
     if report.comparisons:
         count = len(report.comparisons)
-        print_line(f"p is adjusted for all {count} comparisons (Holm); intervals are of one each.")
+        print_line(
+            f"p, by which verdicts go, is adjusted for all {count} comparisons together (Holm); "
+            "each interval is of its comparison alone."
+        )
+        more = more_seeds([each for each in report.comparisons if not each.get("greyed")])
+        for line in filter(None, [more, *said_of_seeds(extra)]):
+            print_line(line)
     few = {name: n for name, n in extra.get("items", {}).items() if 1 < n < FEW_ITEMS}
     if few:
         print_line(f"Of few items: {', '.join(f'{name} ({n})' for name, n in few.items())}.")
@@ -222,10 +245,10 @@ def print_ablation(report: Any, name: str, said_of: Mapping[str, str] | None = N
         print_line(f"The curves cross: {each['metric']} of {each['arm']} is {where}.")
     for metric, signal in extra.get("signal", {}).items():
         if signal["fails"]:
-            print_line(f"{metric} says nothing here: {'; '.join(signal['fails'])}.")
+            print_line(f"[{metric}] says nothing here: {'; '.join(signal['fails'])}.")
     for each in extra["failures"]:
         label = ", ".join(filter(None, [each["arm"], each["size"], f"seed {each['seed']}"]))
-        print_line(f"Not measured: {label}: {each['failure']}")
+        print_line(f"Not measured, or not all of it: {label}: {each['failure']}")
 
 
 def models_of(store: Any, verdicts: Any) -> list[dict[str, Any]]:
@@ -240,6 +263,9 @@ def models_of(store: Any, verdicts: Any) -> list[dict[str, Any]]:
             "seed": each.seed,
             "share_of_tokens": each.share,
             "model": store.path_of(each.model),
+            "tokens_read": each.tokens_read,
+            "epochs": each.epochs,
+            "training_seconds": each.base.bill().get("training_seconds") if each.base else None,
         }
         for each in [*found.trials, *found.signalling]
         if each.model is not None
@@ -251,26 +277,24 @@ def print_models(store: Any, verdicts: Any) -> None:
     from volano.cli.output import print_table
 
     columns = ["arm", "size", "seed", "of the tokens", "model"]
-    rows = [tuple(map(str, each.values())) for each in models_of(store, verdicts)]
+    keys = ("arm", "size", "seed", "share_of_tokens", "model")
+    rows = [tuple(str(each[key]) for key in keys) for each in models_of(store, verdicts)]
     print_table(columns, rows, right=["seed", "of the tokens"])
 
 
-def _epochs(arm: str, tried: Any) -> str:
-    """How often the arm has read its text, where that is more than once."""
-    from volano.pretrain.rereading import epochs_in
-
-    bills = [each.base.bill() for each in tried if each.base and each.trial.arm.name == arm]
-    most = max((max(epochs_in(bill).values(), default=0.0) for bill in bills), default=0.0)
-    return f" (read its text {most:.1f} times)" if most > 1 else ""
-
-
 def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:
+    from volano.study.ablation_words import NONE_SEEN
+
     for each in comparisons:
         if (each["metric"], each["arm"]) == (of.name, of.stage):
             verdict = each["verdict"]
-            if verdict == "no difference shown":
+            if each["visible"] is None:
+                verdict += f" ({NONE_SEEN})"
+            elif verdict == "no difference shown":
                 seen = f"would have seen {each['visible']:.2g}"
                 verdict += f" ({seen if each['deviation'] else 'the same in every seed'})"
+            if each.get("greyed"):
+                verdict = f"[{verdict}]"
             return (
                 _signed(each["difference"]),
                 f"[{_signed(each['low'])}, {_signed(each['high'])}]",

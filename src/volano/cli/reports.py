@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def print_report(artifact: Any) -> None:
-    """The tables of a report artifact."""
+def print_report(artifact: Any, store: Any) -> None:
+    """The tables of a report artifact, which lies in that store."""
     from volano.cli.output import console
 
     report = artifact.report()
@@ -23,7 +23,7 @@ def print_report(artifact: Any) -> None:
     elif "arms" in report.extra:
         from volano.cli.ablate import print_ablation
 
-        print_ablation(report, artifact.name)
+        print_ablation(artifact, store)
     else:
         from volano.evaluate.table import report_tables
 

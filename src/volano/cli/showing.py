@@ -95,7 +95,7 @@ def show_artifact(
     if artifact.kind == "report" and not as_json:
         from volano.cli.reports import print_report
 
-        print_report(artifact)
+        print_report(artifact, store)
         if "arms" in artifact.report().extra:
             from volano.cli.ablate import print_models
 
@@ -119,6 +119,10 @@ def show_artifact(
         _add_mixture(plain, artifact)
     elif artifact.kind == "report":
         plain["report"] = asdict(artifact.report())
+        if "arms" in artifact.report().extra:
+            from volano.cli.ablate import models_of
+
+            plain["models"] = models_of(store, artifact)
     elif artifact.kind == "checkpoint":
         plain["training"] = training_of(artifact.folder)
     if as_json:

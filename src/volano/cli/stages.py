@@ -54,7 +54,7 @@ def finish(outcomes: list[Any], store: Any, as_json: bool) -> None:
         if each.artifact.kind == "report":
             from volano.cli.reports import print_report
 
-            print_report(each.artifact)
+            print_report(each.artifact, store)
 
 
 def as_plain(outcome: Any, store: Any) -> dict[str, Any]:

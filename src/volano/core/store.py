@@ -381,7 +381,15 @@ class Store:
         # Raises StoreError where it is one that we cannot read, or a folder of other things.
         mark = self.folder / MARK
         if mark.is_file():
-            content = read_json(mark)
+            try:
+                content = read_json(mark)
+            except StoreError as problem:
+                raise StoreError(
+                    problem.what,
+                    str(mark),
+                    "Delete this file alone, and the next run writes it anew; what is in the store "
+                    "stays.",
+                ) from None
             version = content.get("format", 0) if isinstance(content, dict) else 0
             if version > STORE_FORMAT:
                 raise StoreError(

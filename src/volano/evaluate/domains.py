@@ -15,13 +15,14 @@ from volano.core.files import json_digest
 from volano.core.records import Document
 from volano.core.report import Measurement, Report
 from volano.core.step import Context
-from volano.evaluate.section import DomainsSection
+from volano.evaluate.section import OF_ONE_DOCUMENT, DomainsSection
 from volano.model.bits_per_byte import BitsPerByte, bits_per_byte
 from volano.model.decoder import Decoder
 from volano.stats.intervals import ratio_interval
 from volano.text.tokenizer import Tokenizer
 
 BITS, ALL = "bits_per_byte", "all"
+OWN = "held_out"  # the corpus that `all` is of; a reference beside it has rows of its own
 DOCUMENTS_FILE = "documents.parquet"
 STAGE = "base"
 AT_ONCE = 64  # documents, between two moves of the bar
@@ -71,9 +72,10 @@ def measure_domains(
     rows = [(domain, each) for domain, documents in chosen.items() for each in documents]
     found = _measured([each.text for _, each in rows], model, tokenizer, context)
     domains = np.array([domain for domain, _ in rows])
+    own = np.array([len(corpora) == 1 or each.startswith(f"{OWN}: ") for each in domains], bool)
     measurements = []
     for domain in [ALL, *chosen] if len(chosen) > 1 else list(chosen):
-        of_domain = found if domain == ALL else found.of(domains == domain)
+        of_domain = found.of(own) if domain == ALL else found.of(domains == domain)
         if len(of_domain.bits) > 1 and of_domain.utf8_bytes.sum():
             interval = ratio_interval(
                 of_domain.bits.tolist(), of_domain.utf8_bytes.tolist(), seed=1
@@ -88,5 +90,6 @@ def measure_domains(
         "utf8_bytes": found.utf8_bytes,
     }
     write_shard(context.folder / DOCUMENTS_FILE, pa.table(table))
-    Report(tuple(measurements)).save(context.folder / "report.json")
+    extra = {OF_ONE_DOCUMENT: sum(len(each) == 1 for each in chosen.values())}
+    Report(tuple(measurements), extra=extra).save(context.folder / "report.json")
     context.bill["documents"] = len(rows)

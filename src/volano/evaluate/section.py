@@ -84,6 +84,9 @@ class EvaluateSection(Section):
     )
 
 
+OF_ONE_DOCUMENT = "domains_of_one_document"  # in a report of them: how many have no figure
+
+
 class DomainsSection(Section):
     """Which held-out documents a base model is measured on."""
 

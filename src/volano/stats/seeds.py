@@ -21,6 +21,7 @@ Verdict = Literal["better", "worse", "no difference shown"]
 SIGNIFICANCE = 0.05  # that any of a family's null comparisons is called a difference
 POWER = 0.8  # with which a difference of the size that is called visible is seen
 LEAST = 2  # seeds: one has no spread
+MOST_SEEDS = 20  # that anybody would train to show a difference
 ALIKE = 1e-9  # relative spread below which differences are the same but for rounding
 
 
@@ -42,7 +43,7 @@ class Comparison(NamedTuple):
     arm: str
     pair: SeedPair
     adjusted: float  # p by Holm, over all comparisons that were judged together
-    visible: float  # the smallest difference that would be seen in four of five such ablations
+    visible: float | None  # smallest that four of five such ablations see; None: a share has none
     verdict: Verdict
 
 
@@ -144,7 +145,7 @@ def judge(
     `values` maps a metric to arms to seeds; the first arm of each metric is the one that others are
     compared with. `items` has of how many a metric is a share, for those that are one. A pair with
     fewer than two seeds in common is left out: nothing can be said. Differences of shares end at
-    1, and so do their intervals and what would be seen.
+    1, and so do their intervals; where only a larger one would be seen, none is.
     """
     shares = items or {}
     pairs = [
@@ -167,11 +168,26 @@ def judge(
             arm,
             pair,
             p_value,
-            min(seen(pair.deviation, pair.n), 1.0 if metric in shares else inf),
+            _possible(seen(pair.deviation, pair.n), 1.0 if metric in shares else inf),
             _verdict(pair.difference, metric in lower_is_better, p_value < significance),
         )
         for (metric, arm, pair), p_value in zip(pairs, adjusted, strict=True)
     ]
+
+
+def _possible(visible: float, most: float) -> float | None:
+    return visible if visible <= most else None
+
+
+def seeds_to_show(
+    difference: float, deviation: float, *, tests: int, most: int = MOST_SEEDS
+) -> int | None:
+    """Seeds with which a true difference of this size is seen; None where `most` are too few.
+    Source: `visible_difference`."""
+    for seeds in range(LEAST, most + 1):
+        if visible_difference(deviation, seeds, tests=tests) <= abs(difference):
+            return seeds
+    return None
 
 
 def _within(pair: SeedPair, share: bool) -> SeedPair:

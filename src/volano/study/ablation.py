@@ -44,6 +44,7 @@ class Ablation:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     asked: AblateSection
+    given_up: tuple[str, ...] = ()  # in words, to fit into minutes
 
     @property
     def later(self) -> bool:
@@ -91,6 +92,7 @@ def plan_ablation(arms: Sequence[Arm], asked: AblateSection | None = None) -> Ab
     _require_training(arms)
     _require_difference(arms)
     asked = _with_what_can_differ(arms, asked)
+    _require_what_is_measured(arms, asked)
     if asked.match == "compute":
         arms = with_equal_compute(arms)
     numbers = tuple(range(recipe.seed, recipe.seed + asked.seeds))
@@ -122,6 +124,18 @@ def _require_difference(arms: Sequence[Arm]) -> None:
     names = list(dict.fromkeys(each.name for each in arms))
     what = f"{', '.join(names)} have the same settings, so there is nothing to compare"
     raise RecipeError(what, "volano ablate", "Give each arm a setting of its own.")
+
+
+def _require_what_is_measured(arms: Sequence[Arm], asked: AblateSection) -> None:
+    """What the recipe alone tells: that no canary will be there."""
+    for each in arms if arms[0].trains_base else ():
+        plant = each.recipe.plant
+        if "leaks" in asked.metrics and (plant is None or not plant.canaries):
+            raise RecipeError(
+                f"no canaries are planted in {each.label}, and leaks are asked for",
+                "ablate.metrics: leaks",
+                "Set plant.canaries in every arm, or leave leaks out.",
+            )
 
 
 def _require_held_out(present: Mapping[str, Artifact], asked: AblateSection) -> None:
@@ -229,9 +243,13 @@ def _prepare(
     for wanted in ablation.arms:
         arm = wanted
         try:
-            present = data_of(ablation.trials([arm])[0], store, ablation.asked, silent)
+            trial, asked = ablation.trials([arm])[0], ablation.asked
+            if arm.trains_base:  # before all else, as little is needed for it
+                of_held_out = data_of(trial, store, asked, silent, (HELD_OUT, REFERENCE))
+                _require_held_out(of_held_out, asked)
+            present = data_of(trial, store, asked, silent)
             shown(arm, present)
-            _require_held_out(present, ablation.asked)
+            _require_held_out(present, asked)
             if ablation.asked.match == "documents":
                 arm = read_so_often(arm, TokenShards(present["tokens"].folder).rows, epochs)
             content = content_of(ablation.trials([arm])[0], store, ablation.asked, present)
@@ -304,6 +322,7 @@ def _judged(
         later=ablation.later,
         arms=[each.name for each in ablation.arms],
         alike={arm.label: same.label for arm, same in alike},
+        given_up=list(ablation.given_up),
         trials=described,
     )
     order = store.order(JUDGE, section, inputs, name=f"{ablation.name}/verdicts")

@@ -18,9 +18,10 @@ from volano.core.store import Store
 from volano.study.ablation import LEAST_SEEDS, Ablation
 from volano.study.ablation_behind import base_key
 from volano.study.ablation_plan import Reckoned, scaled
-from volano.study.axes import with_tokens
+from volano.study.axes import SIZES, Arm, with_tokens
 from volano.study.ladder import ENOUGH_STEPS
 
+MOST_SAID = 3  # token counts that were given up; the others follow in proportion
 TOLERANCE = 1e-4  # of a share of the tokens
 FITTED = "fitted"  # folder of the store
 
@@ -48,7 +49,7 @@ def fit(
     least = max(min(1.0, ENOUGH_STEPS / each.steps) if each.trains_base else 1.0 for each in arms)
     share = _most_share(ablation, reckoned, budget, least)
     if share < 1:
-        arms = tuple(with_tokens(each, round(each.tokens * share)) for each in arms)
+        arms = tuple(_shorter(each, round(each.tokens * share)) for each in arms)
     fitting = seeds
     while fitting >= LEAST_SEEDS and _seconds(ablation, reckoned, share, fitting, store) > budget:
         fitting -= 1
@@ -64,10 +65,13 @@ def fit(
 
 def given_up(asked: Ablation, fitted: Ablation) -> list[str]:
     """What the fitted one has less of than was asked for, in words."""
-    said = []
-    now, before = fitted.arms[0].tokens, asked.arms[0].tokens
-    if now != before:
-        said.append(f"{now:,} tokens in the place of {before:,}")
+    pairs = [
+        (now.tokens, before.tokens) for now, before in zip(fitted.arms, asked.arms, strict=True)
+    ]
+    changed = [each for each in dict.fromkeys(pairs) if each[0] != each[1]]
+    said = [f"{now:,} tokens in the place of {before:,}" for now, before in changed[:MOST_SAID]]
+    if len(changed) > MOST_SAID:
+        said.append("and so on in one proportion")
     if len(fitted.seeds) != len(asked.seeds):
         said.append(f"{len(fitted.seeds)} seeds in the place of {len(asked.seeds)}")
     return said
@@ -90,13 +94,30 @@ def fitted_before(asked: Ablation, minutes: float, store: Store) -> Ablation | N
     try:
         kept = json.loads(path.read_text())
         arms = [
-            with_tokens(each, int(tokens)) if each.trains_base else each
+            _shorter(each, int(tokens)) if each.trains_base else each
             for each, tokens in zip(asked.arms, kept["tokens"], strict=True)
         ]
         seeds = asked.seeds[: int(kept["seeds"])]
     except (ValueError, KeyError, TypeError):  # damaged: as good as none, and written again
         return None
     return replace(asked, arms=tuple(arms), seeds=seeds)
+
+
+def _shorter(arm: Arm, tokens: int) -> Arm:
+    """The arm with fewer tokens, called by them where its name tells of tokens."""
+    fewer = with_tokens(arm, tokens)
+    asked = dict(arm.chosen).get("pretrain.tokens")
+    if asked is None or fewer.tokens == arm.tokens:
+        return fewer
+    now = f"{fewer.tokens / 1000:.3g}k" if fewer.tokens < 1e6 else f"{fewer.tokens / 1e6:.3g}M"
+    called = SIZES["pretrain.tokens"].format
+    parts = [called(now) if each == called(asked) else each for each in arm.size.split(", ")]
+    names = [
+        f"{each.partition('=')[0]}={now}" if each.endswith(f"tokens={asked}") else each
+        for each in arm.name.split(", ")
+    ]
+    chosen = tuple((k, now if k == "pretrain.tokens" else v) for k, v in arm.chosen)
+    return replace(fewer, size=", ".join(parts), name=", ".join(names), chosen=chosen)
 
 
 def _path(asked: Ablation, minutes: float, store: Store) -> Path:

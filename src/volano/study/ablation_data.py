@@ -14,9 +14,8 @@ from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, read_shard
 from volano.page import plots
 from volano.study.ablation_found import FoundAblation, FoundTrial
-from volano.study.ablation_words import joined
 from volano.study.report_data import excerpt
-from volano.study.words import FILTERS, PERCENT
+from volano.study.words import FILTERS, PERCENT, joined
 from volano.text.functions import place_in_draw
 
 ALONE_SHOWN, CHANGED_SHOWN = 3, 2  # documents of each arm

@@ -105,7 +105,7 @@ def _one(
     try:
         with heard_by(partial(of_all.bar_of, place)):
             tried = try_out(trial, store, asked, _data_of(trial, data))
-            return tried._replace(trial=trials[place])
+            return _told(tried._replace(trial=trials[place]), told)
     except Stopped:  # by a signal: all of it
         raise
     except VolanoError as problem:
@@ -142,7 +142,7 @@ def _together(
         if ended.problem is not None:
             tried[place] = _failed(trials[place], ended.problem, told)
         else:
-            tried[place] = ended.result._replace(trial=trials[place])
+            tried[place] = _told(ended.result._replace(trial=trials[place]), told)
     return tried
 
 
@@ -151,6 +151,12 @@ def try_out_in_worker(
 ) -> Tried:
     """One trial, in a worker, which opens the store for itself."""
     return try_out(trial, Store(folder), asked, data)
+
+
+def _told(tried: Tried, told: Told) -> Tried:
+    if tried.failure:
+        told(f"{tried.trial.label}: {tried.failure}")
+    return tried
 
 
 def _failed(trial: Trial, problem: VolanoError, told: Told) -> Tried:

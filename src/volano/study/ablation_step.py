@@ -18,6 +18,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
+from volano.evaluate.section import OF_ONE_DOCUMENT
 from volano.evaluate.step import EVALUATE
 from volano.stats.intervals import mean_interval
 from volano.stats.seeds import LEAST, Comparison, judge
@@ -61,6 +62,9 @@ class AblationSection(Section):
     alike: dict[str, str] = Field(
         default={}, description="Arm → the one whose content it has, so that it was not trained."
     )
+    given_up: list[str] = Field(
+        default=[], description="What it has less of than was asked for, to fit into minutes."
+    )
     trials: dict[str, TrialSection] = Field(
         description="Name → its trial. Inputs are called NAME.METRICS."
     )
@@ -100,6 +104,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     complete = {metric: arms for metric, arms in values.items() if next(iter(arms)) == first}
     lower = [each for each in values if measure_of(family_of(each)).fewer]
     comparisons = judge(complete, lower_is_better=lower, items=items)
+    signal = _signal(complete, half, size_of, comparisons)
     if not comparisons:
         whole = [name for name, each in section.trials.items() if each.share == 1]
         raise DataError(
@@ -110,19 +115,25 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     failures = [each.model_dump() for each in section.trials.values() if each.failure]
     Report(
         tuple(_means(values)),
-        tuple(_plain(each) for each in comparisons),
+        tuple(
+            _plain(each) | {"greyed": bool(signal[each.metric]["fails"])} for each in comparisons
+        ),
         {
             "question": section.question,
             "match": section.match,
             "later": section.later,
             "arms": section.arms,
             "alike": section.alike,
+            "given_up": section.given_up,
             "items": counted,
             "items_in_common": fewer,
             "failures": failures,
+            OF_ONE_DOCUMENT: max(
+                (each.report().extra.get(OF_ONE_DOCUMENT, 0) for each in inputs.values()), default=0
+            ),
             "values": _seeds_as_text(values),
             "half": _seeds_as_text(half),
-            "signal": _signal(complete, half, size_of, comparisons),
+            "signal": signal,
             "crossings": [each._asdict() for each in crossings(comparisons, size_of)],
         },
     ).save(context.folder / "report.json")
@@ -231,10 +242,14 @@ def _signal(
 
 
 def _means(values: Values) -> list[Measurement]:
+    """Of an arm that is compared, over the seeds that it has in common with the first, or its value
+    could be better where the difference is worse."""
     found = []
     for metric, arms in values.items():
+        first = next(iter(arms.values()))
         for arm, by_seed in arms.items():
-            numbers = list(by_seed.values())
+            common = [by_seed[seed] for seed in by_seed if seed in first]
+            numbers = common if len(common) >= LEAST else list(by_seed.values())
             if len(numbers) >= LEAST:
                 found.append(Measurement(metric, arm, *mean_interval(numbers)))
             else:
@@ -254,4 +269,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=8, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=9, section=AblationSection, run=run_judge)

@@ -7,8 +7,10 @@ failed its signal check counts for nothing here, and is named.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from volano.stats.seeds import MOST_SEEDS, seeds_to_show
 from volano.study.ablation_found import SHARE, FoundAblation, Metric
-from volano.study.words import PERCENT, count_of, measure_of, signed
+from volano.study.ablation_read import little_left, reread
+from volano.study.words import PERCENT, count_of, joined, measure_of, signed
 
 MOST_NAMED = 3  # metrics of one verdict in a sentence; the table has all
 LONGEST_NAMES = 90  # characters of a question; the list below it has all arms
@@ -16,6 +18,7 @@ LONGEST_REASON = 160  # of a failure in a sentence; the table has all of it
 GREAT = 1e6  # from where on a figure is a power of ten: a model that diverged
 STAGES = {"sft": "fine-tuned", "aligned": "aligned", "final": "last model"}
 SHOWN = ("better", "worse")
+NONE_SEEN = "so few seeds could show none"
 UNSAID, UNSHOWN = "unsaid", "unshown"
 HELD_EQUAL = {
     "tokens": "every arm was given as many tokens",
@@ -57,7 +60,18 @@ def paragraphs_of(found: FoundAblation) -> list[str]:
     """The verdict of each arm with its figures; and last, what a reader has to know to weigh
     them."""
     verdicts = [" ".join(_told(arm, judged, found)) for arm, judged in _judged(found).items()]
-    weighed = (_crossed, _bracketed, _seeds, _in_common, _held_equal, _reread, _alike)
+    weighed = (
+        _crossed,
+        _bracketed,
+        _seeds,
+        _more_seeds,
+        _given_up,
+        little_left,
+        _in_common,
+        _held_equal,
+        reread,
+        _alike,
+    )
     behind = [told(found) for told in (*weighed, _failed, _greyed)]
     return [each for each in [*verdicts, " ".join(filter(None, behind))] if each]
 
@@ -99,6 +113,8 @@ def interval_text(low: float, high: float, unit: str) -> str:
 
 def verdict_text(comparison: Mapping[str, Any], unit: str) -> str:
     """better, worse, or that no difference is shown and what would have been seen."""
+    if comparison["visible"] is None:
+        return f"{comparison['verdict']} ({NONE_SEEN})"
     if comparison["verdict"] in SHOWN or not comparison["visible"]:
         # Where all seeds differ by the same, their spread tells nothing of what would be seen.
         return str(comparison["verdict"])
@@ -174,7 +190,8 @@ def _with_figures(each: Mapping[str, Any], found: FoundAblation) -> str:
     if each["verdict"] in SHOWN:
         return f"{title} ({difference}, {interval_text(each['low'], each['high'], unit)})"
     seen = difference_text(each["visible"], unit).removeprefix("+") if each["visible"] else ""
-    return f"{title} ({difference}{f'; {seen} would have been seen' if seen else ''})"
+    said = f"; {seen} would have been seen" if seen else ""
+    return f"{title} ({difference}{f'; {NONE_SEEN}' if each['visible'] is None else said})"
 
 
 def _in_prose(metric: Metric) -> str:
@@ -213,9 +230,66 @@ def _seeds(found: FoundAblation) -> str:
         return ""
     many = count_of(counts[-1], "seed")
     many = many if len(counts) == 1 else f"{counts[0]} to {many}"
+    lacking = "".join(f" {each}" for each in said_of_seeds(found.report.extra))
     tests = len(found.report.comparisons)
     adjusted = f"; p is adjusted for {tests} comparisons" if tests > 1 else ""
-    return f"Arms are compared by {many} that both have{adjusted}."
+    return f"Arms are compared by {many} that both have{adjusted}.{lacking}"
+
+
+def more_seeds(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """How many seeds would show what each interval by itself sees, and all together do not."""
+    hidden = [
+        each
+        for each in comparisons
+        if each["verdict"] not in SHOWN and each["deviation"] and each["low"] * each["high"] > 0
+    ]
+    if not hidden:
+        return ""
+    needed = [
+        seeds_to_show(each["difference"], each["deviation"], tests=len(comparisons))
+        for each in hidden
+    ]
+    most = f"{max(filter(None, needed))} seeds" if all(needed) else f"more than {MOST_SEEDS} seeds"
+    those = (
+        "one that its own interval sees is"
+        if len(hidden) == 1
+        else (f"{len(hidden)} that their own intervals see are")
+    )
+    return (
+        f"Of {count_of(len(comparisons), 'comparison')} judged together {those} not shown; with "
+        f"{most}, or fewer metrics and arms, differences as large as they look would be."
+    )
+
+
+def said_of_seeds(extra: Mapping[str, Any]) -> list[str]:
+    """Where arms have not all the same seeds."""
+    told = []
+    for arms in extra.get("values", {}).values():
+        first, *others = list(arms.values())
+        of_others = [set(first) - set(each) for each in others]
+        alone = any(set(each) - set(first) for each in others)
+        if any(of_others) or alone:
+            told.append(
+                "Some arms lack a seed: differences are of the seeds that both have, and so is the "
+                "value of an arm that is compared; that of the first is of all its own."
+            )
+            break
+    return told
+
+
+def _more_seeds(found: FoundAblation) -> str:
+    return more_seeds(
+        [
+            each
+            for each in found.report.comparisons
+            if found.metric(each["metric"]).plain not in found.greyed
+        ]
+    )
+
+
+def _given_up(found: FoundAblation) -> str:
+    less = found.report.extra.get("given_up", [])
+    return f"To fit into the minutes that were given: {joined(less)}." if less else ""
 
 
 def _in_common(found: FoundAblation) -> str:
@@ -265,12 +339,6 @@ def _held_equal(found: FoundAblation) -> str:
     return f"{both[:1].upper()}{both[1:]}." if both else ""
 
 
-def _reread(found: FoundAblation) -> str:
-    most = {arm: max((each.epochs for each in found.of(arm)), default=0.0) for arm in found.arms}
-    often = [f"`{arm}` read its text {times:.1f} times" for arm, times in most.items() if times > 1]
-    return f"{joined(often)}." if often else ""
-
-
 def _alike(found: FoundAblation) -> str:
     same = [f"`{arm}` has the content of `{other}`" for arm, other in not_trained(found).items()]
     return f"{joined(same)}, and was not trained again." if same else ""
@@ -286,7 +354,7 @@ def _failed(found: FoundAblation) -> str:
     trials = count_of(
         sum(bool(each["failure"]) for each in found.report.extra["failures"]), "trial"
     )
-    return f"{trials} failed and nothing was measured: {'; '.join(told)}." if told else ""
+    return f"{trials} failed, in whole or in part: {'; '.join(told)}." if told else ""
 
 
 def _cut(reason: str) -> str:
@@ -299,8 +367,3 @@ def _greyed(found: FoundAblation) -> str:
     for name, fails in found.greyed.items():
         told.append(f"{_in_prose(found.metric(name))} ({', '.join(dict.fromkeys(fails))})")
     return f"Greyed, since the signal check failed: {'; '.join(told)}." if told else ""
-
-
-def joined(names: Sequence[str]) -> str:
-    """one, two and three."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

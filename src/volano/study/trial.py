@@ -4,12 +4,13 @@ Its stages are those of the recipe, and one for each metric, so that a trial goe
 as any run does: what is there is reused, and what was stopped goes on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from volano.collect.step import COLLECT
 from volano.core.artifact import Artifact
+from volano.core.errors import VolanoError
 from volano.core.files import json_digest
 from volano.core.store import Order, Store
 from volano.evaluate.section import EvaluateSection
@@ -21,6 +22,7 @@ from volano.study.recipe import Recipe
 from volano.study.run import needed, order_of, run
 from volano.study.section import AblateSection
 from volano.study.wheel import Stage, documents_stage, stages_of
+from volano.train.interruption import Stopped
 
 BASE, REFERENCE, REPORT = "base", "reference", "report"
 DATA = ("tokens", "tokenizer", HELD_OUT, "conversations", REFERENCE)
@@ -43,7 +45,8 @@ class Trial(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What became of a trial: its base model and measurements, or why there are none."""
+    """What became of a trial: its base model and measurements, and why there are none or not
+    all."""
 
     trial: Trial
     base: Artifact | None
@@ -113,11 +116,14 @@ def _measured_on_common(stage: Stage) -> Stage:
     return replace(stage, inputs=inputs)
 
 
-def data_of(trial: Trial, store: Store, asked: AblateSection, silent: bool) -> dict[str, Artifact]:
-    """What all trials of the arm read, by stage: made where it is not there."""
+def data_of(
+    trial: Trial, store: Store, asked: AblateSection, silent: bool, only: Sequence[str] = ()
+) -> dict[str, Artifact]:
+    """What all trials of the arm read, by stage, or `only` some of it: made where it is not
+    there."""
     stages, targets = stages_of_trial(trial.recipe, asked)
     wanted = {each.name for each in needed(stages, {}, targets, None)}
-    data = DATA if trial.arm.trains_base else (*DATA, BASE)
+    data = only or (DATA if trial.arm.trains_base else (*DATA, BASE))
     outcomes = run(
         trial.recipe,
         store,
@@ -144,13 +150,32 @@ def content_of(
 def try_out(
     trial: Trial, store: Store, asked: AblateSection, data: Mapping[str, Artifact]
 ) -> Tried:
-    """Train the models of a trial and measure them, on the data of its arm. Raises VolanoError."""
+    """Train the models of a trial and measure them, on the data of its arm. Where something cannot
+    be measured, or a later model not be trained, that is its failure and the rest is there. Raises
+    VolanoError where nothing is."""
     stages, targets = stages_of_trial(trial.recipe, asked, common=COMMON in data)
-    outcomes = run(trial.recipe, store, stages=stages, given=data, targets=targets, silent=True)
-    present = dict(data) | {each.stage.name: each.artifact for each in outcomes}
-    trained = [each.reused for each in outcomes if each.artifact.kind == "checkpoint"]
-    measured = {each: present[each] for each in targets}
-    return Tried(trial, present[BASE], measured, reused=all(trained))
+    present, reused = dict(data), True
+    failures: list[VolanoError] = []
+    for target in targets:
+        try:
+            outcomes = run(
+                trial.recipe, store, stages=stages, given=present, targets=[target], silent=True
+            )
+        except Stopped:
+            raise
+        except VolanoError as problem:
+            if BASE not in found_of(trial, store, asked, data).present:
+                raise
+            failures.append(problem)
+            continue
+        present |= {each.stage.name: each.artifact for each in outcomes}
+        trained = [each.reused for each in outcomes if each.artifact.kind == "checkpoint"]
+        reused = reused and all(trained)
+    measured = {each: present[each] for each in targets if each in present}
+    if not measured:
+        raise failures[0]
+    told = "; ".join(dict.fromkeys(map(str, failures)))
+    return Tried(trial, present.get(BASE), measured, told, reused and not failures)
 
 
 def found_of(

@@ -1,5 +1,6 @@
 """What a stranger reads in place of a name in the code: stages, phases, measures, filters."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from volano.core.feedback import SCRIPTED
@@ -207,3 +208,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} GB"
+
+
+def joined(names: Sequence[str]) -> str:
+    """one, two and three."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -19,6 +19,7 @@ NORMAL = 1.4826 / sqrt(2)
 SMALLEST_SCALE, SMALLEST_NATS = 0.01, 0.02
 FEW = 9  # losses whose median tells early that something is wrong
 ABOVE_GUESSING = 1.05  # times the loss of equal odds: weights that are drawn have 1.00 to 1.01
+FEWEST = 3  # losses that tell at the end of a run whether it has left its course
 DIVERGED_NATS = 1.0  # a loss near zero may double and mean nothing
 
 
@@ -108,7 +109,7 @@ class Guard:
             return None
         if len(self._sorted) >= self.least:
             median = self._median()
-        elif last and len(self._sorted) >= FEW:
+        elif last and len(self._sorted) >= FEWEST:
             median = self._late_median()
         else:
             return None
@@ -131,7 +132,8 @@ class Guard:
         return min(self._best + share * allowed, self._worst)
 
     def _late_median(self) -> float:
-        return sorted(loss for _, loss in list(self._recent)[-FEW:])[FEW // 2]
+        few = sorted(loss for _, loss in list(self._recent)[-FEW:])
+        return few[len(few) // 2]
 
     def _median(self) -> float:
         return self._sorted[len(self._sorted) // 2]
