@@ -277,6 +277,15 @@ def test_a_newer_store_or_artifact_is_refused(store):
         Store(store.folder)
 
 
+def test_a_damaged_mark_is_to_be_deleted_alone(store):
+    make(store)
+    (store.folder / "volano-store.json").write_text("garbage")
+    with pytest.raises(StoreError, match="Delete this file alone"):
+        Store(store.folder)
+    (store.folder / "volano-store.json").unlink()
+    assert len(Store(store.folder).artifacts()) == 1
+
+
 def test_a_folder_of_other_things_a_file_and_a_url_are_refused(tmp_path):
     (tmp_path / "corpus").mkdir()  # a name of ours, but nothing of ours in it
     (tmp_path / "corpus" / "thesis.tex").write_text("years of work")

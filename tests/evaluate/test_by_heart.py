@@ -170,6 +170,35 @@ def test_toxicity_is_the_mean_of_what_the_classifier_says(models, corpus, tmp_pa
     assert abs(found.value - 0.5) > 0.02, "or the mean of the opposite could not be told from it"
 
 
+def test_all_is_of_what_is_held_out_and_a_reference_stands_beside_it(models, tmp_path):
+    from volano.evaluate.domains import measure_domains
+    from volano.evaluate.section import DomainsSection
+    from volano.model.huggingface import load_checkpoint
+    from volano.text.tokenizer import Tokenizer
+
+    def documents(source, numbers):
+        return [Document(f"{source}{n}", text_of(n), source) for n in numbers]
+
+    held_out = [*documents("a", [50, 51]), *documents("b", [52])]
+    model, tokenizer = load_checkpoint(models / "new"), Tokenizer.load(models / "new")
+    found = []
+    for name, corpora in (
+        ("alone", {"held_out": held_out}),
+        ("beside", {"held_out": held_out, "reference": documents("r", [0, 1, 2])}),
+    ):
+        context = Context(tmp_path / name, tmp_path / "scratch", seed=0, silent=True)
+        context.folder.mkdir()
+        measure_domains(DomainsSection(by="source"), model, tokenizer, corpora, context)
+        found.append(Report.load(context.folder / "report.json"))
+    alone, beside = ({each.name: each.value for each in report.measurements} for report in found)
+    assert list(alone) == ["bits_per_byte.all", "bits_per_byte.a"]
+    assert list(beside) == [
+        "bits_per_byte.all", "bits_per_byte.held_out: a", "bits_per_byte.reference: r",
+    ]  # fmt: skip
+    assert beside["bits_per_byte.all"] == pytest.approx(alone["bits_per_byte.all"])
+    assert [each.extra["domains_of_one_document"] for each in found] == [1, 1]
+
+
 def test_chance_is_what_a_rank_drawn_at_random_gives():
     drawn = np.log2(100) - np.log2(np.random.default_rng(0).integers(1, 101, 200_000))
     assert chance(100) == pytest.approx(drawn.mean(), abs=0.01)

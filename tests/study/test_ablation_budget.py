@@ -49,6 +49,15 @@ def test_tokens_are_given_up_before_seeds():
     assert [each.name for each in fitted.arms] == [each.name for each in ablation.arms]
 
 
+def test_what_is_spent_already_is_taken_of_the_minutes():
+    ablation = planned(5)
+    less = fit(ablation, reckoned(ablation), 6, spent=60)
+    assert [each.tokens for each in less.arms] == [
+        each.tokens for each in fit(ablation, reckoned(ablation), 5).arms
+    ]
+    assert less.arms[0].tokens < fit(ablation, reckoned(ablation), 6).arms[0].tokens
+
+
 def test_each_size_says_what_it_gave_up_and_is_called_by_what_it_has():
     asked = ["curate.dedup.minhash=on,off", "pretrain.tokens=2M,4M", "pretrain.batch_rows=32"]
     settings = ["ablate.seeds=2", "ablate.signal=off"]

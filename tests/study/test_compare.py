@@ -288,6 +288,25 @@ def curated(rules):
     return write
 
 
+def test_documents_of_one_id_whose_text_is_another_are_not_the_same(tmp_path, capsys):
+    """As files of one name in two folders are, or documents whose words were shuffled."""
+    store = Store(tmp_path / "runs")
+    held = make(store, "held_out_functions", "corpus", corpus(FUNCTIONS, "document"))
+    ids = ["a", "b", "c"]
+    for number, texts in ((1, ids), (2, ["a", "other", "another"])):
+        documents = [Document(name, text, "toy") for name, text in zip(ids, texts, strict=True)]
+        read = make(store, f"collect-{number}", "corpus", corpus(documents, "document"))
+        behind = {"documents": read, "held_out": held}
+        make(store, f"pretrain-{number}", "checkpoint", model(number, ids), **behind)
+    found = compared(store, "pretrain-1", "pretrain-2", "bits_per_byte")
+    assert (found.seen.both, found.seen.other_text) == (3, 2)
+    same = compared(store, "pretrain-1", "pretrain-1", "bits_per_byte")
+    assert (same.seen.both, same.seen.other_text) == (3, 0)
+    command = ["compare", "toy/pretrain-1", "toy/pretrain-2", "--documents", "20"]
+    assert run_command([*command, "--store", str(store.folder)]) == 0
+    assert "3 by both (2 of them with another text)" in capsys.readouterr().out
+
+
 def test_why_one_has_not_read_what_the_other_has_is_told_by_rule(tmp_path, capsys):
     store = Store(tmp_path / "runs")
     documents = [Document(name, name, "toy") for name in (*RULES, "all", "mine")]

@@ -99,7 +99,7 @@ def ablate(
     opened = Store(store)
 
     from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
-    from volano.study.ablation_pilot import train_pilot
+    from volano.study.ablation_pilot import make_data, train_pilot
     from volano.study.ablation_plan import reckon, scaled
 
     def told(line: str) -> None:
@@ -110,10 +110,14 @@ def ablate(
     if minutes is not None:
         begun = fitted_before(wanted, minutes, opened)
         ablation = begun or ablation
+    spent = 0.0
+    if minutes is not None and begun is None and not plan and wanted.asked.match == "documents":
+        told("How long each arm trains depends on how much text it has: making that first …")
+        spent = make_data(wanted, opened, silent=json)
     planned = plan or pilot or (minutes is not None and begun is None)
     reckoned = reckon(ablation, opened, told, silent=json) if planned else None
     if minutes is not None and begun is None and reckoned is not None:
-        ablation = fit(wanted, reckoned, minutes, opened)
+        ablation = fit(wanted, reckoned, minutes, opened, spent=spent)
         reckoned = scaled(reckoned, ablation, opened)
         if reckoned.unknown:
             told(f"The minutes are of training alone: {reckoned.unknown}")
@@ -192,6 +196,7 @@ def print_ablation(verdicts: Any, store: Any) -> None:
     from volano.study.ablation_found import find_ablation, letter_of
     from volano.study.ablation_read import of_one_document, read_by
     from volano.study.ablation_words import more_seeds, said_of_seeds
+    from volano.study.held_out_overlap import said_of_overlap
 
     report, name = verdicts.report(), verdicts.name
     found, extra = find_ablation(store, verdicts), report.extra
@@ -232,7 +237,7 @@ def print_ablation(verdicts: Any, store: Any) -> None:
             "each interval is of its comparison alone."
         )
         more = more_seeds([each for each in report.comparisons if not each.get("greyed")])
-        for line in filter(None, [more, *said_of_seeds(extra)]):
+        for line in filter(None, [more, *said_of_seeds(extra), *said_of_overlap(extra)]):
             print_line(line)
     few = {name: n for name, n in extra.get("items", {}).items() if 1 < n < FEW_ITEMS}
     if few:

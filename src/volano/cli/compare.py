@@ -222,8 +222,9 @@ def _print_data(found: Any) -> None:
     from volano.cli.output import print_line
 
     seen = found.seen
+    other = f" ({seen.other_text:,} of them with another text)" if seen.other_text else ""
     print_line(
-        f"Documents read: {seen.both:,} by both, {seen.only_first:,} by the first alone"
+        f"Documents read: {seen.both:,} by both{other}, {seen.only_first:,} by the first alone"
         f"{_named(seen.only_first_by_source)}, {seen.only_second:,} by the second alone"
         f"{_named(seen.only_second_by_source)}."
     )

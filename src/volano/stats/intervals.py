@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from volano.core.errors import DataError
 
+FEW = 20  # observations: of fewer the bootstrap is too narrow
 RESAMPLES = 2_000  # the ends of a 95 % interval then rest on 50 resamples each
 
 
@@ -78,7 +79,9 @@ def ratio_interval(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Sum over sum, the percentile bootstrap drawing whole observations (documents).
+    """Sum over sum, the percentile bootstrap drawing whole observations (documents). Of fewer than
+    twenty, which it makes too sure (of five it holds the truth in 77 % and not 95), Student's t of
+    what each lies off the ratio (Cochran 1977, chapter 6).
 
     The mean of ratios would let a document of ten bytes weigh as much as one of ten thousand.
     Raises DataError below two observations, or where all denominators are 0.
@@ -89,6 +92,12 @@ def ratio_interval(
     below = np.asarray(denominators, dtype=np.float64)
     if not below.sum():
         raise DataError("all denominators are 0", "ratio", "Give documents that are not empty.")
+    if len(above) < FEW:
+        ratio = float(above.sum() / below.sum())
+        off = mean_interval(
+            ((above - ratio * below) / below.mean()).tolist(), confidence=confidence
+        )
+        return Interval(ratio, ratio + off.low, ratio + off.high, len(above))
     rows = _resampled_rows(len(above), resamples, seed)
     low, high = _percentiles(above[rows].sum(axis=1) / below[rows].sum(axis=1), confidence)
     return Interval(float(above.sum() / below.sum()), low, high, len(above))

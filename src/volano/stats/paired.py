@@ -12,7 +12,14 @@ import numpy as np
 from scipy import stats
 
 from volano.core.errors import DataError
-from volano.stats.intervals import RESAMPLES, Interval, bootstrap_interval, wilson_interval
+from volano.stats.intervals import (
+    FEW,
+    RESAMPLES,
+    Interval,
+    bootstrap_interval,
+    mean_interval,
+    wilson_interval,
+)
 
 PERMUTATIONS = 10_000  # resolves p down to 1e-4
 
@@ -92,15 +99,20 @@ def paired_difference(
 ) -> PairedDifference:
     """How much higher the second stage scores, per pair.
 
-    The interval is the percentile bootstrap over pairs. The p-value flips the sign of each
+    The interval is the percentile bootstrap over pairs, of fewer than twenty Student's t. The
+    p-value flips the sign of each
     difference at random and counts, both ways, the means at least as far from 0 as the one seen;
     that one counts too, so p is never 0. Scores that are not finite tell nothing: p is 1. Raises
     DataError below two pairs.
     """
     _check_pairs(len(first), len(second), at_least=2)
     gains = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    interval = bootstrap_interval(
-        gains.tolist(), seed=seed, resamples=resamples, confidence=confidence
+    interval = (
+        mean_interval(gains.tolist(), confidence=confidence)
+        if len(gains) < FEW
+        else bootstrap_interval(
+            gains.tolist(), seed=seed, resamples=resamples, confidence=confidence
+        )
     )
     if not np.isfinite(gains).all():
         return PairedDifference(interval.value, interval.low, interval.high, 1.0, len(gains))

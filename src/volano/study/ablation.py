@@ -17,6 +17,7 @@ from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import SIZES, Arm, with_equal_compute, with_tokens
 from volano.study.common_held_out import HELD_OUT, with_common
+from volano.study.held_out_overlap import overlap_of, said_of_overlap
 from volano.study.section import AblateSection
 from volano.study.spread import candidates
 from volano.study.trial import (
@@ -215,8 +216,15 @@ def ablate(
     prepared = _prepare(ablation, store, silent, told, shown)
     arms, data = prepared.arms, prepared.data
     trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
+    overlap = {
+        arm.name: overlap_of(data[arm.label], store, ablation.name, silent=silent)
+        for arm in arms
+        if arm.trains_base
+    }
+    for line in said_of_overlap({"overlap": overlap}):
+        told(line)
     tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
-    report = _judged(ablation, [*tried, *prepared.failed], prepared.alike, store, silent)
+    report = _judged(ablation, [*tried, *prepared.failed], prepared.alike, overlap, store, silent)
     return Ablated(report, [*tried, *prepared.failed], prepared.alike)
 
 
@@ -301,6 +309,7 @@ def _judged(
     ablation: Ablation,
     tried: Sequence[Tried],
     alike: Sequence[tuple[Arm, Arm]],
+    overlap: Mapping[str, tuple[int, int]],
     store: Store,
     silent: bool,
 ) -> Artifact:
@@ -323,6 +332,7 @@ def _judged(
         arms=[each.name for each in ablation.arms],
         alike={arm.label: same.label for arm, same in alike},
         given_up=list(ablation.given_up),
+        overlap=dict(overlap),
         trials=described,
     )
     order = store.order(JUDGE, section, inputs, name=f"{ablation.name}/verdicts")

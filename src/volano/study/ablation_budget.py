@@ -27,15 +27,21 @@ FITTED = "fitted"  # folder of the store
 
 
 def fit(
-    ablation: Ablation, reckoned: Reckoned, minutes: float, store: Store | None = None
+    ablation: Ablation,
+    reckoned: Reckoned,
+    minutes: float,
+    store: Store | None = None,
+    *,
+    spent: float = 0.0,
 ) -> Ablation:
-    """The ablation made smaller until all of it takes no more minutes.
+    """The ablation made smaller until all of it takes no more minutes, of which some seconds are
+    `spent`.
 
     Tokens go first, down to 100 steps of each arm, below which a loss says little; then seeds.
     Trials that are in the store count nothing, and with fewer tokens they are others. Raises
     RecipeError where two seeds do not fit.
     """
-    budget = 60 * minutes
+    budget = 60 * minutes - spent
     if reckoned.unknown and not ablation.arms[0].trains_base:
         raise RecipeError(
             "how long a trial takes is not known",

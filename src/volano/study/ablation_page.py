@@ -94,15 +94,25 @@ def ablation_values(found: FoundAblation) -> dict[str, Any]:
 def _arms(found: FoundAblation) -> list[dict[str, Any]]:
     """Each arm with its letter, its trials, and the settings in which it differs from the first."""
     first = found.of(found.arms[0])
-    described = []
+    described: list[dict[str, Any]] = []
     for name in found.arms:
         trials = found.of(name)
         lines: list[str] = []
         if trials and first and name != found.arms[0]:
-            mine, its = (_by_stage(each[0]) for each in (first, trials))
-            for stage in mine.keys() & its.keys():
-                pair = [settings_in_effect(each[stage]) for each in (mine, its)]
-                lines += [_cut(f"{stage}: {line}") for line in differences(*pair)]
+            lines = _between(first[0], trials[0])
+            # A section that only the first lacks is told by no more than that: so are all like it.
+            for other in (each for each in described if lines and each["differs"] == lines):
+                of_other = found.of(other["name"])[0]
+                lines = sorted(
+                    [
+                        *lines,
+                        *(
+                            f"to {other['letter']}: {each}"
+                            for each in _between(of_other, trials[0])
+                        ),
+                    ]
+                )
+                break
         described.append(
             {
                 "letter": found.letter(name),
@@ -110,10 +120,20 @@ def _arms(found: FoundAblation) -> list[dict[str, Any]]:
                 "measured": sum(each.arm == name and bool(each.measured) for each in found.trials),
                 "failed": sum(each.arm == name and bool(each.failure) for each in found.trials),
                 "alike": name not in {each.arm for each in found.trials},
-                "differs": sorted(lines),
+                "differs": lines,
             }
         )
     return described
+
+
+def _between(one: FoundTrial, other: FoundTrial) -> list[str]:
+    """The settings in which two trials differ, stage by stage."""
+    mine, its = _by_stage(one), _by_stage(other)
+    lines = []
+    for stage in mine.keys() & its.keys():
+        pair = [settings_in_effect(each[stage]) for each in (mine, its)]
+        lines += [_cut(f"{stage}: {line}") for line in differences(*pair)]
+    return sorted(lines)
 
 
 def _cut(line: str) -> str:

@@ -20,10 +20,10 @@ def read_by(found: FoundAblation, arm: str) -> str:
     tokens = sorted({each.tokens_read for each in trials})
     read = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
     times = max(each.epochs for each in trials)
-    often = f", its text {times:.1f} times" if times > 1 else f", {times:.2g} of its text"
     documents = documents_of(found, arm)
-    of = f" of {count_of(documents, 'document')}" if documents else ""
-    return f" (read {read} tokens{often if times else ''}{of})"
+    text = f"text of {count_of(documents, 'document')}" if documents else "text"
+    often = f": its {text} {times:.1f} times" if times > 1 else f": {times:.2g} of its {text}"
+    return f" (read {read} tokens{often if times else ''})"
 
 
 def documents_of(found: FoundAblation, arm: str) -> int:

@@ -65,6 +65,10 @@ class AblationSection(Section):
     given_up: list[str] = Field(
         default=[], description="What it has less of than was asked for, to fit into minutes."
     )
+    overlap: dict[str, tuple[int, int]] = Field(
+        default={},
+        description="Arm → held-out documents that lie in what it trains on, and all of them.",
+    )
     trials: dict[str, TrialSection] = Field(
         description="Name → its trial. Inputs are called NAME.METRICS."
     )
@@ -125,6 +129,7 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "arms": section.arms,
             "alike": section.alike,
             "given_up": section.given_up,
+            "overlap": section.overlap,
             "items": counted,
             "items_in_common": fewer,
             "failures": failures,

@@ -10,6 +10,7 @@ from typing import Any
 from volano.stats.seeds import MOST_SEEDS, seeds_to_show
 from volano.study.ablation_found import SHARE, FoundAblation, Metric
 from volano.study.ablation_read import little_left, reread
+from volano.study.held_out_overlap import said_of_overlap
 from volano.study.words import PERCENT, count_of, joined, measure_of, signed
 
 MOST_NAMED = 3  # metrics of one verdict in a sentence; the table has all
@@ -66,6 +67,7 @@ def paragraphs_of(found: FoundAblation) -> list[str]:
         _seeds,
         _more_seeds,
         _given_up,
+        _overlap,
         little_left,
         _in_common,
         _held_equal,
@@ -285,6 +287,10 @@ def _more_seeds(found: FoundAblation) -> str:
             if found.metric(each["metric"]).plain not in found.greyed
         ]
     )
+
+
+def _overlap(found: FoundAblation) -> str:
+    return " ".join(said_of_overlap(found.report.extra))
 
 
 def _given_up(found: FoundAblation) -> str:

@@ -17,6 +17,7 @@ from volano.core.store import Store
 from volano.evaluate.step import HELD_OUT_FUNCTIONS
 from volano.finetune.step import CONVERSATIONS, MIXTURE
 from volano.pretrain.step import IMPORT
+from volano.study.common_held_out import COMMON
 
 Need = Literal["held_out_functions", "safety", "conversations"]  # inputs of the evaluation
 STEPS: dict[Need, tuple[str, ...]] = {
@@ -125,7 +126,11 @@ def measured_on(
     where = " and ".join(each.name for each in models)
     if behind[0]:
         what = f"the two were not kept from the same {CALLED[need]}"
-        raise StoreError(what, where, "Name a corpus that neither has read: --on CORPUS.")
+        common = [f"{each.name.rpartition('/')[0]}/{COMMON}" for each in models]
+        there = {each.name for each in store.artifacts()}
+        known = next((name for name in common if name in there), None)
+        such = f" {known} is what an ablation measured its arms on." if known else ""
+        raise StoreError(what, where, f"Name a corpus that neither has read: --on CORPUS.{such}")
     if need == "safety":
         shipped = store.make(
             store.order(SAFETY, SafetySection(), {}, name="volano/safety"), silent=True

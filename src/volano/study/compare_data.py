@@ -4,6 +4,7 @@ Which documents only one has read says little as long as nobody says why the oth
 had them, kept them for measuring, or a rule of its curation took them out.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from volano.core.artifact import Artifact
 from volano.core.corpus import Corpus, read_shard
 from volano.core.evidence import DECISION
+from volano.core.records import Document
 from volano.curate.funnel import rule_of
 from volano.evaluate.step import HELD_OUT_FUNCTIONS
 from volano.study.compare_corpora import Ancestors, of_step
@@ -39,6 +41,7 @@ class Seen(NamedTuple):
     only_first: int
     only_second: int
     both: int
+    other_text: int  # of both: documents of one id whose text is another
     only_first_by_source: Mapping[str, int]
     only_second_by_source: Mapping[str, int]
     only_first_because: Mapping[str, int]
@@ -85,7 +88,35 @@ def seen(ancestors: Sequence[Ancestors]) -> Seen:
     by_source = [_sources(ids, found) for ids, found in zip(only, ancestors, strict=True)]
     # What only the first has read is looked for behind the second.
     because = [_because(ids, found) for ids, found in zip(only, ancestors[::-1], strict=True)]
-    return Seen(len(only[0]), len(only[1]), len(read[0] & read[1]), *by_source, *because)
+    both = read[0] & read[1]
+    counts = len(only[0]), len(only[1]), len(both), _other_text(both, ancestors)
+    return Seen(*counts, *by_source, *because)
+
+
+def _other_text(ids: set[str], ancestors: Sequence[Ancestors]) -> int:
+    """How many of these documents have not the same text behind both, as it was trained on."""
+    corpora = [
+        [one for one in each.values() if one.kind == "corpus" and one.corpus().record is Document]
+        for each in ancestors
+    ]
+    if not ids or {each.digest for each in corpora[0]} == {each.digest for each in corpora[1]}:
+        return 0
+    one, other = (_texts(ids, each) for each in corpora)
+    return sum(one.get(each) != other.get(each) for each in ids)
+
+
+def _texts(ids: set[str], corpora: Sequence[Artifact]) -> dict[str, bytes]:
+    """Id → digest of its text, in the nearest corpus that has it."""
+    found: dict[str, bytes] = {}
+    wanted = pa.array(sorted(ids), pa.string())
+    for each in corpora:
+        for shard in each.corpus().shards():
+            table = read_shard(shard, ["id", "text"])
+            table = table.filter(pc.is_in(table["id"], wanted.cast(table["id"].type)))
+            for row in table.to_pylist():
+                text = (row["text"] or "").encode()
+                found.setdefault(row["id"], hashlib.blake2b(text, digest_size=16).digest())
+    return found
 
 
 def _read(ancestors: Ancestors) -> set[str]:

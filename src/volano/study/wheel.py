@@ -178,7 +178,7 @@ def _aligned(recipe: Recipe) -> list[Stage]:
 def _held_out_inputs(recipe: Recipe) -> dict[str, str]:
     if recipe.curate.decontaminate is None:
         return {}
-    known = {HELD_OUT_FUNCTIONS: "held_out"}
+    known = {HELD_OUT_FUNCTIONS: "held_out", "held_out": "held_out"}  # of any kind of document
     for name in recipe.curate.decontaminate.against:
         if name not in known:
             raise RecipeError(
