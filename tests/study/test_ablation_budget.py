@@ -7,7 +7,7 @@ import pytest
 from volano.core.errors import RecipeError
 from volano.core.store import Store
 from volano.study.ablation import plan_ablation
-from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
+from volano.study.ablation_budget import _short, fit, fitted_before, given_up, keep_fitted
 from volano.study.ablation_plan import ArmPlan, Reckoned
 from volano.study.ablation_sample import Beside
 from volano.study.axes import arms_of, with_equal_compute, with_tokens
@@ -47,6 +47,25 @@ def test_tokens_are_given_up_before_seeds():
     assert [each.steps for each in fitted.arms] == [500, 500]
     assert given_up(ablation, fitted) == ["2,048,000 tokens in the place of 4,096,000"]
     assert [each.name for each in fitted.arms] == [each.name for each in ablation.arms]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [(20_352, "20.4k"), (999_424, "999k"), (999_900, "1M"), (1_048_576, "1.05M"), (512, "512"),
+     (2_000_000_000, "2B")],
+)  # fmt: skip
+def test_token_counts_are_written_as_somebody_would(tokens, said):
+    assert _short(tokens) == said
+
+
+def test_arms_of_one_size_keep_one_name_where_whole_steps_round_otherwise():
+    settings = ["ablate.seeds=2", "ablate.signal=off", "pretrain.tokens=2M,4M"]
+    ablation = plan_ablation(arms_of("tiny/python-docs", ["pretrain.batch_rows=16,40", *settings]))
+    fitted = fit(ablation, reckoned(ablation), 4.4)
+    counts = [each.tokens for each in fitted.arms]
+    assert counts[0] != counts[2], "or the test shows nothing"
+    assert [each.size for each in fitted.arms[:2]] == [each.size for each in fitted.arms[2:]]
+    assert len({each.size for each in fitted.arms}) == 2
 
 
 def test_what_is_spent_already_is_taken_of_the_minutes():

@@ -8,7 +8,7 @@ from volano.core.step import Step
 from volano.core.store import Store
 from volano.stats.seeds import seeds_to_show
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
-from volano.study.ablation_words import more_seeds, said_of_seeds
+from volano.study.ablation_words import more_seeds, said_of_seeds, verdict_text
 
 MORE_IS_WORSE = [
     "bits_per_byte", "bits_per_byte.code", "memorised.100×", "leaked.10×", "exposure.10×",
@@ -48,6 +48,17 @@ def comparison(*about):
     return found
 
 
+def test_a_share_that_is_shown_is_not_said_to_be_out_of_sight(tmp_path):
+    arms = {"first": [0.0, 0.0], "second": [0.87, 1.0]}
+    found = comparison(tmp_path, "memorised.9×", arms, 50, "share")
+    assert (found["verdict"], found["visible"]) == ("worse", None)
+    assert verdict_text(found, "share") == "worse"
+    hidden = found | {"verdict": "no difference shown"}
+    assert verdict_text(hidden, "share") == "no difference shown (so few seeds could show none)"
+    broken = hidden | {"difference": float("nan")}
+    assert verdict_text(broken, "share") == "no difference shown"
+
+
 def test_a_value_and_its_difference_are_of_the_same_seeds(tmp_path):
     """Over all seeds the second has the lower mean, and where both have one it is higher."""
     arms = {"first": [1.0, 2.0, 2.01, 2.02], "second": [1.0, 2.015, 2.026, 2.036]}
@@ -73,6 +84,8 @@ def test_how_many_seeds_would_show_what_the_intervals_see():
     needed = seeds_to_show(1.0, 0.1, tests=10)
     assert told.startswith("Of 10 comparisons judged together one that its own interval sees is")
     assert f"with {needed} seeds, or fewer metrics" in told
+    grey = seen | {"greyed": True, "low": 0.1}
+    assert f"with {needed} seeds" in more_seeds([hidden, *[grey] * 9])  # of the whole family
     assert "more than 20 seeds" in more_seeds([hidden | {"difference": 0.001}])
 
 

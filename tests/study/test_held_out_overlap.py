@@ -48,7 +48,8 @@ def test_whole_and_edited_copies_are_found_and_other_texts_are_not(tmp_path):
 
 
 def test_it_is_told_from_one_in_a_hundred_on():
-    assert said_of_overlap({"overlap": {"a": (2, 200), "b": (0, 0)}}) == []
+    assert said_of_overlap({"overlap": {"a": (1, 200), "b": (0, 0)}}) == []
+    assert said_of_overlap({"overlap": {"a": (2, 200)}})
     told = said_of_overlap({"overlap": {"a": (3, 200), "b": [40, 200], "c": [40, 200]}})
     assert told[0].startswith("Of 200 held-out documents 3 lie in what a trains on")
     assert told[1].startswith("Of 200 held-out documents 40 lie in what b and c train on")

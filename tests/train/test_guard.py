@@ -100,6 +100,10 @@ def test_a_run_too_short_for_half_a_window_is_judged_at_its_last_step():
     assert guard([1e9] * 20, window=64).diverged(last=True) is None  # nothing to compare with
 
 
+def test_a_short_run_ends_where_divergence_has_no_room():
+    assert guard([5.0] * 5, window=100, diverged_factor=1.0).diverged(last=True) is None
+
+
 def test_weights_are_in_doubt_some_steps_before_divergence():
     watched = guard([2.0] * 64, window=64)
     for step in range(65, 70):

@@ -217,10 +217,7 @@ def print_ablation(verdicts: Any, store: Any) -> None:
             )
             for former, each in zip(names, report.measurements, strict=False)
         ]
-        + [
-            ("(failed)", letters[each["arm"]], f"seed {each['seed']}", *[""] * 4, "not measured")
-            for each in extra["failures"]
-        ],
+        + [_failed(each, letters[each["arm"]], extra) for each in extra["failures"]],
         right=["seeds", "value", "to A", "95 % interval", "p (Holm)"],
         title=f"Ablation {name}",
     )
@@ -236,7 +233,7 @@ def print_ablation(verdicts: Any, store: Any) -> None:
             f"p, by which verdicts go, is adjusted for all {count} comparisons together (Holm); "
             "each interval is of its comparison alone."
         )
-        more = more_seeds([each for each in report.comparisons if not each.get("greyed")])
+        more = more_seeds(report.comparisons)
         for line in filter(None, [more, *said_of_seeds(extra), *said_of_overlap(extra)]):
             print_line(line)
     few = {name: n for name, n in extra.get("items", {}).items() if 1 < n < FEW_ITEMS}
@@ -288,13 +285,15 @@ def print_models(store: Any, verdicts: Any) -> None:
 
 
 def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:
+    from math import isfinite
+
     from volano.study.ablation_words import NONE_SEEN
 
     for each in comparisons:
         if (each["metric"], each["arm"]) == (of.name, of.stage):
             verdict = each["verdict"]
-            if each["visible"] is None:
-                verdict += f" ({NONE_SEEN})"
+            if verdict == "no difference shown" and each["visible"] is None:
+                verdict += f" ({NONE_SEEN})" if isfinite(each["difference"]) else ""
             elif verdict == "no difference shown":
                 seen = f"would have seen {each['visible']:.2g}"
                 verdict += f" ({seen if each['deviation'] else 'the same in every seed'})"
@@ -307,6 +306,21 @@ def _compared(comparisons: Any, of: Any) -> tuple[str, str, str, str]:
                 verdict,
             )
     return ("", "", "", "")
+
+
+def _failed(failure: Mapping[str, Any], letter: str, extra: Mapping[str, Any]) -> tuple[str, ...]:
+    """The row of a trial that failed, whole or in part."""
+    half = failure.get("share", 1) < 1
+    at = f" @ {failure['size']}" if failure["size"] else ""
+    known = [
+        arms
+        for metric, arms in extra.get("half" if half else "values", {}).items()
+        if metric.endswith(at)
+    ]
+    part = any(str(failure["seed"]) in arms.get(failure["arm"], {}) for arms in known)
+    what = f"(failed{at}{', half of the tokens' if half else ''})"
+    said = "not all measured" if part else "not measured"
+    return (what, letter, f"seed {failure['seed']}", *[""] * 4, said)
 
 
 def _signed(value: float) -> str:

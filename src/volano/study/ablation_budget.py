@@ -9,6 +9,7 @@ tokens, of which nothing is there, and nothing would go on where it stopped.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from volano.study.ladder import ENOUGH_STEPS
 
 MOST_SAID = 3  # token counts that were given up; the others follow in proportion
 TOLERANCE = 1e-4  # of a share of the tokens
+TOKENS = "pretrain.tokens"
 FITTED = "fitted"  # folder of the store
 
 
@@ -55,7 +57,7 @@ def fit(
     least = max(min(1.0, ENOUGH_STEPS / each.steps) if each.trains_base else 1.0 for each in arms)
     share = _most_share(ablation, reckoned, budget, least)
     if share < 1:
-        arms = tuple(_shorter(each, round(each.tokens * share)) for each in arms)
+        arms = _shorter(arms, [round(each.tokens * share) for each in arms])
     fitting = seeds
     while fitting >= LEAST_SEEDS and _seconds(ablation, reckoned, share, fitting, store) > budget:
         fitting -= 1
@@ -99,31 +101,49 @@ def fitted_before(asked: Ablation, minutes: float, store: Store) -> Ablation | N
         return None
     try:
         kept = json.loads(path.read_text())
-        arms = [
-            _shorter(each, int(tokens)) if each.trains_base else each
-            for each, tokens in zip(asked.arms, kept["tokens"], strict=True)
-        ]
+        arms = _shorter(asked.arms, [int(each) for each in kept["tokens"]])
         seeds = asked.seeds[: int(kept["seeds"])]
     except (ValueError, KeyError, TypeError):  # damaged: as good as none, and written again
         return None
-    return replace(asked, arms=tuple(arms), seeds=seeds)
+    return replace(asked, arms=arms, seeds=seeds)
 
 
-def _shorter(arm: Arm, tokens: int) -> Arm:
-    """The arm with fewer tokens, called by them where its name tells of tokens."""
-    fewer = with_tokens(arm, tokens)
-    asked = dict(arm.chosen).get("pretrain.tokens")
-    if asked is None or fewer.tokens == arm.tokens:
-        return fewer
-    now = f"{fewer.tokens / 1000:.3g}k" if fewer.tokens < 1e6 else f"{fewer.tokens / 1e6:.3g}M"
-    called = SIZES["pretrain.tokens"].format
-    parts = [called(now) if each == called(asked) else each for each in arm.size.split(", ")]
+def _shorter(arms: Sequence[Arm], tokens: Sequence[int]) -> tuple[Arm, ...]:
+    """The arms with fewer tokens each, called by them where their names tell of tokens: all of one
+    size alike, by those of the first, as they are compared."""
+    fewer = [
+        with_tokens(arm, count) if arm.trains_base else arm
+        for arm, count in zip(arms, tokens, strict=True)
+    ]
+    called: dict[str, str] = {}
+    for before, now in zip(arms, fewer, strict=True):
+        asked = dict(before.chosen).get(TOKENS)
+        if asked is not None:
+            called.setdefault(asked, _short(now.tokens) if now.tokens < before.tokens else asked)
+    return tuple(_called(each, called) for each in fewer)
+
+
+def _called(arm: Arm, called: Mapping[str, str]) -> Arm:
+    asked = dict(arm.chosen).get(TOKENS)
+    if asked is None or called[asked] == asked:
+        return arm
+    now, of_size = called[asked], SIZES[TOKENS].format
+    parts = [of_size(now) if each == of_size(asked) else each for each in arm.size.split(", ")]
     names = [
         f"{each.partition('=')[0]}={now}" if each.endswith(f"tokens={asked}") else each
         for each in arm.name.split(", ")
     ]
-    chosen = tuple((k, now if k == "pretrain.tokens" else v) for k, v in arm.chosen)
-    return replace(fewer, size=", ".join(parts), name=", ".join(names), chosen=chosen)
+    chosen = tuple((key, now if key == TOKENS else value) for key, value in arm.chosen)
+    return replace(arm, size=", ".join(parts), name=", ".join(names), chosen=chosen)
+
+
+def _short(tokens: int) -> str:
+    """To three places, as somebody would write it: 999k, 1.05M."""
+    rounded = float(f"{tokens:.3g}")
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if rounded >= size:
+            return f"{rounded / size:g}{unit}"
+    return f"{rounded:g}"
 
 
 def _path(asked: Ablation, minutes: float, store: Store) -> Path:

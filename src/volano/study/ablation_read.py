@@ -9,6 +9,7 @@ from volano.evaluate.section import OF_ONE_DOCUMENT
 from volano.study.ablation_found import FoundAblation
 from volano.study.words import count_of, joined
 
+NEARLY_ALL = 0.95  # of its text: what lies above is as good as once
 LITTLE = 10  # times fewer documents than the first arm has
 
 
@@ -36,7 +37,7 @@ def reread(found: FoundAblation) -> str:
     """How often arms read their text, or how much of it."""
     most = {arm: max((each.epochs for each in found.of(arm)), default=0.0) for arm in found.arms}
     often = [f"`{arm}` read its text {times:.1f} times" for arm, times in most.items() if times > 1]
-    if not often and any(most.values()):
+    if not often and 0 < max(most.values()) < NEARLY_ALL:
         return (
             f"No arm read all of its text ({max(most.values()):.2g} of it at most): what occurs "
             "often there was met less often."

@@ -5,6 +5,7 @@ failed its signal check counts for nothing here, and is named.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from volano.stats.seeds import MOST_SEEDS, seeds_to_show
@@ -115,8 +116,10 @@ def interval_text(low: float, high: float, unit: str) -> str:
 
 def verdict_text(comparison: Mapping[str, Any], unit: str) -> str:
     """better, worse, or that no difference is shown and what would have been seen."""
-    if comparison["visible"] is None:
-        return f"{comparison['verdict']} ({NONE_SEEN})"
+    if comparison["verdict"] not in SHOWN and comparison["visible"] is None:
+        # Of values that are not finite nothing is said.
+        known = isfinite(comparison["difference"])
+        return f"{comparison['verdict']} ({NONE_SEEN})" if known else str(comparison["verdict"])
     if comparison["verdict"] in SHOWN or not comparison["visible"]:
         # Where all seeds differ by the same, their spread tells nothing of what would be seen.
         return str(comparison["verdict"])
@@ -243,7 +246,10 @@ def more_seeds(comparisons: Sequence[Mapping[str, Any]]) -> str:
     hidden = [
         each
         for each in comparisons
-        if each["verdict"] not in SHOWN and each["deviation"] and each["low"] * each["high"] > 0
+        if each["verdict"] not in SHOWN
+        and not each.get("greyed")
+        and each["deviation"]
+        and each["low"] * each["high"] > 0
     ]
     if not hidden:
         return ""
@@ -280,13 +286,7 @@ def said_of_seeds(extra: Mapping[str, Any]) -> list[str]:
 
 
 def _more_seeds(found: FoundAblation) -> str:
-    return more_seeds(
-        [
-            each
-            for each in found.report.comparisons
-            if found.metric(each["metric"]).plain not in found.greyed
-        ]
-    )
+    return more_seeds(found.report.comparisons)
 
 
 def _overlap(found: FoundAblation) -> str:

@@ -94,7 +94,8 @@ def seen(ancestors: Sequence[Ancestors]) -> Seen:
 
 
 def _other_text(ids: set[str], ancestors: Sequence[Ancestors]) -> int:
-    """How many of these documents have not the same text behind both, as it was trained on."""
+    """How many of these documents have another text behind the second than behind the first, of
+    those whose corpora are still there."""
     corpora = [
         [one for one in each.values() if one.kind == "corpus" and one.corpus().record is Document]
         for each in ancestors
@@ -102,7 +103,7 @@ def _other_text(ids: set[str], ancestors: Sequence[Ancestors]) -> int:
     if not ids or {each.digest for each in corpora[0]} == {each.digest for each in corpora[1]}:
         return 0
     one, other = (_texts(ids, each) for each in corpora)
-    return sum(one.get(each) != other.get(each) for each in ids)
+    return sum(one[each] != other[each] for each in one.keys() & other.keys())
 
 
 def _texts(ids: set[str], corpora: Sequence[Artifact]) -> dict[str, bytes]:

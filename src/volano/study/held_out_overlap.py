@@ -70,7 +70,7 @@ def said_of_overlap(extra: Mapping[str, Any]) -> list[str]:
     """What a reader has to know of arms that trained on what they are measured on."""
     alike: dict[tuple[int, int], list[str]] = {}
     for arm, (found, whole) in extra.get("overlap", {}).items():
-        if found * OF_ALL > whole:
+        if found and found * OF_ALL >= whole:
             alike.setdefault((found, whole), []).append(arm)
     told = [
         f"Of {count_of(whole, 'held-out document')} {found:,} lie in what {joined(sorted(arms))} "

@@ -59,6 +59,23 @@ def run(
     return _made(stages, recipe, store, present, only=only, silent=silent, report=report)
 
 
+def check_all(
+    stages: Sequence[Stage],
+    recipe: Recipe,
+    store: Store,
+    given: Mapping[str, Artifact],
+    *,
+    only: str | None = None,
+) -> None:
+    """Raise what can be known before any of the stages is made: processes, devices, inputs,
+    context and memory."""
+    check_parallel(stages, recipe)
+    check_device([each for each in stages if only in {None, each.phase}], recipe)
+    _require_inputs(stages, recipe)
+    check_context(stages, recipe, store, given, only=only)
+    check_memory(stages, recipe, store, given, only=only)
+
+
 def check_parallel(stages: Iterable[Stage], recipe: Recipe, started: int | None = None) -> None:
     """Raise RecipeError where a stage cannot be shared by as many processes as it asks for, or as
     were started: before any is made."""
@@ -149,7 +166,7 @@ def missing_input(stage: Stage, recipe: Recipe) -> DataError | None:
     return None
 
 
-def _require_inputs(stages: list[Stage], recipe: Recipe) -> None:
+def _require_inputs(stages: Sequence[Stage], recipe: Recipe) -> None:
     # Before anything is made, and with what the recipe knows: a run would end here minutes later.
     for stage in stages:
         missing = missing_input(stage, recipe)
@@ -167,12 +184,7 @@ def _made(
     silent: bool,
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    check_parallel(stages, recipe)
-    wanted = [each for each in stages if only in {None, each.phase}]
-    check_device(wanted, recipe)
-    _require_inputs(stages, recipe)
-    check_context(stages, recipe, store, present, only=only)
-    check_memory(stages, recipe, store, present, only=only)
+    check_all(stages, recipe, store, present, only=only)
     outcomes = []
     for stage in stages:
         begun = time.monotonic()

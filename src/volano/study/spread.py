@@ -98,6 +98,8 @@ def candidates(
     least = least or threads
     alone = Spread(1, least or cores)
     most, why = _most_at_once(arms, cores // max(1, least))
+    if threads and most == cores // least:
+        why = f"trials that are there have {threads} threads each, and there are {cores} cores"
     if asked.at_once:
         if asked.at_once > max(1, most):
             raise RecipeError(

@@ -19,7 +19,7 @@ from volano.study.axes import Arm
 from volano.study.common_held_out import COMMON, HELD_OUT
 from volano.study.continued import CONTINUED
 from volano.study.recipe import Recipe
-from volano.study.run import needed, order_of, run
+from volano.study.run import check_all, needed, order_of, run
 from volano.study.section import AblateSection
 from volano.study.wheel import Stage, documents_stage, stages_of
 from volano.train.interruption import Stopped
@@ -154,6 +154,7 @@ def try_out(
     be measured, or a later model not be trained, that is its failure and the rest is there. Raises
     VolanoError where nothing is."""
     stages, targets = stages_of_trial(trial.recipe, asked, common=COMMON in data)
+    check_all(needed(stages, data, targets, None), trial.recipe, store, data)
     present, reused = dict(data), True
     failures: list[VolanoError] = []
     for target in targets:

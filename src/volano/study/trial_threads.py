@@ -32,7 +32,8 @@ def _begun(found: Found, store: Store) -> list[dict[str, Any]]:
     from volano.train.checkpoint import kept_states
 
     states = kept_states(store.building(found.base) / "scratch")
-    return [each for each in list(states.values())[-1:] if each.get("threads")]
+    last = list(states.values())[-1:]
+    return [each for each in last if each.get("threads") and each.get("processes", 1) == 1]
 
 
 def said_of(counted: Counter[int]) -> str:

@@ -39,7 +39,7 @@ UNFINISHED = ".unfinished"
 EARLIER_FILE = "resume.pt"
 SCALAR = "#"  # ends the name of a tensor without axes, which is written with one
 OPTIMISER, REWIND = "optimiser", "rewind"
-PLAIN = ("step", "spikes", "samples", "doubtful", "figure", "seconds", "threads")
+PLAIN = ("step", "spikes", "samples", "doubtful", "figure", "seconds", "threads", "processes")
 # Said each time that one process alone reads or writes.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
@@ -64,6 +64,7 @@ class State(NamedTuple):
     figure: float | None  # of the evaluation after this step; the lowest is the best
     seconds: float  # that these steps took
     threads: int = 0  # that computed the last of them; 0: an earlier Volano has not said
+    processes: int = 1
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """By folder and name."""

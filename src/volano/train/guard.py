@@ -128,6 +128,8 @@ class Guard:
         return len(self._recent) >= FEW and self._late_median() > self._bound(0.5)
 
     def _bound(self, share: float) -> float:
+        if not isfinite(self._best):
+            return self._worst
         allowed = max((self.diverged_factor - 1) * self._best, DIVERGED_NATS)
         return min(self._best + share * allowed, self._worst)
 

@@ -242,12 +242,13 @@ class _Run:
             if spike is not None:
                 self.spikes.record(spike, RECORDED)
             self.guard.add(step + 1, loss)
-            diverged = self.guard.diverged(last=step + 1 == self.stream.steps)
-            if diverged is not None:
-                self.keeper.wait()
-                if not self.team.first:  # which of the states is good, one has to say
-                    raise WorkDone
-                raise self.spikes.diverged(diverged, step + 1)
+        diverged = self.guard.diverged(last=step + 1 == self.stream.steps)
+        if diverged is not None:
+            self.keeper.wait()
+            if not self.team.first:  # which of the states is good, one has to say
+                raise WorkDone
+            raise self.spikes.diverged(diverged, step + 1)
+        if UNDONE not in row:
             self.optimiser.step(factor)
             if self.rewinder is not None:
                 self.rewinder.keep_if_due(step + 1)
@@ -341,6 +342,7 @@ class _Run:
                 figure=self.figure,
                 seconds=self.earlier_seconds + time.monotonic() - self.start,
                 threads=torch.get_num_threads(),
+                processes=self.team.processes,
             )
         )
         if wait:
