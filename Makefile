@@ -4,8 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV   ?= .venv
 RECIPE ?= laptop/python-docs
-# Two processes on two cores; more only help where there are more cores.
-TESTERS ?= 2
+# One process more than two cores: now and then each waits for a server, a signal or a disk.
+TESTERS ?= 3
 
 python := $(VENV)/bin/python
 set_up := $(PYTHON) scripts/set_up $(VENV)
