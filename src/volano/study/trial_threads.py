@@ -20,7 +20,7 @@ def threads_there(found: Sequence[Found], store: Store) -> Counter[int]:
     for each in found:
         made = [one.bill() for one in each.present.values() if one.kind == "checkpoint"]
         made = [bill for bill in made if "threads" in bill] or _begun(each, store)
-        if made and "processes" not in made[-1]:
+        if made and made[-1].get("processes", 1) == 1:
             counted[made[-1]["threads"]] += 1
     return counted
 
@@ -33,7 +33,7 @@ def _begun(found: Found, store: Store) -> list[dict[str, Any]]:
 
     states = kept_states(store.building(found.base) / "scratch")
     last = list(states.values())[-1:]
-    return [each for each in last if each.get("threads") and each.get("processes", 1) == 1]
+    return [each for each in last if each.get("threads")]
 
 
 def said_of(counted: Counter[int]) -> str:
