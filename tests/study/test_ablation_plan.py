@@ -1,15 +1,17 @@
 """What the plan of an ablation counts, and a pilot that tells the noise."""
 
 import json
+from math import sqrt
 
 import pytest
 
 from volano.cli.main import run_command
 from volano.core.errors import VolanoError
 from volano.core.store import Store
+from volano.stats.seeds import visible_difference
 from volano.study.ablation import plan_ablation
 from volano.study.ablation_budget import fit
-from volano.study.ablation_plan import Reckoned, makespan, reckon, scaled
+from volano.study.ablation_plan import Reckoned, _visible, makespan, reckon, scaled
 from volano.study.ablation_sample import Beside, SampledStore
 from volano.study.axes import arms_of
 from volano.study.run import run
@@ -107,6 +109,17 @@ def test_a_pilot_trains_two_seeds_that_the_ablation_takes_over(mine, capsys):
     assert found["data_seconds"] == 0
     store = Store("runs")
     made = [each.digest for each in store.artifacts() if each.name == "mine-ablation/base"]
+    # By hand: the noise of two seeds, of a difference of two arms, among two comparisons.
+    domains = [each for each in store.artifacts() if each.name == "mine-ablation/domains"]
+    (one,), (other,) = (each.report().measurements for each in domains)
+    noise = abs(one.value - other.value) / sqrt(2)
+    three = ["pretrain.learning_rate=0.01,0.02,0.03", "ablate.seeds=3"]
+    seen = _visible(plan_ablation(arms_of("mine.yaml", three)), store)
+    expected = visible_difference(sqrt(2) * noise, 3, tests=2)
+    assert seen == {"bits_per_byte.text": pytest.approx(expected)}
+    # Models of other token counts have another noise, which is not known.
+    longer = plan_ablation(arms_of("mine.yaml", [*three, "pretrain.tokens=9k"]))
+    assert _visible(longer, store) == {}
     assert run_command(asked) == 0
     bases = {each.digest for each in store.artifacts() if each.name == "mine-ablation/base"}
     assert (len(made), len(bases)) == (2, 6)  # and two on half of the tokens

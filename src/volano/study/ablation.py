@@ -219,7 +219,7 @@ def ablate(
     overlap = {
         arm.name: overlap_of(data[arm.label], store, ablation.name, silent=silent)
         for arm in arms
-        if arm.trains_base
+        if arm.trains_base and "bits_per_byte" in ablation.asked.metrics
     }
     for line in said_of_overlap({"overlap": overlap}):
         told(line)

@@ -101,18 +101,10 @@ def _arms(found: FoundAblation) -> list[dict[str, Any]]:
         if trials and first and name != found.arms[0]:
             lines = _between(first[0], trials[0])
             # A section that only the first lacks is told by no more than that: so are all like it.
-            for other in (each for each in described if lines and each["differs"] == lines):
-                of_other = found.of(other["name"])[0]
-                lines = sorted(
-                    [
-                        *lines,
-                        *(
-                            f"to {other['letter']}: {each}"
-                            for each in _between(of_other, trials[0])
-                        ),
-                    ]
-                )
-                break
+            like = next((each for each in described if lines and each["differs"] == lines), None)
+            if like is not None:
+                apart = _between(found.of(like["name"])[0], trials[0])
+                lines = [*lines, *(f"to {like['letter']}: {each}" for each in apart)]
         described.append(
             {
                 "letter": found.letter(name),

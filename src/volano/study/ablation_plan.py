@@ -31,7 +31,7 @@ from volano.study.axes import Arm
 from volano.study.common_held_out import known_common
 from volano.study.spread import Chosen, Spread, choose, rate_alone, rate_together, warm_up
 from volano.study.trial import BASE, DATA, Found, Trial, found_of, stages_of_trial
-from volano.study.trial_threads import threads_there
+from volano.study.trial_threads import threads_there, usual
 from volano.study.trial_workers import Workers
 from volano.text.stream import TokenShards
 
@@ -152,8 +152,7 @@ def reckon(
     state = _State.of(ablation, store)
     if state.left and ablation.arms[0].trains_base:
         told("Timing some steps of training, to see how many trials at a time are fastest …")
-    there = threads_there(state.found, store).most_common(1)
-    threads = next((threads for threads, _ in there), 0)
+    threads = usual(threads_there(state.found, store))
     chosen = choose(
         ablation.arms, len(state.left), state.tokens_left(), ablation.asked, threads=threads
     )

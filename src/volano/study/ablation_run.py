@@ -24,7 +24,7 @@ from volano.study.ablation_progress import (
 from volano.study.section import AblateSection
 from volano.study.spread import choose
 from volano.study.trial import BASE, Found, Trial, Tried, found_of, try_out
-from volano.study.trial_threads import said_of, threads_there
+from volano.study.trial_threads import said_of, threads_there, usual
 from volano.study.trial_workers import Call, Workers
 from volano.train.interruption import Stopped
 
@@ -73,8 +73,8 @@ def try_all(
             there = threads_there(found, store)
             arms = [each.arm for each in whole] or [trials[place].arm for place in left]
             tokens = _tokens_of(whole) or _tokens_left(trials, shares, left)
-            threads = next((threads for threads, _ in there.most_common(1)), 0)
-            chosen = choose(arms, max(len(whole), len(left)), tokens, asked, threads=threads)
+            count = max(len(whole), len(left))
+            chosen = choose(arms, count, tokens, asked, threads=usual(there))
             ending.callback(chosen.close)
             for line in filter(None, [said_of(there), chosen.said()]):
                 told(line)

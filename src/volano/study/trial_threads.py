@@ -36,6 +36,11 @@ def _begun(found: Found, store: Store) -> list[dict[str, Any]]:
     return [each for each in last if each.get("threads")]
 
 
+def usual(counted: Counter[int]) -> int:
+    """The threads that most of them had; 0 where there are none."""
+    return counted.most_common(1)[0][0] if counted else 0
+
+
 def said_of(counted: Counter[int]) -> str:
     """What somebody has to know of models that were trained with several numbers of threads."""
     if len(counted) < 2:
