@@ -3,43 +3,23 @@
     python benchmarks/best_mixture.py [--store STORE] [KEY=VALUE …]
 
 Runs laptop/ablate-mixture (what is in the store is not trained again), fits to its small models
-what a share of code does to the bits per byte of code and of functions, predicts the share with
-the least mean of both, trains larger models on that share too, and compares them by seed with
-those of the shares that were tried. The law is that of Ye et al. 2024 (Data Mixing Laws), of each
-domain's own share r: bits per byte = c + k exp(−t r).
+what a share of code does to the bits per byte of code and of functions (study/mixture_law.py),
+trains larger models on the share with the least mean of both too, and compares them by seed with
+those of the shares that were tried.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-import numpy as np
-import numpy.typing as npt
-
 import volano
 from volano.stats.seeds import judge
 from volano.study.axes import Arm, arms_of
+from volano.study.mixture_law import best_share
 
 RECIPE = "laptop/ablate-mixture"
 DOMAINS = ("code", "function")
-Floats = npt.NDArray[np.float64]
 BySeed = Mapping[str, Mapping[str, float]]  # arm → seed → bits per byte
-
-
-def law(share: Floats, floor: float, fall: float, rate: float) -> Floats:
-    """Bits per byte of a domain by its own share of what was read."""
-    bits: Floats = floor + fall * np.exp(-rate * share)
-    return bits
-
-
-def fitted(shares: Floats, bits: Floats) -> tuple[Floats, float]:
-    """The law's numbers, and the root mean square of what it leaves."""
-    from scipy.optimize import curve_fit
-
-    begin = (bits.min() - 0.1, np.ptp(bits) + 0.1, 3.0)
-    found, _ = curve_fit(law, shares, bits, begin, bounds=([0, 0, 0.1], [8, 8, 50]))
-    left = law(shares, *found) - bits
-    return np.asarray(found), float(np.sqrt(np.mean(left**2)))
 
 
 def asked_by(arms: Sequence[Arm]) -> tuple[dict[str, float], list[str]]:
@@ -68,26 +48,6 @@ def mean_of_both(bits: Mapping[str, BySeed]) -> dict[str, dict[int, float]]:
     }
 
 
-def predicted_share(bits: Mapping[str, BySeed], shares: Mapping[str, float]) -> float:
-    """The share of code with the least mean of both laws, among those between the tried ones."""
-    code = np.array(list(shares.values()))
-    tried = np.linspace(code.min(), code.max(), 66)
-    total = np.zeros_like(tried)
-    for domain in DOMAINS:
-        own, own_tried = (code, tried) if domain == "code" else (1 - code, 1 - tried)
-        means = np.array([fmean(bits[domain][arm].values()) for arm in shares])
-        found, left = fitted(own, means)
-        seeds = [np.std(list(bits[domain][arm].values()), ddof=1) for arm in shares]
-        print(
-            f"{domain:9} {found[0]:.3f} + {found[1]:.3f} exp(−{found[2]:.2f} r), leaves "
-            f"{left:.4f}; a seed's spread {np.mean(seeds):.4f}"
-        )
-        total += law(own_tried, *found) / len(DOMAINS)
-    best = int(total.argmin())
-    print(f"predicted: {tried[best]:.0%} code, {total[best]:.3f} bits per byte in the mean of both")
-    return float(tried[best])
-
-
 def main() -> None:
     """Print the fit, the prediction, and what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -99,7 +59,11 @@ def main() -> None:
     small = of_domains(both, at_small)
     for arm, by_seed in mean_of_both(small).items():
         print(f"{at_small}: {arm:10} {fmean(by_seed.values()):.4f}")
-    share = predicted_share(small, shares)
+    fit = best_share(small, shares, at_small)
+    if fit is None:
+        raise SystemExit("the law does not fit these means")
+    print(fit.said)
+    share = fit.share
     arms = {"predicted": share} | shares
     written = ", ".join(
         f"{name}: ['pretrain.mixture={{function: {1 - code:.2f}, code: {code:.2f}}}']"

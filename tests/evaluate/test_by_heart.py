@@ -14,9 +14,15 @@ from volano.core.records import Document, table_of
 from volano.core.report import Report
 from volano.core.step import Context
 from volano.evaluate.continuations import continuations
+from volano.evaluate.domains import chosen_documents
 from volano.evaluate.leaks import chance
 from volano.evaluate.memorisation import groups_of
-from volano.evaluate.section import ContinuationsSection, LeaksSection, MemorisationSection
+from volano.evaluate.section import (
+    ContinuationsSection,
+    DomainsSection,
+    LeaksSection,
+    MemorisationSection,
+)
 from volano.evaluate.step import LEAKS, MEMORISATION
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import save_checkpoint
@@ -86,9 +92,11 @@ def logits_of(model, row, positions):
     return torch.log_softmax((hidden @ model.head_weight.T)[0], -1)
 
 
-def measured(step, section, models, name, corpus, folder):
+def measured(step, section, models, name, corpus, folder, curated=None):
     context = Context(folder / name, folder / "scratch", seed=0, silent=True)
-    inputs = {"base": Artifact(models / name, {}), "documents": Artifact(corpus, {"name": "mine"})}
+    documents = Artifact(corpus, {"name": "mine"})
+    inputs = {"base": Artifact(models / name, {}), "documents": documents}
+    inputs["curated"] = documents if curated is None else Artifact(curated, {})
     (folder / name).mkdir(parents=True)
     step.run(section, inputs, context)
     return Report.load(folder / name / "report.json")
@@ -101,6 +109,16 @@ def test_a_model_says_by_heart_what_it_has_learnt(models, corpus, tmp_path):
     assert values == {"memorised.1×": (0.0, 4), "memorised.2×": (1.0, 4)}
     new = measured(MEMORISATION, section, models, "new", corpus, tmp_path)
     assert {each.value for each in new.measurements} == {0.0}
+
+
+def test_what_a_model_never_met_is_counted(models, corpus, tmp_path):
+    some = tmp_path / "some"
+    texts = [Document(f"d{n}", text_of(n), "s") for n in (0, 1, 5)]
+    write_shard(shard_path(some, "data", 0), table_of(texts))
+    finish_corpus(some, "document")
+    section = MemorisationSection(**SECTION)
+    found = measured(MEMORISATION, section, models, "new", corpus, tmp_path, curated=some)
+    assert found.extra["in_training"] == {"1×": [1, 4], "2×": [2, 4]}
 
 
 def test_a_context_too_short_for_it_is_refused(models, corpus, tmp_path):
@@ -117,6 +135,12 @@ def test_without_a_plan_documents_are_grouped_by_how_often_their_text_occurs():
     assert {name: [each.id for each in found] for name, found in groups.items()} == {
         "1×": ["a"], "2× to 9×": ["b0"], "10× to 99×": ["c0"],
     }  # fmt: skip
+
+
+def test_a_domain_called_all_is_told_from_all_domains():
+    documents = [Document(f"{kind}{n}", "x", "s", kind) for kind in ("all", "code") for n in (1, 2)]
+    found = chosen_documents({"held_out": documents}, DomainsSection())
+    assert {name: len(each) for name, each in found.items()} == {"code": 2, "kind all": 2}
 
 
 def test_a_model_gives_away_the_secrets_that_it_has_learnt(models, corpus, tmp_path):
@@ -172,7 +196,6 @@ def test_toxicity_is_the_mean_of_what_the_classifier_says(models, corpus, tmp_pa
 
 def test_all_is_of_what_is_held_out_and_a_reference_stands_beside_it(models, tmp_path):
     from volano.evaluate.domains import measure_domains
-    from volano.evaluate.section import DomainsSection
     from volano.model.huggingface import load_checkpoint
     from volano.text.tokenizer import Tokenizer
 

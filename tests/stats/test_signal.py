@@ -60,6 +60,28 @@ def test_sizes_that_turn_the_order_round_fail_where_a_difference_was_shown():
     assert check_signal(sizes, half, "falls", shown=True, crossing=True).fails == ()
 
 
+@pytest.mark.parametrize(("moved", "fails"), [(1.1, False), (0.9, True)])
+def test_training_has_to_move_it_by_two_standard_errors(moved, fails):
+    error = 0.1 * (2 / 3) ** 0.5  # of the mean of three gains, each of two trials
+    half = {seed: value + moved * 2 * error for seed, value in FIRST.items()}
+    found = check_signal({"": {"a": FIRST, "b": SECOND}}, {"": half}, "falls", shown=False)
+    assert bool(found.fails) == fails
+
+
+def test_one_wild_arm_does_not_take_the_metric_from_the_others():
+    wild = {1: 3.0, 2: 5.0, 3: 9.0}
+    half = {"": {1: 3.0, 2: 3.1}}
+    arms = {"a": FIRST, "b": SECOND, "c": wild}
+    assert check_signal({"": arms}, half, "falls", shown=False).fails == ()
+
+
+def test_arms_that_lie_within_luck_of_each_other_have_no_order_to_turn():
+    near = {1: 2.01, 2: 2.11, 3: 1.91}
+    sizes = {"1M": {"a": FIRST, "b": SECOND}, "2M": {"a": FIRST, "b": near}}
+    found = check_signal(sizes, {"1M": {1: 3.0, 2: 3.1}}, "falls", shown=True)
+    assert (found.sizes_agree, found.fails) == (0, ())
+
+
 def test_nothing_is_said_of_what_was_not_tried():
     found = check_signal({"": {"a": FIRST, "b": SECOND}}, {}, "falls", shown=False)
     assert (found.gain, found.signal_to_noise, found.fails) == (None, None, ())

@@ -79,6 +79,8 @@ def test_show_prints_the_verdicts(done, store, capsys):
     assert capsys.readouterr().out == said
     assert "B: minhash=off" in said
     assert "bits_per_byte.function" in said
+    assert run_command(["show", "tiny-python-docs-ablatoin", "--store", str(store.folder)]) == 2
+    assert "Did you mean 'tiny-python-docs-ablation'?" in capsys.readouterr().err
 
 
 def test_the_command_plans_ablates_and_says_it_as_json(done, store, capsys):
@@ -90,6 +92,9 @@ def test_the_command_plans_ablates_and_says_it_as_json(done, store, capsys):
     assert found["comparisons"] == list(done.report.report().comparisons)
     assert found["report"].startswith("report/tiny-python-docs-ablation/verdicts-")
     assert found["page"] == str(store.folder / "reports" / "tiny-python-docs-ablation.html")
+    with_near, without = found["funnels"].values()
+    assert "near" in {each["filter"] for each in with_near}
+    assert "near" not in {each["filter"] for each in without}
     assert run_command(["ablate", *asked, *options, "--plan", "--json"]) == 0
     assert [each["reused"] for each in json.loads(capsys.readouterr().out)["arms"]] == [3, 3]
     assert run_command(["ablate", "tiny/python-docs", "curate.dedup.minhsh=on,off"]) == 2
@@ -173,7 +178,7 @@ def test_the_plan_knows_what_is_there_and_what_can_be_seen(done, store, tmp_path
 def test_an_arm_that_is_the_same_is_said_and_not_trained(store, done):
     said = []
     same = planned("curate.language.min_score=0.3,0.300001")  # nothing lies between
-    with pytest.raises(DataError, match="fewer than two arms"):
+    with pytest.raises(DataError, match=r"differ\. min_score=0\.300001 has the content of min_sc"):
         ablate(same, store, silent=True, told=said.append)
     assert said == [
         "min_score=0.300001 has the same content as min_score=0.3: it is not trained again."
@@ -235,6 +240,34 @@ def test_an_arm_left_empty_by_its_filter_does_not_lose_the_others(rivers, tmp_pa
         ("min_words=1000", seed) for seed in (1, 2)
     }
     assert [each["arm"] for each in report.comparisons] == ["min_words=150"]
+
+
+def test_why_no_arm_is_left_is_told_where_nothing_else_is(rivers, tmp_path, capsys):
+    axes = ["curate.quality.gopher_quality.min_words=70,1000", "collect.held_out_fraction=0.3"]
+    options = ["--seeds", "2", "--store", str(tmp_path / "runs"), "--json"]
+    assert run_command(["ablate", rivers, *axes, *options]) == 2
+    assert "min_words=1000: " in capsys.readouterr().err
+
+
+def test_one_seed_that_is_left_is_shown_though_nothing_can_be_compared(
+    store, done, monkeypatch, capsys
+):
+    tried = ablation_run.try_out
+
+    def diverging(trial, *about):
+        if (trial.arm.name, trial.seed) == ("minhash=off", 2):
+            raise RunFailed("the loss has diverged", "training", "Lower learning_rate.")
+        return tried(trial, *about)
+
+    monkeypatch.setattr(ablation_run, "try_out", diverging)
+    asked = ["tiny/python-docs", *SMALL, "curate.dedup.minhash=on,off", "ablate.signal=off"]
+    options = ["--seeds", "2", "--documents", "60", "--store", str(store.folder)]
+    assert run_command(["ablate", *asked, *options]) == 2
+    said = capsys.readouterr()
+    assert "Not measured, or not all of it: minhash=off, seed 2: training: the loss" in said.out
+    assert "1 of 4 trials failed: no arm has 2 seeds in common with the first" in said.err
+    page = (store.folder / "reports" / "tiny-python-docs-ablation.html").read_text("utf-8")
+    assert "Nothing is compared: no arm has two seeds in common" in page
 
 
 def test_a_seed_that_diverged_stays_in_the_table(store, done, monkeypatch):

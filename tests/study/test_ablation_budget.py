@@ -1,14 +1,16 @@
 """What is held equal between arms, and what is given up for a number of minutes."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from volano.cli.main import run_command
 from volano.core.errors import RecipeError
 from volano.core.store import Store
 from volano.study.ablation import plan_ablation
 from volano.study.ablation_budget import _short, fit, fitted_before, given_up, keep_fitted
-from volano.study.ablation_plan import ArmPlan, Reckoned
+from volano.study.ablation_reckoned import ArmPlan, Reckoned
 from volano.study.ablation_sample import Beside
 from volano.study.axes import arms_of, with_equal_compute, with_tokens
 from volano.study.spread import Spread
@@ -28,7 +30,10 @@ def planned(seeds):
 
 def reckoned(ablation, reused=0, **about):
     left = (len(ablation.seeds) - reused) * SECONDS
-    arms = [ArmPlan(each, 1, each.tokens, reused, left, SECONDS, {}) for each in ablation.arms]
+    seeds = len(ablation.seeds)
+    arms = [
+        ArmPlan(each, 1, each.tokens, reused, left, SECONDS, {}, seeds) for each in ablation.arms
+    ]
     trials = (SECONDS,) * ((len(ablation.seeds) - reused) * len(arms))
     return Reckoned(arms, {}, trials=trials, **about)
 
@@ -150,6 +155,38 @@ def test_what_was_begun_with_so_many_minutes_goes_on_as_it_was_fitted(tmp_path):
     assert [each.recipe for each in again.trials()] == [each.recipe for each in fitted.trials()]
     assert fitted_before(ablation, 6, store) is None
     assert fitted_before(planned(4), 5, store) is None
+
+
+def test_the_command_fits_once_and_goes_on_as_it_was_fitted(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    (tmp_path / "texts").mkdir()
+    for number in range(40):
+        text = f"The river {number} carries mountain water to the sea. " * 9
+        (tmp_path / "texts" / f"{number}.txt").write_text(text)
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ncollect: {source: files, paths: ['texts/*.txt'], held_out_fraction: 0.3}\n"
+        "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
+        "tokenizer: {vocabulary: 300}\n"
+        "pretrain: {model: {parameters: 0.02M}, tokens: 64k, batch_rows: 1}\n"
+        "finetune: off\nalign: off\nevaluate: off\nablate: {seeds: 2, signal: off}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    asked = ["ablate", "mine.yaml", "pretrain.learning_rate=0.01,0.02", "--minutes", "2", "--json"]
+    timed = []
+
+    def reckon(ablation, *about, **options):  # four minutes
+        timed.append(ablation)
+        return reckoned(ablation)
+
+    monkeypatch.setattr("volano.study.ablation_plan.reckon", reckon)
+    assert run_command(asked) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["given_up"] == ["32,000 tokens in the place of 64,000"]
+    assert {each["tokens_read"] for each in first["models"]} == {32_000}
+    assert Store("runs")["mine-ablation/verdicts"].report().extra["given_up"] == first["given_up"]
+    assert run_command(asked) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["report"], len(timed)) == (first["report"], 1)
 
 
 @pytest.mark.parametrize("written", ["", "{", "{}", "[]", '{"tokens": [1], "seeds": 2}'])

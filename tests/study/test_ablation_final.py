@@ -12,7 +12,8 @@ from volano.core.store import Store
 from volano.evaluate.stage import Item
 from volano.study.ablation_found import find_ablation
 from volano.study.ablation_items import ITEMS_FILE
-from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
+from volano.study.ablation_step import JUDGE, AblationSection, TrialSection, not_comparable
+from volano.study.ablation_words import headline_of
 
 ITEM_SCHEMA = pa.schema(
     [
@@ -89,7 +90,9 @@ def test_arms_of_the_same_stages_keep_their_names(tmp_path):
     both = ["base", "sft"]
     report = judged(Store(tmp_path / "runs"), {"a": both, "b": both}, later=True).report()
     assert [each["metric"] for each in report.comparisons] == ["choice_pmi (sft)"]
-    with pytest.raises(DataError, match="no two arms"):  # of a base that all share, and no more
+    with pytest.raises(
+        DataError, match="no arm has 2 seeds"
+    ):  # of a base that all share, and no more
         judged(
             Store(tmp_path / "other"), {"a": ["base"], "b": ["base"]}, step="domains", later=True
         )
@@ -103,6 +106,43 @@ def test_where_arms_were_asked_other_questions_those_in_common_count(tmp_path):
     assert found["metric"] == "choice_pmi"
     assert found["difference"] == 0.5  # of y and z
     assert report.extra["items_in_common"] == {"choice_pmi": [2, 3]}
+
+
+def test_where_no_question_is_common_nothing_is_compared(tmp_path):
+    items = {"a": [("x", True)], "b": [("y", True), ("z", False)]}
+    with pytest.raises(DataError, match="no arm has 2 seeds"):
+        judged(Store(tmp_path / "runs"), {"a": ["base"], "b": ["base"]}, items=items)
+    both = {"a": ["base", "sft"], "b": ["base", "sft"]}
+    report = judged(Store(tmp_path / "other"), both, items=items).report()
+    assert {each["metric"] for each in report.comparisons} == {
+        "choice_pmi"
+    }  # of sft they are asked
+    assert report.extra["items_in_common"] == {"choice_pmi (sft)": [0, 2]}
+
+
+def test_a_trial_that_is_left_alone_stays_in_the_report_though_nothing_is_compared(tmp_path):
+    store = Store(tmp_path / "runs")
+    trials = {
+        f"trial-{n:04}": TrialSection(arm=arm, seed=seed, failure="diverged" if n == 3 else "")
+        for n, (arm, seed) in enumerate([("a", 1), ("a", 2), ("b", 1), ("b", 2)])
+    }
+    inputs = {
+        f"{key}.report": measured(store, "evaluate", each.arm, each.seed, ["base"])
+        for key, each in trials.items()
+        if not each.failure
+    }
+    section = AblationSection(arms=["a", "b"], trials=trials)
+    order = store.order(JUDGE, section, inputs, name="toy-ablation/verdicts")
+    verdicts = store.make(order, silent=True).artifact
+    report = verdicts.report()
+    assert report.comparisons == ()
+    assert [(each.stage, each.n) for each in report.measurements] == [("a", 2), ("b", 1)]
+    assert headline_of(find_ablation(store, verdicts)).startswith("Nothing is compared: ")
+    told = not_comparable([each.failure for each in trials.values()])
+    assert str(told).startswith(
+        "1 of 4 trials failed: no arm has 2 seeds in common with the first."
+    )
+    assert "diverged" in str(told)
 
 
 @pytest.mark.parametrize(

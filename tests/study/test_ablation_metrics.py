@@ -64,6 +64,14 @@ def test_every_metric_stands_in_the_report(planted):
         "toxicity",
     }
     assert report.extra["failures"] == []
+    in_training = report.extra["in_training"]
+    assert set(in_training) == {"dedup=on", "dedup=off"}
+    assert [whole for _, whole in in_training["dedup=off"].values()] == [3, 3]
+    assert set(report.extra["overlap"]) == {"dedup=on", "dedup=off"}
+    assert report.extra["overlap"]["dedup=on"]["reference"] == [0, 3]
+    assert report.extra["overlap"]["dedup=on"]["held_out"][1] > 50
+    assert report.extra["cleared"] == ["dedup=on", "dedup=off"]
+    assert report.extra["common"] is None
 
 
 def test_duplicates_are_gone_from_the_arm_that_removes_them(planted):
@@ -115,6 +123,8 @@ def test_an_axis_behind_the_base_model_is_judged_by_the_evaluation(store):
     [
         (["finetune.epochs=1,2", "evaluate=off"], "no task of the evaluation"),
         (["pretrain.tokens=1k,2k", "ablate.tasks=[efficiency]"], "no metric of an arm"),
+        (["pretrain.model.context=64,128", "ablate.metrics=[memorisation]"], "reads 64 tokens"),
+        (["plant.documents=0,3", "ablate.metrics=[memorisation]"], "asked about other documents"),
     ],
 )
 def test_what_nothing_would_measure_is_refused(axes, said):

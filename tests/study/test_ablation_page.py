@@ -10,15 +10,17 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 import toy_ablation
-from toy_ablation import ARM, FIRST, METRICS, NAME, SCRIPT, ablation, trial
+from toy_ablation import ARM, EVERY, FIRST, MAIN, METRICS, NAME, SCRIPT, ablation, trial
 
 from volano.core.artifact import BILL
 from volano.core.errors import StoreError
 from volano.core.files import read_json, write_json
 from volano.core.store import Store
-from volano.study.ablation_data import _bars, _in_one_order
+from volano.study import ablation_read
+from volano.study.ablation_data import _bars, _in_one_order, funnels_of
 from volano.study.ablation_found import find_ablation, letter_of, verdicts_named
 from volano.study.ablation_page import ablation_figures, render_ablation, write_ablation_page
+from volano.study.ablation_read import read_by
 from volano.study.words import duration
 
 SECTIONS = ["verdicts", "signal", "training", "data", "cost", "repeat"]
@@ -126,7 +128,60 @@ def test_what_was_asked_and_held_equal_is_said_where_it_is_known(store):
     asked = {"question": "Are rules worth it?", "match": "compute"}
     told = ablation_figures(find_ablation(store, ablation(store, **asked)))
     assert told["question"] == "Are rules worth it?"
-    assert "Every arm was given the same compute" in story(told)
+    assert "Every arm was given the same compute: each model read 3,000 tokens." in story(told)
+    held = find_ablation(store, ablation(store, sizes=("1M", "2M"), **asked))
+    bill = held.of(FIRST, "2M")[0].base.folder / BILL
+    write_json(bill, {**read_json(bill), "parameters": 2000})
+    assert "the same compute, so larger models read fewer tokens" in story(ablation_figures(held))
+
+
+def test_what_a_reader_has_to_know_to_weigh_figures_is_said(store):
+    extra = {
+        "common": 18,
+        "items": {"bits_per_byte.code": 7, "bits_per_byte.prose": 30, "choice_pmi": 1},
+        "domains_of_one_document": 2,
+        "in_training": {FIRST: {"1×": [3, 3], "9×": [2, 3]}, ARM: {"1×": [3, 3]}},
+        "overlap": {FIRST: {"held_out": [3, 10]}},
+    }
+    told = story(ablation_figures(find_ablation(store, ablation(store, extra=extra))))
+    for words in (
+        "all are measured on the 18 that none reads.",
+        "Of fewer than 30 documents or questions: bits per byte, code (7).",
+        "2 domains of one held-out document have no row",
+        f"Of the documents to be said by heart `{FIRST}` trains on 2 of 3 (9×).",
+        f"Of 10 held-out documents 3 lie in what {FIRST} trains on",
+    ):
+        assert words in told
+    bare = story(ablation_figures(find_ablation(store, ablation(store))))
+    for words in ("none reads", "Of fewer than", "no row", "by heart", "lie in what"):
+        assert words not in bare
+
+
+def test_of_a_mixture_it_is_told_how_often_each_kind_was_read(tmp_path):
+    store = Store(tmp_path / "runs")
+    found = find_ablation(store, ablation(store))
+    assert read_by(found, FIRST) == " (read 3,000 tokens: its text of 6 documents 2.5 times)"
+    assert read_by(found, ARM) == " (read 3,000 tokens: 0.5 of its text of 4 documents)"
+    for each in found.of(FIRST):
+        bill = each.base.folder / BILL
+        kinds = {"epochs.code": 0.125, "epochs.prose": 1.5}
+        rest = {key: value for key, value in read_json(bill).items() if key != "epochs.text"}
+        write_json(bill, rest | kinds)
+    found = find_ablation(store, found.verdicts)
+    assert read_by(found, FIRST) == (
+        " (read 3,000 tokens of its text of 6 documents: code 0.12 times, prose 1.5 times)"
+    )
+    assert f"`{FIRST}` read code 0.12 times and prose 1.5 times." in story(ablation_figures(found))
+
+
+def test_an_arm_left_with_next_to_nothing_is_named(found, monkeypatch):
+    counts = {FIRST: 500, ARM: 49}
+    monkeypatch.setattr(ablation_read, "documents_of", lambda found, arm: counts[arm])
+    assert f"Of the 500 documents of `{FIRST}` `{ARM}` was left 49." in story(
+        ablation_figures(found)
+    )
+    counts[ARM] = 51
+    assert "was left" not in story(ablation_figures(found))
 
 
 def test_a_metric_that_fails_its_signal_check_is_grey_named_and_judges_nothing(store, page):
@@ -257,6 +312,12 @@ def test_the_data_of_arms_stand_side_by_side(figures):
     assert (only_first["documents"], only_first["read"]) == (2, 0)
     assert {each["id"] for each in only_first["samples"]} == {"toy:f4", "toy:f5"}
     assert (only_second["documents"], only_second["samples"]) == (0, [])
+
+
+def test_programs_are_told_how_much_each_filter_left_of_each_arm(found):
+    funnels = funnels_of(found)
+    assert list(funnels) == [FIRST, ARM]
+    assert [each[-1]["documents"] for each in funnels.values()] == [len(EVERY), len(MAIN)]
 
 
 def test_a_filter_that_one_arm_does_without_keeps_its_place_in_the_other_ones_funnel():

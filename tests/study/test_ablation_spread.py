@@ -111,17 +111,16 @@ def test_a_pilot_has_the_threads_of_the_whole(tmp_path, monkeypatch):
 def test_a_metric_that_cannot_be_measured_takes_no_other_with_it(tmp_path, monkeypatch):
     write_recipe(tmp_path)
     monkeypatch.chdir(tmp_path)
-    metrics = "ablate.metrics=[memorisation, bits_per_byte]"
-    asked = [AXIS, metrics, "ablate.memorisation.prompt_tokens=900", "ablate.at_once=1"]
+    metrics = "ablate.metrics=[toxicity, bits_per_byte]"
+    asked = [AXIS, metrics, "ablate.toxicity.prompt_tokens=900", "ablate.at_once=1"]
     told = []
     ablation = plan_ablation(arms_of("mine.yaml", asked))
     ablated = ablate(ablation, Store(tmp_path / "runs"), silent=True, told=told.append)
     report = ablated.report.report()
     assert {each["metric"] for each in report.comparisons} == {"bits_per_byte.text"}
     assert len(report.extra["failures"]) == 4
-    assert all("tokens are needed" in each["failure"] or "needed" in each["failure"]
-               for each in report.extra["failures"])  # fmt: skip
-    assert sum("needed" in line for line in told) == 4
+    assert all("longer than 900 tokens" in each["failure"] for each in report.extra["failures"])
+    assert sum("longer than 900 tokens" in line for line in told) == 4
 
 
 def test_leaks_are_refused_before_anything_is_trained_where_nothing_is_planted():

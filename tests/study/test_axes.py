@@ -3,8 +3,9 @@
 import pytest
 
 from volano.core.errors import RecipeError
+from volano.study.ablation import plan_ablation
 from volano.study.axes import Axis, _short, arms_of, read_axes, split_values
-from volano.study.recipe import load_recipe
+from volano.study.recipe import load_recipe, shipped_recipes
 
 TINY = "tiny/python-docs"
 
@@ -37,6 +38,51 @@ def test_settings_of_a_section_count_in_the_arms_that_have_it():
         arms_of(TINY, ["pretrain.tokens=50k,60k", "align=off", "align.learning_rate=1e-5"])
     with pytest.raises(RecipeError, match="learning_rat"):
         arms_of(TINY, ["align=off,on", "align.learning_rat=1e-5"])
+
+
+def test_a_section_that_an_axis_turns_on_keeps_what_is_set_inside_it(tmp_path):
+    off, on = arms_of(TINY, ["curate.pii=off,on", "curate.pii.action=redact"])
+    assert (off.recipe.curate.pii, on.recipe.curate.pii.action) == (None, "redact")
+    off, on = arms_of(TINY, ["plant.canaries=5", "plant=off,on"])
+    assert (off.recipe.plant, on.recipe.plant.canaries) == (None, 5)
+    off, on = arms_of(TINY, ["curate.pii={action: redact}", "curate.pii=off,on"])
+    assert on.recipe.curate.pii.action == "redact"
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nablate: {arms: {a: [], b: curate.quality=off}}\n")
+    one, other = arms_of(str(path), ["curate.quality.gopher_quality.min_words=5"])
+    assert one.recipe.curate.quality.gopher_quality.min_words == 5
+    assert other.recipe.curate.quality is None
+
+
+def test_a_depth_takes_the_place_of_a_number_of_parameters_and_the_reverse():
+    arms = arms_of(TINY, ["pretrain.model.depth=2,3"])
+    assert [each.recipe.pretrain.model.parameters for each in arms] == [None, None]
+    assert arms[0].shape.layers < arms[1].shape.layers
+
+
+def test_sizes_are_asked_about_whatever_else_holds_for_all():
+    arms = arms_of(TINY, ["pretrain.tokens=50k,60k", "curate.quality.rules=[gopher_repetition]"])
+    assert {tuple(each.recipe.curate.quality.rules) for each in arms} == {("gopher_repetition",)}
+
+
+def test_the_question_of_a_recipe_is_about_its_own_arms():
+    question = "ablate.question=Why?"
+    asked = ["plant.shuffled=0,1", "curate.dedup=off"]
+    name = "laptop/ablate-duplicates"
+    assert "duplicates" in arms_of(name, [])[0].recipe.ablate.question
+    assert "duplicates" in arms_of(name, ["pretrain.tokens=1M,2M"])[0].recipe.ablate.question
+    assert arms_of(name, asked)[0].recipe.ablate.question == ""
+    assert arms_of(name, [*asked, question])[0].recipe.ablate.question == "Why?"
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in shipped_recipes() if each.startswith("laptop/ablate-")]
+)
+def test_every_question_that_ships_has_arms_that_differ(name):
+    ablation = plan_ablation(arms_of(name, []))
+    assert len({each.name for each in ablation.arms}) >= 2
+    held_out = [each.recipe.curate.decontaminate.against for each in ablation.arms]
+    assert held_out == [["held_out"]] * len(ablation.arms)
 
 
 def test_the_grid_has_every_combination_and_the_first_values_first():
@@ -97,6 +143,11 @@ def test_keys_with_the_same_end_are_told_apart():
         (["evaluate.answers=10,20"], "do not read it"),
         (["ablate.seeds=2,3"], "do not read it"),
         (["pretrain.tokens=1M,many"], "expected a count"),
+        (["curate.quality.rules=1,2"], "curate.quality.rules: "),
+        (["curate.quality.rules=null,[fineweb]"], "curate.quality.rules: "),
+        (["curate.quality.rules=[{a: 1}],[fineweb]"], "curate.quality.rules"),
+        (["curate.dedup=on,off", "ablate.arms={a: [], b: curate.pii=off}"], "takes their place"),
+        (["curate.dedup=on,off", "ablate.axes=[seed=7]"], "takes their place"),
     ],
 )
 def test_what_cannot_be_an_axis_is_refused(asked, said):
@@ -120,6 +171,19 @@ def test_a_recipe_may_have_axes_of_its_own(tmp_path):
     assert arms[1].chosen == (("pretrain.tokens", "2M"),)
     others = arms_of(str(path), ["curate.dedup.minhash=on,off"])
     assert [each.name for each in others] == ["minhash=on", "minhash=off"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fixed", "arm"),
+    [
+        ("mixture", "pretrain.mixture={function: 1.0}", "code 10 %"),
+        ("quality", "curate.classifier.keep_fraction=0.3", "best half"),
+        ("filters", "curate.classifier.keep_of=documents", "learned"),
+    ],
+)
+def test_what_an_arm_sets_itself_cannot_hold_for_all(name, fixed, arm):
+    with pytest.raises(RecipeError, match=f"arm '{arm}' sets"):
+        arms_of(f"laptop/ablate-{name}", [fixed])
 
 
 @pytest.mark.parametrize(

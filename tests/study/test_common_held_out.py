@@ -4,13 +4,19 @@ import json
 
 import pytest
 
+from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
+from volano.core.recipe import Section
+from volano.core.records import Conversation, Message, table_of
+from volano.core.step import Step
 from volano.core.store import Store
 from volano.evaluate.domains import DOCUMENTS_FILE
 from volano.study.ablation import ablate, plan_ablation
+from volano.study.ablation_page import write_ablation_page
 from volano.study.ablation_plan import reckon
 from volano.study.axes import arms_of
-from volano.study.common_held_out import COMMON
+from volano.study.common_held_out import COMMON, with_common
+from volano.study.section import AblateSection
 
 pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("torch")
@@ -70,16 +76,72 @@ def test_what_one_arm_trains_on_is_measured_in_none(desk):
             assert not common & {one.text for one in records if one.split == "train"}
 
 
-def test_where_nothing_is_left_it_is_said(desk):
+def test_a_document_of_which_another_arm_trains_on_an_edited_copy_is_measured_in_none(desk):
+    texts = [json.loads(each)["text"] for each in (desk / "hard.jsonl").read_text().splitlines()]
+    others = [" ".join(reversed(text.split())) for text in texts]
+    edited = [text.split() for text in texts[:6]]
+    for words in edited:
+        words[30] = "edited"
+    for name, lines, more in (("one", texts, []), ("other", others, edited)):
+        records = [
+            {"id": f"{name}{n}", "text": text, "split": "test" if n < 12 else "train"}
+            for n, text in enumerate([*lines, *map(" ".join, more)])
+        ]
+        (desk / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)))
+    store = Store(desk / "runs")
+    arms = arms_of("mine.yaml", ["collect.paths=[one.jsonl],[other.jsonl]"])
+    report = ablate(plan_ablation(arms), store, silent=True).report.report()
+    common = {each.text for each in store[f"mine-ablation/{COMMON}"].corpus().records()}
+    assert common == {*texts[6:12], *others[:12]}
+    assert report.extra["common"] == 18
+    assert [each["held_out"] for each in report.extra["overlap"].values()] == [[0, 18], [0, 18]]
+    page = desk / "page.html"
+    write_ablation_page(store, store["mine-ablation/verdicts"], page)
+    assert "all are measured on the 18 that none reads" in page.read_text("utf-8")
+
+
+def test_where_nothing_is_left_it_is_said_and_a_reference_helps(desk):
     whole = [json.loads(line) for line in (desk / "both.jsonl").read_text().splitlines()]
     for name, held in (("one", 0), ("other", 1)):
         records = [
             each | {"split": "test" if n % 2 == held else "train"} for n, each in enumerate(whole)
         ]
         (desk / f"{name}.jsonl").write_text("\n".join(json.dumps(each) for each in records))
-    arms = arms_of("mine.yaml", ["collect.paths=[one.jsonl],[other.jsonl]"])
+    asked = ["collect.paths=[one.jsonl],[other.jsonl]"]
     with pytest.raises(DataError, match=r"Set ablate\.reference"):
-        ablate(plan_ablation(arms), Store(desk / "runs"), silent=True)
+        ablate(plan_ablation(arms_of("mine.yaml", asked)), Store(desk / "runs"), silent=True)
+    neutral = [
+        {"id": f"n{n}", "text": f"{n} bridges stand in the old town. " * 9} for n in range(4)
+    ]
+    (desk / "neutral.jsonl").write_text("\n".join(map(json.dumps, neutral)))
+    asked.append("ablate.reference={source: files, paths: [neutral.jsonl]}")
+    found = ablate(plan_ablation(arms_of("mine.yaml", asked)), Store(desk / "runs"), silent=True)
+    report = found.report.report()
+    assert {each["metric"] for each in report.comparisons} == {"bits_per_byte.reference: text"}
+    asked.append("ablate.metrics=[bits_per_byte, toxicity]")
+    with pytest.raises(DataError, match="measure bits per byte alone"):
+        ablate(plan_ablation(arms_of("mine.yaml", asked)), Store(desk / "runs"), silent=True)
+
+
+def test_conversations_that_arms_hold_out_differently_are_refused_where_they_are_measured(tmp_path):
+    store, data = Store(tmp_path / "runs"), {}
+    talk = (Message("user", "Hello?"), Message("assistant", "Hello."))
+    for arm, split in (("one", "test"), ("other", "train")):
+
+        def write(section, inputs, context, split=split):
+            records = [Conversation("c", talk, "s", split=split)]
+            write_shard(shard_path(context.folder, "data", 0), table_of(records, Conversation))
+            finish_corpus(context.folder, "conversation")
+
+        step = Step(f"talk_{arm}", "corpus", 1, Section, write)
+        order = store.order(step, Section(), {}, name=f"mine/{arm}")
+        data[arm] = {"conversations": store.make(order, silent=True).artifact}
+    told = []
+    asked = AblateSection(tasks=["safety"])
+    assert with_common(data, store, "mine", asked, silent=True, told=told.append) is data
+    asked = AblateSection(tasks=["conversations"])
+    with pytest.raises(DataError, match="hold out different conversations"):
+        with_common(data, store, "mine", asked, silent=True, told=told.append)
 
 
 def test_the_arm_that_others_are_compared_with_has_to_be_there(desk):

@@ -160,6 +160,19 @@ def test_other_held_out_documents_are_refused_until_one_corpus_is_named(store):
         compared(store, "align-1", "align-2", on=named * 2)
 
 
+def test_a_corpus_that_a_model_has_read_is_no_measure_and_that_is_said(tmp_path):
+    store = Store(tmp_path / "runs")
+    held = make(store, "held_out_functions", "corpus", corpus(FUNCTIONS, "document"))
+    read = [each.id for each in FUNCTIONS[:7]]
+    make(store, "pretrain-1", "checkpoint", model(1, read), held_out=held)
+    make(store, "pretrain-2", "checkpoint", model(2), held_out=held)
+    found = compared(store, "pretrain-1", "pretrain-2", "bits_per_byte")
+    assert [each.why for each in found.measured_on] == [
+        "both were kept from it; of its 40 records training has read 7 by the first, so figures "
+        "tell of memory too"
+    ]
+
+
 def test_tasks_and_settings_that_compare_nothing_are_refused():
     assert tasks_named(["safety", "safety"]) == ["safety"]
     with pytest.raises(StoreError, match="Did you mean 'safety'"):

@@ -7,7 +7,6 @@ import typer
 
 from volano.cli.run import DEFAULT_STORE, JsonOption, StoreOption
 
-FEW_ITEMS = 30  # documents or questions that a metric is of; fewer are told
 MOST_WRITTEN = 1e4  # of a figure that is written out; a diverged arm has larger ones
 
 
@@ -101,6 +100,7 @@ def ablate(
     from volano.study.ablation_budget import fit, fitted_before, given_up, keep_fitted
     from volano.study.ablation_pilot import make_data, train_pilot
     from volano.study.ablation_plan import reckon, scaled
+    from volano.study.ablation_step import not_comparable
 
     def told(line: str) -> None:
         if not json:
@@ -151,6 +151,8 @@ def ablate(
     page = write_of_ablation(opened, ablated.report, told=not json)
     if json:
         _print_json(ablated, opened, page, less)
+    if not ablated.report.report().comparisons:
+        raise not_comparable([each.failure for each in ablated.tried if each.trial.share == 1])
 
 
 def _print_plan(ablation: Any, reckoned: Any, less: list[str], as_json: bool) -> None:
@@ -160,23 +162,25 @@ def _print_plan(ablation: Any, reckoned: Any, less: list[str], as_json: bool) ->
         asked = {"ablation": ablation.name, "seeds": list(ablation.seeds), "given_up": less}
         print_json(asked | reckoned.plain())
         return
+    signal = reckoned.signal
     print_table(
         ["arm", "size", "seeds", "in the store", "parameters", "tokens", "training"],
         [
             (
-                each.arm.name,
+                f"{each.arm.name}, half, for the signal" if each is signal else each.arm.name,
                 each.arm.size,
-                str(len(ablation.seeds)),
+                str(each.trials),
                 str(each.reused),
                 f"{each.parameters:,}" if each.parameters else "",
                 f"{each.tokens:,}" if each.tokens else "",
                 duration(each.seconds) if each.seconds else "",
             )
-            for each in reckoned.arms
+            for each in [*reckoned.arms, *([signal] if signal is not None else [])]
         ],
         right=["seeds", "in the store", "parameters", "tokens", "training"],
-        title=f"{ablation.name}: {len(ablation.trials())} trials",
+        title=f"{ablation.name}: {sum(each.trials for each in reckoned.arms)} trials",
     )
+    print_line(reckoned.said_of_data())
     print_line(reckoned.said_of_minutes(duration))
     print_line(reckoned.said_of_noise())
 
@@ -195,8 +199,10 @@ def print_ablation(verdicts: Any, store: Any) -> None:
     from volano.cli.output import print_line, print_table
     from volano.study.ablation_found import find_ablation, letter_of
     from volano.study.ablation_read import of_one_document, read_by
-    from volano.study.ablation_words import more_seeds, said_of_seeds
+    from volano.study.ablation_words import few_items, more_seeds, said_of_seeds
+    from volano.study.common_held_out import said_of_common
     from volano.study.held_out_overlap import said_of_overlap
+    from volano.study.mixture_law import predicted
 
     report, name = verdicts.report(), verdicts.name
     found, extra = find_ablation(store, verdicts), report.extra
@@ -236,7 +242,9 @@ def print_ablation(verdicts: Any, store: Any) -> None:
         more = more_seeds(report.comparisons)
         for line in filter(None, [more, *said_of_seeds(extra), *said_of_overlap(extra)]):
             print_line(line)
-    few = {name: n for name, n in extra.get("items", {}).items() if 1 < n < FEW_ITEMS}
+    if extra.get("common") is not None:
+        print_line(said_of_common(extra["common"]))
+    few = few_items(extra)
     if few:
         print_line(f"Of few items: {', '.join(f'{name} ({n})' for name, n in few.items())}.")
     for metric, (n, most) in extra.get("items_in_common", {}).items():
@@ -245,6 +253,8 @@ def print_ablation(verdicts: Any, store: Any) -> None:
         better, worse = (", ".join(each[way]) for way in ("better", "worse"))
         where = f"better at {better} and worse at {worse}"
         print_line(f"The curves cross: {each['metric']} of {each['arm']} is {where}.")
+    for each in predicted(found):
+        print_line(each.said)
     for metric, signal in extra.get("signal", {}).items():
         if signal["fails"]:
             print_line(f"[{metric}] says nothing here: {'; '.join(signal['fails'])}.")
@@ -331,8 +341,11 @@ def _print_json(ablated: Any, store: Any, page: str | None, less: list[str]) -> 
     from dataclasses import asdict
 
     from volano.cli.output import print_json
+    from volano.study.ablation_data import funnels_of
+    from volano.study.ablation_found import find_ablation
+    from volano.study.mixture_law import predicted
 
-    report = ablated.report.report()
+    report, found = ablated.report.report(), find_ablation(store, ablated.report)
     print_json(
         {
             "report": store.path_of(ablated.report),
@@ -340,6 +353,8 @@ def _print_json(ablated: Any, store: Any, page: str | None, less: list[str]) -> 
             "measurements": [asdict(each) for each in report.measurements],
             "comparisons": list(report.comparisons),
             "models": models_of(store, ablated.report),
+            "funnels": funnels_of(found),
+            "predicted_mixture": [each._asdict() for each in predicted(found)],
             "given_up": less,
             **report.extra,
         }

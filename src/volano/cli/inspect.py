@@ -199,14 +199,21 @@ def _trace_artifact(store: Any, artifact: Any, as_json: bool) -> None:
 
 def _found(store: Any, reference: str) -> Any:
     """What a reference stands for; the name of an ablation for its verdicts."""
+    from difflib import get_close_matches
+
     from volano.core.errors import StoreError
 
     try:
         return store.find(reference)
-    except StoreError:
-        from volano.study.ablation_found import verdicts_named
+    except StoreError as problem:
+        from volano.study.ablation_found import VERDICTS, verdicts_named
 
         verdicts = verdicts_named(store, reference)
-        if verdicts is None:
+        if verdicts is not None:
+            return verdicts
+        end = f"/{VERDICTS}"
+        named = [each.removesuffix(end) for each in store.labels() if each.endswith(end)]
+        near = get_close_matches(reference, named, n=1)
+        if not near:
             raise
-        return verdicts
+        raise StoreError(problem.what, problem.where, f"Did you mean '{near[0]}'?") from None

@@ -39,6 +39,8 @@ def chosen_documents(
     for corpus, documents in corpora.items():
         for document in documents:
             domain = getattr(document, section.by)
+            if domain == ALL:  # the name of what is measured over all domains
+                domain = f"{section.by} {ALL}"
             found[domain if len(corpora) == 1 else f"{corpus}: {domain}"].append(document)
     return {
         domain: sorted(found[domain], key=lambda each: json_digest(each.id))[: section.documents]

@@ -7,14 +7,14 @@ that occurred 100 times, a model of deduplicated text has seen one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from volano.core.errors import DataError
 from volano.core.files import json_digest
 from volano.core.report import Measurement, Report
 from volano.core.step import Context
-from volano.evaluate.section import MemorisationSection
+from volano.evaluate.section import IN_TRAINING, MemorisationSection
 from volano.model.decoder import Decoder
 from volano.model.generate import generate
 from volano.stats.intervals import wilson_interval
@@ -80,8 +80,10 @@ def measure_memorisation(
     tokenizer: Tokenizer,
     groups: Mapping[str, Sequence[Occurring]],
     context: Context,
+    trained: Set[str] = frozenset(),
 ) -> None:
-    """Write the report: per group the share of documents that the model continues verbatim.
+    """Write the report: per group the share of documents that the model continues verbatim, and how
+    many of them are among the texts `trained` on as they are.
 
     Documents with too few tokens are left out and counted. Raises DataError where the context is
     too short, or no document is long enough.
@@ -108,9 +110,10 @@ def measure_memorisation(
         raise DataError(what, "memorisation", "Plant longer ones: plant.min_characters.")
     prompts = [[begin, *tokens[: section.prompt_tokens]] for _, _, tokens in asked]
     said = generate(model, prompts, max_new_tokens=section.continued_tokens)
-    known, counted = Counter[str](), Counter[str]()
-    for (name, _, tokens), each in zip(asked, said, strict=True):
+    known, counted, there = Counter[str](), Counter[str](), Counter[str]()
+    for (name, document, tokens), each in zip(asked, said, strict=True):
         counted[name] += 1
+        there[name] += document.text in trained
         known[name] += each.tokens == tokens[section.prompt_tokens :]
     measurements = [
         Measurement(
@@ -122,5 +125,7 @@ def measure_memorisation(
         for name in groups
         if counted[name]
     ]
-    Report(tuple(measurements), extra={"too_short": short}).save(context.folder / "report.json")
+    in_training = {name: [there[name], counted[name]] for name in groups if counted[name]}
+    extra = {"too_short": short, IN_TRAINING: in_training}
+    Report(tuple(measurements), extra=extra).save(context.folder / "report.json")
     context.bill["documents"] = len(asked)

@@ -84,6 +84,7 @@ class EvaluateSection(Section):
     )
 
 
+IN_TRAINING = "in_training"  # in a report of what is said by heart: how many documents are there
 OF_ONE_DOCUMENT = "domains_of_one_document"  # in a report of them: how many have no figure
 
 

@@ -75,14 +75,18 @@ def run_domains(section: DomainsSection, inputs: Inputs, context: Context) -> No
 
 
 def run_memorisation(section: MemorisationSection, inputs: Inputs, context: Context) -> None:
-    """Measure what a base model says by heart of the documents before curation."""
+    """Measure what a base model says by heart of the documents before curation; `curated` are those
+    that are left to train on."""
     from volano.evaluate.memorisation import groups_of, measure_memorisation
 
     corpus = inputs["documents"].corpus()
     texts = [(each.id, each.text) for each in corpus.records() if each.split == TRAIN]
     planted = {each["id"]: each["copies"] for each in planted_in(corpus, DOCUMENT)}
     groups = groups_of(texts, section, planted or None)
-    measure_memorisation(section, *_base(inputs, context), groups, context)
+    curated = inputs["curated"].corpus()
+    asked = {each.text for those in groups.values() for each in those}
+    trained = {each.text for each in curated.records() if each.text in asked}
+    measure_memorisation(section, *_base(inputs, context), groups, context, trained)
 
 
 def run_leaks(section: LeaksSection, inputs: Inputs, context: Context) -> None:
@@ -143,7 +147,7 @@ EVALUATE = Step(
 DOMAINS = Step(
     name="domains",
     kind="report",
-    version=3,
+    version=4,
     section=DomainsSection,
     run=run_domains,
     on_device=True,
@@ -151,7 +155,7 @@ DOMAINS = Step(
 MEMORISATION = Step(
     name="memorisation",
     kind="report",
-    version=1,
+    version=2,  # 2: tells how many of the documents are trained on
     section=MemorisationSection,
     run=run_memorisation,
     on_device=True,

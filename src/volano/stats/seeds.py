@@ -73,7 +73,7 @@ def pair_by_seed(
     scale = max(abs(mean), abs(first[seeds[0]]), abs(second[seeds[0]]))
     if deviation <= ALIKE * scale and items is not None:
         shares = [float(np.mean([arm[seed] for seed in seeds])) for arm in (first, second)]
-        deviation = _share_error(shares, items)
+        deviation = share_error(shares, items)
     elif deviation <= ALIKE * scale:
         certain = 1.0 if abs(mean) <= ALIKE * scale else 2 * 0.5**n
         return SeedPair(mean, mean, mean, certain, 0.0, n)
@@ -83,7 +83,7 @@ def pair_by_seed(
     return SeedPair(mean, mean - half_width, mean + half_width, p_value, deviation, n)
 
 
-def _share_error(shares: Sequence[float], items: int) -> float:
+def share_error(shares: Sequence[float], items: int) -> float:
     """Standard error of the difference of two shares, a success and a failure added to each."""
     errors = 0.0
     for share in shares:

@@ -1,10 +1,10 @@
 """Does a metric say anything about models of this size, trained for so long?
 
 Before a verdict is read, its metric has to show that it measures: training moves it in the
-direction of learning, by more than seeds lie apart, and arms that differ come in the same order at
-every size, unless their differences are shown at both. Source: the ablations of FineWeb (Penedo et
-al. 2024), which chose their metrics by monotonic rise, low noise between seeds and one order of the
-arms.
+direction of learning, by more than seeds lie apart, and arms that lie clearly apart come in the
+same order at every size, unless their differences are shown at both. Source: the ablations of
+FineWeb (Penedo et al. 2024), which chose their metrics by monotonic rise, low noise between seeds
+and one order of the arms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Signal(NamedTuple):
     """What is known of a metric. None: not measured, or there is nothing to compare."""
 
     gain: float | None  # of the second half of training, in the metric's own direction of learning
-    noise: float  # standard deviation of a seed within an arm, over all arms
+    noise: float  # standard deviation of a seed within an arm, as arms have it typically
     signal_to_noise: float | None
     seeds_agree: float | None  # mean Kendall tau of the arms' order between seeds, -1 to 1
     sizes_agree: float | None  # and between sizes
@@ -41,7 +41,7 @@ def check_signal(
     size to the first arm's values after half of the tokens. `shown`: whether some arm was told from
     the first, as only then their order is worth anything. `crossing`: whether one was shown to be
     better at one size and worse at another, which is an answer and no lack of signal."""
-    noise = _noise([by for arms in sizes.values() for by in arms.values()])
+    noise = _noise([*half.values(), *(by for arms in sizes.values() for by in arms.values())])
     gain, error = _gain(sizes, half, noise)
     fails = []
     if gain is not None and error is not None:
@@ -64,10 +64,11 @@ def check_signal(
 
 
 def _noise(arms: Sequence[BySeed]) -> float:
-    spread = [np.array(list(by.values())) for by in arms if len(by) > 1]
-    freedom = sum(len(each) - 1 for each in spread)
-    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in spread)
-    return float(np.sqrt(squares / freedom)) if freedom else 0.0
+    """By the median of the arms' variances: one arm that trains badly tells nothing of the
+    others."""
+    values = [np.array(list(by.values())) for by in arms if len(by) > 1]
+    variances = [float(each.var(ddof=1)) for each in values if np.isfinite(each).all()]
+    return float(np.sqrt(np.median(variances))) if variances else 0.0
 
 
 def _gain(
@@ -79,7 +80,7 @@ def _gain(
         gains += [first[seed] - before[seed] for seed in before.keys() & first.keys()]
     if not gains:
         return None, None
-    # Of two seeds the spread of the gains is hardly known; that of all trials is.
+    # Of two seeds the spread of the gains is hardly known; that of all arms is.
     return float(np.mean(gains)), noise * float(np.sqrt(2 / len(gains)))
 
 
@@ -97,13 +98,27 @@ def _order_between_sizes(sizes: Mapping[str, Mapping[str, BySeed]]) -> float | N
     names = sorted(set.intersection(*(set(arms) for arms in sizes.values()))) if sizes else []
     if len(sizes) < 2 or len(names) < 2:
         return None
-    orders = [
-        [float(np.mean(list(arms[name].values()))) for name in names] for arms in sizes.values()
+    orders = []
+    for arms in sizes.values():
+        noise = _noise([arms[name] for name in names])
+        means = [float(np.mean(list(arms[name].values()))) for name in names]
+        fewest = min(len(arms[name]) for name in names)
+        orders.append((means, MOVED * noise * float(np.sqrt(2 / fewest))))
+    agreed = [
+        _kendall(one, two, (near, nearby)) for (one, near), (two, nearby) in combinations(orders, 2)
     ]
-    return float(np.mean([_kendall(one, two) for one, two in combinations(orders, 2)]))
+    return float(np.mean(agreed))
 
 
-def _kendall(one: Sequence[float], two: Sequence[float]) -> float:
-    """Pairs in the same order less those in the opposite one, of all; a tie is neither."""
+def _kendall(
+    one: Sequence[float], two: Sequence[float], ties: tuple[float, float] = (0.0, 0.0)
+) -> float:
+    """Pairs in the same order less those in the opposite one, of all; a tie is neither, and so is a
+    pair that lies no further apart than the `ties` of each."""
+
+    def order(values: Sequence[float], tie: float, a: int, b: int) -> float:
+        apart = values[a] - values[b]
+        return float(np.sign(apart)) if abs(apart) > tie else 0.0
+
     pairs = list(combinations(range(len(one)), 2))
-    return float(np.mean([np.sign(one[a] - one[b]) * np.sign(two[a] - two[b]) for a, b in pairs]))
+    return float(np.mean([order(one, ties[0], *p) * order(two, ties[1], *p) for p in pairs]))

@@ -16,8 +16,14 @@ from volano.evaluate.step import LEAST_DOCUMENTS, nothing_held_out
 from volano.study.ablation_run import try_all
 from volano.study.ablation_step import JUDGE, AblationSection, TrialSection
 from volano.study.axes import SIZES, Arm, with_equal_compute, with_tokens
-from volano.study.common_held_out import HELD_OUT, with_common
-from volano.study.held_out_overlap import overlap_of, said_of_overlap
+from volano.study.common_held_out import COMMON, HELD_OUT, with_common
+from volano.study.held_out_overlap import (
+    Overlaps,
+    counted_for,
+    is_cleared,
+    overlap_of,
+    said_of_overlap,
+)
 from volano.study.section import AblateSection
 from volano.study.spread import candidates
 from volano.study.trial import (
@@ -128,9 +134,26 @@ def _require_difference(arms: Sequence[Arm]) -> None:
 
 
 def _require_what_is_measured(arms: Sequence[Arm], asked: AblateSection) -> None:
-    """What the recipe alone tells: that no canary will be there."""
+    """What the recipe alone tells: that no canary will be there, or a context too short."""
+    whole = asked.memorisation.prompt_tokens + asked.memorisation.continued_tokens
+    planted = set()
     for each in arms if arms[0].trains_base else ():
         plant = each.recipe.plant
+        if "memorisation" in asked.metrics and each.shape.context <= whole:
+            raise RecipeError(
+                f"{each.label} reads {each.shape.context} tokens at a time, and {whole + 1} are "
+                "needed to see what is said by heart",
+                "pretrain.model.context",
+                "Raise it, or lower ablate.memorisation.prompt_tokens.",
+            )
+        planted.add(plant is not None and bool(plant.documents))
+        if "memorisation" in asked.metrics and len(planted) > 1:
+            raise RecipeError(
+                f"{each.label} would be asked about other documents than {arms[0].label}: planted "
+                "ones, if there are any, and else those of the text",
+                "ablate.metrics: memorisation",
+                "Plant documents in every arm (plant.documents), or leave it out.",
+            )
         if "leaks" in asked.metrics and (plant is None or not plant.canaries):
             raise RecipeError(
                 f"no canaries are planted in {each.label}, and leaks are asked for",
@@ -143,6 +166,8 @@ def _require_held_out(present: Mapping[str, Artifact], asked: AblateSection) -> 
     """Raise DataError where bits per byte are asked for and no document is there to measure."""
     corpora = [present[each].corpus() for each in (HELD_OUT, REFERENCE) if each in present]
     if "bits_per_byte" in asked.metrics and sum(map(len, corpora)) < LEAST_DOCUMENTS:
+        raise nothing_held_out(present[HELD_OUT].name)
+    if "toxicity" in asked.metrics and not len(present[HELD_OUT].corpus()):
         raise nothing_held_out(present[HELD_OUT].name)
 
 
@@ -217,15 +242,31 @@ def ablate(
     arms, data = prepared.arms, prepared.data
     trials = [*ablation.trials(arms), *ablation.signal_trials(arms)]
     overlap = {
-        arm.name: overlap_of(data[arm.label], store, ablation.name, silent=silent)
+        arm.name: overlap_of(arm, data[arm.label], store, ablation.name, silent=silent)
         for arm in arms
-        if arm.trains_base and "bits_per_byte" in ablation.asked.metrics
+        if counted_for(arm, ablation.asked)
     }
-    for line in said_of_overlap({"overlap": overlap}):
+    cleared = [arm.name for arm in arms if is_cleared(arm)]
+    for line in said_of_overlap({"overlap": overlap, "cleared": cleared}):
         told(line)
     tried = try_all(trials, store, ablation.asked, data, silent=silent, told=told)
-    report = _judged(ablation, [*tried, *prepared.failed], prepared.alike, overlap, store, silent)
+    known = _Known(overlap, cleared, _common(data))
+    report = _judged(ablation, [*tried, *prepared.failed], prepared.alike, known, store, silent)
     return Ablated(report, [*tried, *prepared.failed], prepared.alike)
+
+
+class _Known(NamedTuple):
+    """Of the documents that arms are measured on: which lie in what an arm trains on, which arms
+    are decontaminated, and how many all have in common where arms hold out different ones."""
+
+    overlap: Mapping[str, Overlaps]
+    cleared: list[str]
+    common: int | None
+
+
+def _common(data: Mapping[str, Mapping[str, Artifact]]) -> int | None:
+    found = next(iter(data.values())).get(COMMON)
+    return None if found is None else len(found.corpus())
 
 
 class _Prepared(NamedTuple):
@@ -279,13 +320,14 @@ def _prepare(
         arms.append(arm)
         data[arm.label] = present
     if len({each.name for each in arms}) < LEAST_SEEDS:
+        of_each = [f"{arm.label}: {reason}" for reason, arm in reasons.items()]
+        of_each += [f"{arm.label} has the content of {same.label}" for arm, same in alike]
         raise DataError(
-            "fewer than two arms could be made and differ",
+            f"fewer than two arms could be made and differ. {' '.join(of_each)}",
             ablation.name,
-            "See what is said of each, or ask about something else.",
+            "Ask about something else.",
         )
-    tasks = ablation.asked.tasks
-    common = with_common(data, store, ablation.name, tasks, silent=silent, told=told)
+    common = with_common(data, store, ablation.name, ablation.asked, silent=silent, told=told)
     return _Prepared(arms, common, failed, alike)
 
 
@@ -309,7 +351,7 @@ def _judged(
     ablation: Ablation,
     tried: Sequence[Tried],
     alike: Sequence[tuple[Arm, Arm]],
-    overlap: Mapping[str, tuple[int, int]],
+    known: _Known,
     store: Store,
     silent: bool,
 ) -> Artifact:
@@ -332,7 +374,9 @@ def _judged(
         arms=[each.name for each in ablation.arms],
         alike={arm.label: same.label for arm, same in alike},
         given_up=list(ablation.given_up),
-        overlap=dict(overlap),
+        overlap={arm: dict(each) for arm, each in known.overlap.items()},
+        cleared=known.cleared,
+        common=known.common,
         trials=described,
     )
     order = store.order(JUDGE, section, inputs, name=f"{ablation.name}/verdicts")

@@ -18,7 +18,8 @@ from volano.core.files import atomic_path, json_digest
 from volano.core.store import Store
 from volano.study.ablation import LEAST_SEEDS, Ablation
 from volano.study.ablation_behind import base_key
-from volano.study.ablation_plan import Reckoned, scaled
+from volano.study.ablation_plan import scaled
+from volano.study.ablation_reckoned import Reckoned
 from volano.study.axes import SIZES, Arm, with_tokens
 from volano.study.ladder import ENOUGH_STEPS
 

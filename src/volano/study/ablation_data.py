@@ -52,6 +52,15 @@ def data_of(found: FoundAblation) -> dict[str, Any] | None:
     }
 
 
+def funnels_of(found: FoundAblation) -> dict[str, Any]:
+    """Arm → documents and bytes after each filter, of those whose documents are in the store."""
+    return {
+        each.name: each.corpus.manifest["funnel"]
+        for each in _arms(found)
+        if "funnel" in each.corpus.manifest
+    }
+
+
 def _arms(found: FoundAblation) -> list[Arm]:
     arms = []
     for name in found.arms:

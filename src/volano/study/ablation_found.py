@@ -90,8 +90,12 @@ class FoundTrial:
     @property
     def epochs(self) -> float:
         """How often the model read the text that it read most often; 0 where that is not known."""
-        bill = {} if self.base is None else self.base.bill()
-        return max(epochs_in(bill).values(), default=0.0)
+        return max(self.epochs_by_kind.values(), default=0.0)
+
+    @property
+    def epochs_by_kind(self) -> Mapping[str, float]:
+        """Kind → how often the model read it; one entry where kinds are not mixed."""
+        return {} if self.base is None else epochs_in(self.base.bill())
 
     @cached_property
     def training(self) -> pa.Table | None:

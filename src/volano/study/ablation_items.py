@@ -6,6 +6,7 @@ another takes its place. Figures of different items are no comparison.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
@@ -18,7 +19,8 @@ Items = Mapping[str, tuple[float, float]]  # id → value and weight
 
 
 class Restated(NamedTuple):
-    """A figure over the items in common, of so many at most in one trial."""
+    """A figure over the n items in common, of so many at most in one trial; where there are none
+    it is not a number."""
 
     value: float
     n: int
@@ -39,10 +41,13 @@ def on_common_items(
     for (_, key), those in sharing.items():
         ids = [set(of_trial[trial][key]) for trial in those]
         common = set.intersection(*ids)
-        if not common or all(each == common for each in ids):
+        if all(each == common for each in ids):
             continue
         most = max(map(len, ids))
         for trial in those:
+            if not common:
+                found[trial, key] = Restated(nan, 0, most)
+                continue
             items = of_trial[trial][key]
             chosen = [items[each] for each in sorted(common)]
             whole = sum(weight for _, weight in chosen)

@@ -7,10 +7,9 @@ by some steps of each size; what lies beside training is of bills in the store, 
 apart, as trials in the store tell.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from heapq import heapify, heapreplace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import sqrt
 from statistics import median
 from typing import Any, NamedTuple
@@ -20,124 +19,25 @@ import numpy as np
 from volano.core.artifact import Artifact
 from volano.core.errors import DataError
 from volano.core.files import json_digest
+from volano.core.report import Measurement
 from volano.core.store import Store
 from volano.model.config import DecoderConfig
-from volano.stats.seeds import visible_difference
+from volano.stats.seeds import share_error, visible_difference
 from volano.study.ablation import Ablation, read_so_often
 from volano.study.ablation_behind import base_key, billed_per_epoch, seconds_behind
+from volano.study.ablation_reckoned import NOTHING, ArmPlan, Reckoned
 from volano.study.ablation_sample import Beside, TooLarge, measure_beside
-from volano.study.ablation_step import measured_in
+from volano.study.ablation_step import SHARE, measured_in
 from volano.study.axes import Arm
 from volano.study.common_held_out import known_common
-from volano.study.spread import Chosen, Spread, choose, rate_alone, rate_together, warm_up
-from volano.study.trial import BASE, DATA, Found, Trial, found_of, stages_of_trial
+from volano.study.spread import Chosen, choose, rate_alone, rate_together, warm_up
+from volano.study.trial import BASE, DATA, Found, Trial, data_stages, found_of, stages_of_trial
 from volano.study.trial_threads import threads_there, usual
 from volano.study.trial_workers import Workers
 from volano.text.stream import TokenShards
 
 Rates = Mapping[DecoderConfig, float]  # tokens a second of one trial among others
-ALONE, NOTHING = Spread(1, 1), Beside()
 TOKENS = "tokens"  # the stage that packs
-
-
-@dataclass(frozen=True)
-class ArmPlan:
-    """One arm: how many of its trials are there, and the seconds that training the others takes in
-    a process of its own, beside those that run at the same time. Arms may share base models; the
-    first of them has their seconds."""
-
-    arm: Arm
-    parameters: int  # of the base model that is trained, and so are the tokens
-    tokens: int
-    reused: int
-    seconds: float
-    base_seconds: float  # of training one base model
-    behind: Mapping[str, float]  # stage → seconds of it, in each trial
-
-
-@dataclass(frozen=True)
-class Reckoned:
-    """All arms, what lies beside their training, and the smallest difference to be seen per metric,
-    where noise is known."""
-
-    arms: list[ArmPlan]
-    visible: dict[str, float]
-    spread: Spread = ALONE
-    beside: Beside = NOTHING
-    beginning: float = 0.0  # seconds until workers are up and rates are measured
-    trials: tuple[float, ...] = ()  # seconds of training of every trial that is left
-    unknown: str = ""  # why what lies beside training is not known
-    note: str = ""  # what else the plan rests on
-
-    @property
-    def seconds(self) -> float:
-        """Of the whole."""
-        each = [one + self.beside.keeping + self.beside.measuring for one in self.trials]
-        return self.beside.data + self.beginning + makespan(each, self.spread.at_once)
-
-    @property
-    def training_seconds(self) -> float:
-        """Of all training that is left."""
-        return makespan(self.trials, self.spread.at_once)
-
-    def said_of_minutes(self, duration: Callable[[float], str]) -> str:
-        """How long it takes, and what."""
-        if not self.trials:
-            return "Nothing is left to train or to measure."
-        if self.unknown and not self.training_seconds:
-            return f"How long it takes is not known: {self.unknown}"
-        parts = [f"training {duration(self.training_seconds)} ({self.spread.said()})"]
-        if self.unknown:
-            parts.append(f"data and measuring are not known: {self.unknown}")
-            return f"At least {duration(self.seconds)}: {', '.join(parts)}"
-        parts.insert(0, f"data {duration(self.beside.data)}")
-        rest = self.seconds - self.training_seconds - self.beside.data
-        parts.append(f"beginning, keeping and measuring {duration(rest)}")
-        said = f"All of it: {duration(self.seconds)}, by this machine now: {', '.join(parts)}."
-        return f"{said} {self.note}".rstrip()
-
-    def said_of_noise(self) -> str:
-        """What so many seeds can show."""
-        if not self.visible:
-            return (
-                "How small a difference these seeds can show is known once trials are in the "
-                "store: --pilot trains two seeds of the first arm, which the ablation takes over."
-            )
-        seen = ", ".join(f"{name} {value:.2g}" for name, value in self.visible.items())
-        return f"The smallest difference that so many seeds show, four times of five: {seen}."
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "arms": [
-                {
-                    "arm": each.arm.name,
-                    "size": each.arm.size,
-                    "parameters": each.parameters,
-                    "tokens": each.tokens,
-                    "reused": each.reused,
-                    "training_seconds": each.seconds,
-                }
-                for each in self.arms
-            ],
-            "at_once": self.spread.at_once,
-            "threads": self.spread.threads,
-            "data_seconds": self.beside.data,
-            "training_seconds": self.training_seconds,
-            "measuring_seconds": len(self.trials) * self.beside.measuring,
-            "seconds": self.seconds,
-            "unknown": self.unknown,
-            "visible": self.visible,
-        }
-
-
-def makespan(seconds: Sequence[float], at_once: int) -> float:
-    """When the last of these is done, if so many run at a time and each begins when one is free."""
-    ends = [0.0] * max(1, at_once)
-    heapify(ends)
-    for each in seconds:
-        heapreplace(ends, ends[0] + each)
-    return max(ends)
 
 
 def reckon(
@@ -167,9 +67,19 @@ def reckon(
             beside = _beside(ablation, state, told, silent)
         except (TooLarge, NoTrial) as problem:
             unknown = str(problem)
-    arms, trials = state.seconds(ablation, rates, beside)
-    visible = _visible(ablation, store)
-    return Reckoned(arms, visible, chosen.spread, beside, chosen.seconds, trials, unknown, note)
+    timed = state.seconds(ablation, rates, beside)
+    return Reckoned(
+        timed.arms,
+        _visible(ablation, store),
+        timed.signal,
+        state.data_there(ablation),
+        chosen.spread,
+        beside,
+        chosen.seconds,
+        timed.trials,
+        unknown,
+        note,
+    )
 
 
 def scaled(reckoned: Reckoned, after: Ablation, store: Store) -> Reckoned:
@@ -182,11 +92,25 @@ def scaled(reckoned: Reckoned, after: Ablation, store: Store) -> Reckoned:
     if unknown and state.has_bills:
         unknown, beside = "", _beside(after, state)
     beside = beside._replace(data=0.0) if state.has_data else beside
-    arms, trials = state.seconds(after, rates, beside)
-    visible = _visible(after, store)
+    timed = state.seconds(after, rates, beside)
     return replace(
-        reckoned, arms=arms, visible=visible, beside=beside, trials=trials, unknown=unknown
+        reckoned,
+        arms=timed.arms,
+        signal=timed.signal,
+        trials=timed.trials,
+        visible=_visible(after, store),
+        there=state.data_there(after),
+        beside=beside,
+        unknown=unknown,
     )
+
+
+class _Timed(NamedTuple):
+    """The arms, what is trained for the signal, and the seconds of each trial that is left."""
+
+    arms: list[ArmPlan]
+    signal: ArmPlan | None
+    trials: tuple[float, ...]
 
 
 class _State(NamedTuple):
@@ -230,10 +154,17 @@ class _State(NamedTuple):
         """Whether all data are there, and a whole trial."""
         return self.has_data and len(self.left) < len(self.trials)
 
-    def seconds(
-        self, ablation: Ablation, rates: Rates, beside: Beside
-    ) -> tuple[list[ArmPlan], tuple[float, ...]]:
-        """The arms, and the seconds of training of each trial that is left."""
+    def data_there(self, ablation: Ablation) -> dict[str, int]:
+        """Stage before the models → of how many arms the store has it."""
+        counted: Counter[str] = Counter()
+        for trial, found in zip(self.trials[: len(ablation.arms)], self.found, strict=False):
+            counted.update(
+                each for each in data_stages(trial, ablation.asked) if each in found.present
+            )
+        return dict(counted)
+
+    def seconds(self, ablation: Ablation, rates: Rates, beside: Beside) -> _Timed:
+        """Of training and what lies behind it."""
         of_arm = {
             each.label: seconds_behind(each, ablation.asked, beside.behind)
             for each in ablation.arms
@@ -245,7 +176,8 @@ class _State(NamedTuple):
             behind = of_arm[trial.arm.label]
             found[place] = base + sum(each for name, each in behind.items() if name in missing)
         plans = []
-        for arm in ablation.arms:
+        signal = [self.trials[-1].arm] if self.trials[-1].share < 1 else []
+        for arm in [*ablation.arms, *signal]:
             mine = [place for place, trial in enumerate(self.trials) if trial.arm is arm]
             there = sum(BASE in self.found[place].present for place in mine)
             if not arm.trains_base:
@@ -253,8 +185,10 @@ class _State(NamedTuple):
             parameters = arm.shape.parameters if arm.trains_base else 0
             seconds = sum(found.get(place, 0.0) for place in mine)
             one, behind = _base_seconds(arm, rates), of_arm[arm.label]
-            plans.append(ArmPlan(arm, parameters, arm.tokens, there, seconds, one, behind))
-        return plans, tuple(found.values())
+            plan = ArmPlan(arm, parameters, arm.tokens, there, seconds, one, behind, len(mine))
+            plans.append(plan)
+        of_signal = plans.pop() if signal else None
+        return _Timed(plans, of_signal, tuple(found.values()))
 
 
 def _base_seconds(arm: Arm, rates: Rates) -> float:
@@ -347,6 +281,7 @@ def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
     """From trials of this recipe that differ in their seed alone, with models of as many parameters
     and tokens that were measured alike: others have another noise."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    shares: dict[str, Measurement] = {}
     artifacts = store.artifacts()
     by_digest = {each.digest: each for each in artifacts}
     known: dict[str, str] = {}
@@ -367,6 +302,8 @@ def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
         for name, figure in measured_in([artifact]):
             if not (ablation.later and figure.stage == BASE):
                 groups[name, kin].append(figure.value)
+                if figure.unit == SHARE:
+                    shares[name] = figure
     squares: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for (metric, _), values in groups.items():
         if len(values) > 1:
@@ -379,5 +316,11 @@ def _visible(ablation: Ablation, store: Store) -> dict[str, float]:
         variance = sum(value * each for value, each in pooled) / freedom
         # Of the difference of two arms; what a shared seed takes away from it is not known yet.
         deviation = sqrt(2 * variance)
-        found[metric] = visible_difference(deviation, len(ablation.seeds), tests=tests)
+        share = shares.get(metric)
+        if not deviation and share is not None:  # as stats/seeds.py takes it
+            deviation = share_error([share.value] * 2, share.n)
+        seen = visible_difference(deviation, len(ablation.seeds), tests=tests)
+        # Seeds that agree to the last bit tell of no other value how far they lie apart.
+        if deviation and (share is None or seen <= 1):
+            found[metric] = seen
     return found

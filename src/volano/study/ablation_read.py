@@ -19,12 +19,26 @@ def read_by(found: FoundAblation, arm: str) -> str:
     if not trials:
         return ""
     tokens = sorted({each.tokens_read for each in trials})
-    read = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
-    times = max(each.epochs for each in trials)
+    several = len(tokens) > 1
+    read = f"{tokens[0]:,} to {tokens[-1]:,}" if several else f"{tokens[0]:,}"
+    most = max(trials, key=lambda each: each.epochs)
+    times = most.epochs
     documents = documents_of(found, arm)
     text = f"text of {count_of(documents, 'document')}" if documents else "text"
-    often = f": its {text} {times:.1f} times" if times > 1 else f": {times:.2g} of its {text}"
+    if len(most.epochs_by_kind) > 1:
+        often = f" of its {text}: {', '.join(_by_kind(most.epochs_by_kind))}"
+    elif times > 1:
+        often = f": its {text} {times:.1f} times"
+    else:
+        often = f": {times:.2g} of its {text}"
+    if several:
+        often += " at most"
     return f" (read {read} tokens{often if times else ''})"
+
+
+def _by_kind(epochs: Mapping[str, float]) -> list[str]:
+    """How often each kind was read."""
+    return [f"{kind} {times:.2g} times" for kind, times in sorted(epochs.items())]
 
 
 def documents_of(found: FoundAblation, arm: str) -> int:
@@ -36,7 +50,13 @@ def documents_of(found: FoundAblation, arm: str) -> int:
 def reread(found: FoundAblation) -> str:
     """How often arms read their text, or how much of it."""
     most = {arm: max((each.epochs for each in found.of(arm)), default=0.0) for arm in found.arms}
-    often = [f"`{arm}` read its text {times:.1f} times" for arm, times in most.items() if times > 1]
+    often = []
+    for arm, times in most.items():
+        by_kind = max((each.epochs_by_kind for each in found.of(arm)), key=len, default={})
+        if len(by_kind) > 1 and times > 1:
+            often.append(f"`{arm}` read {joined(_by_kind(by_kind))}")
+        elif times > 1:
+            often.append(f"`{arm}` read its text {times:.1f} times")
     if not often and 0 < max(most.values()) < NEARLY_ALL:
         return (
             f"No arm read all of its text ({max(most.values()):.2g} of it at most): what occurs "

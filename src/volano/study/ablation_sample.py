@@ -25,6 +25,7 @@ from volano.pretrain.section import PretrainSection
 from volano.study.ablation_behind import billed_per_epoch, stages_behind
 from volano.study.axes import Arm, with_tokens
 from volano.study.common_held_out import HELD_OUT
+from volano.study.held_out_overlap import counted_for, overlap_of
 from volano.study.section import AblateSection
 from volano.study.trial import (
     BASE,
@@ -178,6 +179,8 @@ def _data_of_all(
         bar.note(f"data of {arm.label}")
         try:
             made = data_of(trial_of(arm, arm.recipe.seed, NAME, asked), store, asked, True)
+            if counted_for(arm, asked):
+                overlap_of(arm, made, store, NAME, silent=True)
         except passed_over as problem:
             first = arm.name == arms[0].name  # without which nothing is compared
             if first or isinstance(problem, TooLarge | Stopped):
@@ -201,6 +204,8 @@ def _short_trial(
         trial = trial_of(short, arm.recipe.seed, NAME, asked)
         tried = try_out(trial, store, asked, data)
         assert tried.base is not None
+        if tried.failure and store.fraction < 1:  # of more text it may be measured
+            raise DataError(tried.failure, trial.label, "See what the run takes.")
         # Its two steps are hardly anything; what is evaluated and said meanwhile is a part of it.
         seconds = {BASE: float(tried.base.bill()["seconds"])}
         for name, artifact in tried.measured.items():

@@ -18,7 +18,7 @@ from volano.core.errors import DataError
 from volano.core.recipe import Section
 from volano.core.report import Measurement, Report
 from volano.core.step import Context, Inputs, Step
-from volano.evaluate.section import OF_ONE_DOCUMENT
+from volano.evaluate.section import IN_TRAINING, OF_ONE_DOCUMENT
 from volano.evaluate.step import EVALUATE
 from volano.stats.intervals import mean_interval
 from volano.stats.seeds import LEAST, Comparison, judge
@@ -65,9 +65,17 @@ class AblationSection(Section):
     given_up: list[str] = Field(
         default=[], description="What it has less of than was asked for, to fit into minutes."
     )
-    overlap: dict[str, tuple[int, int]] = Field(
+    overlap: dict[str, dict[str, tuple[int, int]]] = Field(
         default={},
-        description="Arm → held-out documents that lie in what it trains on, and all of them.",
+        description="Arm → corpus that it is measured on → documents that lie in what it trains "
+        "on, and all of them.",
+    )
+    cleared: list[str] = Field(
+        default=[], description="Arms that take copies of what is held out out of their text."
+    )
+    common: int | None = Field(
+        default=None,
+        description="Documents that all are measured on, where arms hold out different ones.",
     )
     trials: dict[str, TrialSection] = Field(
         description="Name → its trial. Inputs are called NAME.METRICS."
@@ -100,6 +108,8 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             if restated is not None:
                 value, n = restated.value, restated.n
                 fewer[name] = (n, restated.most)
+                if not n:  # nothing is compared
+                    continue
             (values if trial.share == 1 else half)[name][trial.arm][trial.seed] = value
             counted[name] = n
             if found.unit == SHARE:
@@ -109,13 +119,9 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
     lower = [each for each in values if measure_of(family_of(each)).fewer]
     comparisons = judge(complete, lower_is_better=lower, items=items)
     signal = _signal(complete, half, size_of, comparisons)
-    if not comparisons:
-        whole = [name for name, each in section.trials.items() if each.share == 1]
-        raise DataError(
-            "no two arms have two seeds in common",
-            f"{sum(not of_trial.get(name) for name in whole)} of {len(whole)} trials failed",
-            "See what ended them, or ask about other arms.",
-        )
+    if not values:
+        whole = [each.failure for each in section.trials.values() if each.share == 1]
+        raise not_comparable(whole)
     failures = [each.model_dump() for each in section.trials.values() if each.failure]
     Report(
         tuple(_means(values)),
@@ -130,6 +136,9 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "alike": section.alike,
             "given_up": section.given_up,
             "overlap": section.overlap,
+            "cleared": section.cleared,
+            "common": section.common,
+            IN_TRAINING: _in_training(section.trials, of_trial),
             "items": counted,
             "items_in_common": fewer,
             "failures": failures,
@@ -142,6 +151,31 @@ def run_judge(section: AblationSection, inputs: Inputs, context: Context) -> Non
             "crossings": [each._asdict() for each in crossings(comparisons, size_of)],
         },
     ).save(context.folder / "report.json")
+
+
+def not_comparable(failures: Sequence[str]) -> DataError:
+    """What is wrong where no arm has two seeds in common with the first. `failures` has one of each
+    trial, "" where it did not fail."""
+    failed = list(filter(None, failures))
+    reasons = "".join(f". {each}" for each in dict.fromkeys(failed))
+    return DataError(
+        f"no arm has {LEAST} seeds in common with the first{reasons}",
+        f"{len(failed)} of {len(failures)} trials failed",
+        "See what ended them, or ask about other arms.",
+    )
+
+
+def _in_training(
+    trials: Mapping[str, TrialSection], measured: Mapping[str, Sequence[Artifact]]
+) -> dict[str, object]:
+    """Arm → group of documents → how many of them it trains on, and of how many."""
+    found: dict[str, object] = {}
+    for key, trial in trials.items():
+        for each in measured.get(key, ()):
+            known = each.report().extra.get(IN_TRAINING)
+            if known is not None:
+                found.setdefault(trial.arm, known)
+    return found
 
 
 class Crossing(NamedTuple):
@@ -274,4 +308,4 @@ def _seeds_as_text(values: Values) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-JUDGE = Step(name="ablation", kind="report", version=9, section=AblationSection, run=run_judge)
+JUDGE = Step(name="ablation", kind="report", version=10, section=AblationSection, run=run_judge)

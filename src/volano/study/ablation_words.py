@@ -10,12 +10,15 @@ from typing import Any
 
 from volano.stats.seeds import MOST_SEEDS, seeds_to_show
 from volano.study.ablation_found import SHARE, FoundAblation, Metric
-from volano.study.ablation_read import little_left, reread
+from volano.study.ablation_read import little_left, of_one_document, reread
+from volano.study.common_held_out import said_of_common
 from volano.study.held_out_overlap import said_of_overlap
+from volano.study.mixture_law import predicted
 from volano.study.words import PERCENT, count_of, joined, measure_of, signed
 
 MOST_NAMED = 3  # metrics of one verdict in a sentence; the table has all
 LONGEST_NAMES = 90  # characters of a question; the list below it has all arms
+FEW_ITEMS = 30  # documents or questions that a metric is of; fewer are told
 LONGEST_REASON = 160  # of a failure in a sentence; the table has all of it
 GREAT = 1e6  # from where on a figure is a power of ten: a model that diverged
 STAGES = {"sft": "fine-tuned", "aligned": "aligned", "final": "last model"}
@@ -24,7 +27,7 @@ NONE_SEEN = "so few seeds could show none"
 UNSAID, UNSHOWN = "unsaid", "unshown"
 HELD_EQUAL = {
     "tokens": "every arm was given as many tokens",
-    "compute": "every arm was given the same compute, so larger models read fewer tokens",
+    "compute": "every arm was given the same compute{}",
     "documents": "every arm read its own text equally often",
 }
 
@@ -44,6 +47,8 @@ def question_of(found: FoundAblation) -> str:
 def headline_of(found: FoundAblation) -> str:
     """The verdicts without figures: a sentence for all the arms of which it holds."""
     first = f"`{found.arms[0]}`"
+    if not found.report.comparisons:
+        return f"Nothing is compared: no arm has two seeds in common with {first}."
     alike: dict[str, list[str]] = {}
     for arm, judged in _judged(found).items():
         alike.setdefault(_verdict_of(judged, first), []).append(f"`{arm}`")
@@ -68,14 +73,19 @@ def paragraphs_of(found: FoundAblation) -> list[str]:
         _seeds,
         _more_seeds,
         _given_up,
+        _common,
         _overlap,
         little_left,
         _in_common,
+        _in_training,
+        _few,
+        _of_one_document,
         _held_equal,
         reread,
         _alike,
     )
     behind = [told(found) for told in (*weighed, _failed, _greyed)]
+    verdicts += [each.said for each in predicted(found)]
     return [each for each in [*verdicts, " ".join(filter(None, behind))] if each]
 
 
@@ -293,9 +303,41 @@ def _overlap(found: FoundAblation) -> str:
     return " ".join(said_of_overlap(found.report.extra))
 
 
+def _common(found: FoundAblation) -> str:
+    common = found.report.extra.get("common")
+    return "" if common is None else said_of_common(common)
+
+
+def few_items(extra: Mapping[str, Any]) -> dict[str, int]:
+    """Metrics of so few documents or questions that it is told."""
+    return {name: n for name, n in extra.get("items", {}).items() if 1 < n < FEW_ITEMS}
+
+
+def _few(found: FoundAblation) -> str:
+    counts = few_items(found.report.extra)
+    said = [f"{_in_prose(found.metric(name))} ({n})" for name, n in counts.items()]
+    named = joined(list(dict.fromkeys(said)))
+    return f"Of fewer than {FEW_ITEMS} documents or questions: {named}." if said else ""
+
+
+def _of_one_document(found: FoundAblation) -> str:
+    return of_one_document(found.report.extra)
+
+
 def _given_up(found: FoundAblation) -> str:
     less = found.report.extra.get("given_up", [])
     return f"To fit into the minutes that were given: {joined(less)}." if less else ""
+
+
+def _in_training(found: FoundAblation) -> str:
+    """Where an arm never met some of the documents that it is asked to continue."""
+    said = [
+        f"`{arm}` trains on {there:,} of {whole:,} ({group})"
+        for arm, groups in found.report.extra.get("in_training", {}).items()
+        for group, (there, whole) in groups.items()
+        if there < whole
+    ]
+    return f"Of the documents to be said by heart {_some(said)}." if said else ""
 
 
 def _in_common(found: FoundAblation) -> str:
@@ -331,6 +373,9 @@ def _held_equal(found: FoundAblation) -> str:
     known = [each for each in read.values() if each]
     match = str(found.report.extra.get("match", ""))
     said = HELD_EQUAL.get(match, f"{match} was held equal" if match else "")
+    sizes = {each.base.bill().get("parameters") for each in found.trials if each.base}
+    several = len(sizes) > 1
+    said = said.format(", so larger models read fewer tokens" if several else "")
     if match == "tokens" and not equal:
         said = ""  # they are what the arms differ in
     if known and len(set(known)) == 1:

@@ -8,7 +8,7 @@ own: arms are compared at each size. The first value of every axis makes the arm
 compared with.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -16,10 +16,11 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from volano.core.errors import RecipeError
-from volano.core.recipe import load_yaml
+from volano.core.recipe import Path_, load_yaml, override
 from volano.model.config import DecoderConfig
 from volano.pretrain.section import PretrainSection
 from volano.study.recipe import Recipe, read_recipe, recipe_path
+from volano.study.section import AblateSection
 from volano.study.training_cost import flops_per_token, size_of
 from volano.study.unused_bounds import leave_out_unused_bounds
 
@@ -137,7 +138,7 @@ def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
 
 
 def _require_read(assignments: Sequence[str]) -> None:
-    for key in (each.partition("=")[0].strip() for each in assignments):
+    for key in map(_key, assignments):
         if key.partition(".")[0] in NOT_READ:
             raise RecipeError(
                 "the models that are compared do not read it",
@@ -180,14 +181,22 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
     path = recipe_path(reference)
     values, lines = load_yaml(path)
     named: dict[str, list[str]] = {}
+    own = _own_question(values, lines, fixed, path.name)
+    typed = {_key(each) for each in fixed}
     if all(each.key in SIZES for each in axes):
-        own = read_recipe(deepcopy(values), dict(lines), fixed, where=path.name).ablate
         with _told_at(f"{path.name}: ablate.axes"):
             more, others = read_axes(own.axes)
-        asked_for = {each.key for each in axes} | {each.partition("=")[0] for each in fixed}
+        asked_for = {each.key for each in axes} | typed
         axes = [*(each for each in more if each.key not in asked_for), *axes]
         fixed = [*others, *fixed]
         named = own.arms
+        _require_said_once(named, typed)
+    else:
+        for each in sorted(typed & {"ablate.axes", "ablate.arms"}):
+            what = "an axis is asked about, which takes their place"
+            raise RecipeError(what, each, "Leave one of the two out.")
+        if (own.axes or own.arms) and "ablate.question" not in typed:
+            fixed = [*fixed, "ablate.question=''"]  # the recipe's is about its own arms
     if not axes and len(named) < LEAST_ARMS:
         raise RecipeError(
             "one arm only",
@@ -199,18 +208,67 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
     for title, settings in (named or {"": []}).items():
         for values_chosen in product(*(each.values for each in axes)):
             chosen = list(zip(axes, values_chosen, strict=True))
-            off = [axis.key for axis, value in chosen if value == "off"]
-            assignments = [*NOT_TURNED, *fixed, *settings, *(f"{a.key}={v}" for a, v in chosen)]
-            assignments = [
-                each for each in assignments if not (_is_kept(values, each) or _is_below(off, each))
-            ]
+            of_arm = [*settings, *(f"{axis.key}={value}" for axis, value in chosen)]
             own_values, places = deepcopy(values), dict(lines)
             with _told_at(f"{path.name}: ablate.arms.{title}" if title else ""):
                 _require_read(settings)
+                assignments = _in_effect(values, [*NOT_TURNED, *fixed], of_arm)
+                _leave_other_size(own_values, assignments)
                 leave_out_unused_bounds(own_values, assignments)
                 recipe = read_recipe(own_values, places, assignments, where=path.name)
             arms.append(_arm(title, settings, chosen, recipe, several=len(named) > 1))
     return arms
+
+
+def _own_question(
+    values: dict[str, Any], lines: dict[Path_, str], fixed: Sequence[str], where: str
+) -> AblateSection:
+    """What the recipe asks itself, read apart: its other sections are whole in the arms alone."""
+    section = {key: deepcopy(each) for key, each in values.items() if key in ("name", "ablate")}
+    asked = [each for each in fixed if _key(each).partition(".")[0] == "ablate"]
+    return read_recipe(section, dict(lines), asked, where=where).ablate
+
+
+def _require_said_once(named: Mapping[str, Sequence[str]], typed: set[str]) -> None:
+    """What is given with one value holds for every arm, so no arm may set it."""
+    for title, settings in named.items():
+        for key, _, value in (each.partition("=") for each in settings):
+            mine = key.strip()
+            for other in typed:
+                whole = value.strip() not in ("on", "off") and other.startswith(f"{mine}.")
+                if other == mine or whole:
+                    raise RecipeError(
+                        f"the recipe's arm '{title}' sets {mine}, so it would not hold for all",
+                        other,
+                        "Leave it out, or name arms of your own in a copy of the recipe.",
+                    )
+
+
+def _in_effect(values: dict[str, Any], fixed: Sequence[str], of_arm: Sequence[str]) -> list[str]:
+    """The assignments of an arm: a section before what is set inside it, `on` only where it is not
+    there, and none inside one that the arm does without."""
+    given = deepcopy(values)
+    override(given, {}, fixed)
+    off = [_key(each) for each in of_arm if each.partition("=")[2].strip() == "off"]
+    kept = [
+        *(each for each in fixed if not (_is_kept(values, each) or _is_below(off, each))),
+        *(each for each in of_arm if not (_is_kept(given, each) or _is_below(off, each))),
+    ]
+    return sorted(kept, key=lambda each: _key(each).count("."))
+
+
+def _leave_other_size(values: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Where an arm is of a depth, the recipe's number of parameters falls away, and the reverse."""
+    typed = {_key(each) for each in assignments}
+    pretrain = values.get("pretrain")
+    model = pretrain.get("model") if isinstance(pretrain, dict) else None
+    for one, other in (("depth", "parameters"), ("parameters", "depth")):
+        if f"pretrain.model.{one}" in typed and isinstance(model, dict):
+            model.pop(other, None)
+
+
+def _key(assignment: str) -> str:
+    return assignment.partition("=")[0].strip()
 
 
 @contextmanager

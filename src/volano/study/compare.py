@@ -29,7 +29,7 @@ from volano.study.compare_corpora import (
     named_corpora,
     questions_of,
 )
-from volano.study.compare_data import Apart, Seen, apart, seen
+from volano.study.compare_data import Apart, Seen, apart, read_ids, seen
 from volano.study.compare_items import (
     BITS_PER_BYTE,
     LEAST,
@@ -125,7 +125,7 @@ def compare(
             what = f"this is a {each.kind}, not a checkpoint"
             raise StoreError(what, each.name, "Name two checkpoints, or two reports.")
     ancestors = ancestors_of(store, *models)
-    found = _corpora(store, models, ancestors, tasks, on)
+    found = [_told(each, ancestors) for each in _corpora(store, models, ancestors, tasks, on)]
     corpora = {each.need: each.corpus for each in found}
     rows: list[Row] = []
     changes: list[Change] = []
@@ -217,6 +217,20 @@ def _corpora(
         what = f"none of the tasks reads it ({', '.join(tasks)})"
         raise StoreError(what, f"--on {corpus.name}", "Leave it out, or add its task.")
     return list(found.values())
+
+
+def _told(measured: MeasuredOn, ancestors: Sequence[Ancestors]) -> MeasuredOn:
+    """With what of it either has read in training, by the ids of documents."""
+    ids = set(measured.corpus.corpus().to_arrow(["id"])["id"].to_pylist())
+    known = {
+        which: len(ids & read_ids(each))
+        for which, each in zip(("first", "second"), ancestors, strict=True)
+    }
+    said = [f"{n:,} by the {which}" for which, n in known.items() if n]
+    if not said:
+        return measured
+    read = f"of its {len(ids):,} records training has read {' and '.join(said)}"
+    return measured._replace(why=f"{measured.why}; {read}, so figures tell of memory too")
 
 
 def _reads(tasks: Sequence[Task], corpora: Mapping[Need, Artifact], need: Need) -> bool:

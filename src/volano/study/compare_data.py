@@ -83,7 +83,7 @@ def _lines(ours: Artifact, theirs: Artifact) -> list[str]:
 
 def seen(ancestors: Sequence[Ancestors]) -> Seen:
     """The documents that training behind each has read, and why one has not what the other has."""
-    read = [_read(each) for each in ancestors]
+    read = [read_ids(each) for each in ancestors]
     only = [read[0] - read[1], read[1] - read[0]]
     by_source = [_sources(ids, found) for ids, found in zip(only, ancestors, strict=True)]
     # What only the first has read is looked for behind the second.
@@ -120,8 +120,8 @@ def _texts(ids: set[str], corpora: Sequence[Artifact]) -> dict[str, bytes]:
     return found
 
 
-def _read(ancestors: Ancestors) -> set[str]:
-    """By the model itself, and by those that it went on from."""
+def read_ids(ancestors: Ancestors) -> set[str]:
+    """The documents that a model has read in training, or one that it went on from."""
     found: set[str] = set()
     for each in ancestors.values():
         path = each.folder / "seen.parquet"

@@ -93,7 +93,7 @@ def stages_of_trial(
         section = asked.bits_per_byte
         measuring.append(Stage("domains", "evaluate", DOMAINS, section, base | corpora))
     if "memorisation" in asked.metrics:
-        said = base | documents
+        said = base | documents | {"curated": "curated"}
         measuring.append(Stage("memorisation", "evaluate", MEMORISATION, asked.memorisation, said))
     if "leaks" in asked.metrics:
         measuring.append(Stage("leaks", "evaluate", LEAKS, asked.leaks, base | documents))
@@ -132,6 +132,15 @@ def data_of(
         silent=silent,
     )
     return {each.stage.name: each.artifact for each in outcomes}
+
+
+def data_stages(trial: Trial, asked: AblateSection) -> list[str]:
+    """Every stage before the models, in the order of making."""
+    stages, targets = stages_of_trial(trial.recipe, asked)
+    wanted = {each.name for each in needed(stages, {}, targets, None)}
+    return [
+        each.name for each in needed(stages, {}, [name for name in DATA if name in wanted], None)
+    ]
 
 
 def content_of(

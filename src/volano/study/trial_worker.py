@@ -31,9 +31,9 @@ def serve(connection: Connection) -> None:
     """Make the calls that are sent, until the parent closes the connection."""
     for number in SIGNALS:
         signal.signal(number, _stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked until now by whoever began us
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
     with suppress(OSError, EOFError, KeyboardInterrupt):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked until now by who began us
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
         while True:
             function, arguments = connection.recv()
             connection.send(_answer(connection, function, arguments))

@@ -22,7 +22,10 @@ def leave_out_unused_bounds(values: dict[str, Any], assignments: Sequence[str]) 
         return
     keys = (each.partition("=")[0].strip() for each in assignments)
     set_now = {key.split(".")[2] for key in keys if key.startswith("curate.quality.")}
-    for rule in {*QUALITY_RULES}.difference(wanted.get("rules", QUALITY_RULES), set_now):
+    rules = wanted.get("rules", list(QUALITY_RULES))
+    if not isinstance(rules, list) or not all(isinstance(each, str) for each in rules):
+        return  # which is told where the recipe is read
+    for rule in {*QUALITY_RULES}.difference(rules, set_now):
         quality.pop(rule, None)
 
 
