@@ -168,6 +168,9 @@ def test_of_a_mixture_it_is_told_how_often_each_kind_was_read(tmp_path):
         rest = {key: value for key, value in read_json(bill).items() if key != "epochs.text"}
         write_json(bill, rest | kinds)
     found = find_ablation(store, found.verdicts)
+    assert read_by(found, FIRST) == " (read 3,000 tokens: its text of 6 documents 1.5 times)"
+    for each in found.of(FIRST):
+        each.base.meta["identity"]["settings"]["mixture"] = {"code": 0.1, "prose": 0.9}
     assert read_by(found, FIRST) == (
         " (read 3,000 tokens of its text of 6 documents: code 0.12 times, prose 1.5 times)"
     )

@@ -94,8 +94,14 @@ class FoundTrial:
 
     @property
     def epochs_by_kind(self) -> Mapping[str, float]:
-        """Kind → how often the model read it; one entry where kinds are not mixed."""
+        """Kind → how often the model read it."""
         return {} if self.base is None else epochs_in(self.base.bill())
+
+    @property
+    def mixes(self) -> bool:
+        """Whether kinds are read more or less often than they are there."""
+        settings = {} if self.base is None else self.base.meta["identity"]["settings"]
+        return bool(settings.get("mixture") or settings.get("curriculum"))
 
     @cached_property
     def training(self) -> pa.Table | None:

@@ -25,7 +25,7 @@ def read_by(found: FoundAblation, arm: str) -> str:
     times = most.epochs
     documents = documents_of(found, arm)
     text = f"text of {count_of(documents, 'document')}" if documents else "text"
-    if len(most.epochs_by_kind) > 1:
+    if most.mixes and len(most.epochs_by_kind) > 1:
         often = f" of its {text}: {', '.join(_by_kind(most.epochs_by_kind))}"
     elif times > 1:
         often = f": its {text} {times:.1f} times"
@@ -52,9 +52,9 @@ def reread(found: FoundAblation) -> str:
     most = {arm: max((each.epochs for each in found.of(arm)), default=0.0) for arm in found.arms}
     often = []
     for arm, times in most.items():
-        by_kind = max((each.epochs_by_kind for each in found.of(arm)), key=len, default={})
-        if len(by_kind) > 1 and times > 1:
-            often.append(f"`{arm}` read {joined(_by_kind(by_kind))}")
+        trial = max(found.of(arm), key=lambda each: each.epochs, default=None)
+        if trial is not None and trial.mixes and len(trial.epochs_by_kind) > 1 and times > 1:
+            often.append(f"`{arm}` read {joined(_by_kind(trial.epochs_by_kind))}")
         elif times > 1:
             often.append(f"`{arm}` read its text {times:.1f} times")
     if not often and 0 < max(most.values()) < NEARLY_ALL:
