@@ -82,7 +82,7 @@ def test_how_many_seeds_would_show_what_the_intervals_see():
     assert more_seeds([seen] * 3) == more_seeds([hidden | {"verdict": "better"}]) == ""
     told = more_seeds([hidden, *[seen] * 9])
     needed = seeds_to_show(1.0, 0.1, tests=10)
-    assert told.startswith("Of 10 comparisons judged together one that its own interval sees is")
+    assert told.startswith("1 of 10 comparisons has an interval clear of zero and is not shown")
     assert f"with {needed} seeds, or fewer metrics" in told
     grey = seen | {"greyed": True, "low": 0.1}
     assert f"with {needed} seeds" in more_seeds([hidden, *[grey] * 9])  # of the whole family

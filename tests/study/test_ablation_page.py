@@ -333,7 +333,7 @@ def test_a_filter_that_one_arm_does_without_keeps_its_place_in_the_other_ones_fu
     assert order == ["collected", "quality", "minhash"]
     bars = _bars(without, order)
     assert [(each.left, each.dropped) for each in bars] == [(9, 0), (9, 0), (7, 2)]
-    assert [each.label.endswith(": off") for each in bars] == [False, True, False]
+    assert [each.note for each in bars] == ["", " (off)", ""]
     assert _in_one_order([["a", "b"], ["a", "c", "b"], ["d"]]) == ["d", "a", "c", "b"]
 
 

@@ -235,10 +235,11 @@ def print_ablation(verdicts: Any, store: Any) -> None:
         print_line(f"Not trained: {arm}, which has the content of {same}.")
     if report.comparisons:
         count = len(report.comparisons)
-        print_line(
-            f"p, by which verdicts go, is adjusted for all {count} comparisons together (Holm); "
-            "each interval is of its comparison alone."
-        )
+        if count > 1:
+            print_line(
+                f"p, by which verdicts go, is adjusted for all {count} comparisons together "
+                "(Holm); each interval is of its comparison alone."
+            )
         more = more_seeds(report.comparisons)
         for line in filter(None, [more, *said_of_seeds(extra), *said_of_overlap(extra)]):
             print_line(line)
@@ -246,7 +247,8 @@ def print_ablation(verdicts: Any, store: Any) -> None:
         print_line(said_of_common(extra["common"]))
     few = few_items(extra)
     if few:
-        print_line(f"Of few items: {', '.join(f'{name} ({n})' for name, n in few.items())}.")
+        named = ", ".join(f"{name} ({n})" for name, n in few.items())
+        print_line(f"Of so few items that others may say otherwise: {named}.")
     for metric, (n, most) in extra.get("items_in_common", {}).items():
         print_line(f"{metric}: of the {n:,} items that all arms were asked, of {most:,}.")
     for each in extra.get("crossings", []):

@@ -144,6 +144,11 @@ def _print(found: Any, store: Any, show: int) -> None:
     )
     if found.first.digest == found.second.digest:
         print_line("Both have the same content, to the byte.")
+    if found.measured_on:
+        print_line(
+            "Of these two models: whether the way in which one was made is better takes several "
+            "seeds of each (volano ablate)."
+        )
     for each in found.measured_on:
         print_line(f"Measured on {store.path_of(each.corpus)}: {each.why}.")
     _print_missing(found.missing)

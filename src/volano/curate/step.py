@@ -64,4 +64,11 @@ def run_wanted(section: LearnSection, inputs: Inputs, context: Context) -> None:
 
 
 LEARN = Step(name="wanted", kind="classifier", version=1, section=LearnSection, run=run_wanted)
-STEP = Step(name="curate", kind="corpus", version=5, section=CurateSection, run=run, scan=scan)
+STEP = Step(
+    name="curate",
+    kind="corpus",
+    version=6,  # 6: decontaminated by the text that was collected, whatever is cut out of it
+    section=CurateSection,
+    run=run,
+    scan=scan,
+)

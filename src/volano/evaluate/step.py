@@ -57,7 +57,8 @@ def nothing_held_out(where: str) -> DataError:
     return DataError(
         "nothing is held out of these documents, so no model can be measured",
         where,
-        "Set collect.held_out_fraction, such as 0.1, or collect.held_out_functions.",
+        "Set collect.held_out_fraction, such as 0.1, and more of few documents, or "
+        "collect.held_out_functions.",
     )
 
 

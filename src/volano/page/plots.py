@@ -73,6 +73,7 @@ class Kept(NamedTuple):
     label: str
     left: int
     dropped: int
+    note: str = ""  # behind the number
 
 
 def _in_house_style(draw: Callable[P, str]) -> Callable[P, str]:
@@ -130,7 +131,7 @@ def differences(
 
     A full dot is a difference that is shown, a hollow one luck may explain; what is greyed is
     dotted. `bounds` are the ends of the axis, so that several plots can share them; a difference
-    beyond them is an arrow at the edge.
+    beyond them is an arrow at the edge, and so is the end of an interval.
     """
     figure, axes = _axes(0.5 + ROW_INCHES * len(rows))
     axes.axvline(0, color=INK, linewidth=0.9)
@@ -140,6 +141,9 @@ def differences(
         axes.plot(
             [row.low, row.high], [place, place], color=colour, linestyle=dashes, linewidth=1.6
         )
+        for end, bound, head in ((row.low, bounds[0], "<"), (row.high, bounds[1], ">")):
+            if abs(end) > abs(bound) and end * bound > 0:  # it goes on
+                axes.plot([bound], [place], head, color=colour, markersize=4, clip_on=False)
         filling = colour if shown else PAPER
         at = min(max(row.value, bounds[0]), bounds[1])
         marker = "o" if at == row.value else "<" if at > row.value else ">"
@@ -170,7 +174,8 @@ def funnel(rows: Sequence[Kept], *, title: str, whole: int = 0) -> str:
     whole = max([whole, *(row.left + row.dropped for row in rows)]) or 1
     axes.set_xlim(0, whole * 1.22)
     for place, row in enumerate(rows):
-        axes.text(row.left + row.dropped + whole * 0.015, place, f"{row.left:,}", va="center")
+        said = f"{row.left:,}{row.note}"
+        axes.text(row.left + row.dropped + whole * 0.015, place, said, va="center")
     _rows(axes, [row.label for row in rows])
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)

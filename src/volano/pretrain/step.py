@@ -188,7 +188,10 @@ def _kinds(corpus: Corpus, wanted: Sequence[str], where: str, by: str = "kind") 
     known = sorted(corpus.manifest[f"{by}s"])
     for kind in wanted:
         if kind not in known:
-            raise DataError(f"no documents of {by} '{kind}'", where, did_you_mean(kind, known))
+            remedy = did_you_mean(kind, known)
+            if where.startswith("pretrain.mixture"):
+                remedy += " Set 'pretrain.mixture={}' to read every kind as often as it is there."
+            raise DataError(f"no documents of {by} '{kind}'", where, remedy)
     return list(wanted) or known
 
 

@@ -306,7 +306,7 @@ def _prepare(
             raise
         except VolanoError as problem:
             if arm.name == first.name:
-                raise _of_first(problem, arm) from None
+                raise of_first(problem, arm) from None
             known = reasons.setdefault(str(problem), arm)
             told(f"{arm.label}: {problem if known is arm else f'as {known.label}.'}")
             failed += [Tried(each, None, {}, str(problem)) for each in ablation.trials([arm])]
@@ -331,7 +331,7 @@ def _prepare(
     return _Prepared(arms, common, failed, alike)
 
 
-def _of_first(problem: VolanoError, arm: Arm) -> VolanoError:
+def of_first(problem: VolanoError, arm: Arm) -> VolanoError:
     """The others are compared with it, so nothing is trained without it."""
     what = f"the arm that others are compared with, {arm.label}: {problem.what}"
     return type(problem)(what, problem.where, problem.remedy)

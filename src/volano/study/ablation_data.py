@@ -104,6 +104,9 @@ def _funnels(arms: Sequence[Arm]) -> list[dict[str, Any]]:
         plot = plots.funnel(rows, title=f"{letters}: documents after each filter", whole=whole)
         last = tables[digest][-1]
         said = f"{last['bytes'] / 1e6:.2f} MB left of {tables[digest][0]['bytes'] / 1e6:.2f}."
+        kept = those[0].corpus.manifest["text_bytes"]
+        if kept != last["bytes"]:
+            said += f" What was changed inside documents leaves {kept / 1e6:.2f}."
         drawn.append({"title": letters, "plot": plot, "said": said})
     return drawn
 
@@ -130,7 +133,7 @@ def _bars(table: Sequence[Mapping[str, Any]], filters: Sequence[str]) -> list[pl
             left = own[name]["documents"]
             bars.append(plots.Kept(title, left, own[name]["documents_dropped"]))
         else:
-            bars.append(plots.Kept(f"{title}: off", left, 0))
+            bars.append(plots.Kept(title, left, 0, " (off)"))
     return bars
 
 

@@ -22,6 +22,7 @@ from volano.core.store import Order, S, Store
 from volano.evaluate.domains import chosen_documents
 from volano.evaluate.step import DOMAINS
 from volano.pretrain.section import PretrainSection
+from volano.study.ablation import of_first
 from volano.study.ablation_behind import billed_per_epoch, stages_behind
 from volano.study.axes import Arm, with_tokens
 from volano.study.common_held_out import HELD_OUT
@@ -183,8 +184,10 @@ def _data_of_all(
                 overlap_of(arm, made, store, NAME, silent=True)
         except passed_over as problem:
             first = arm.name == arms[0].name  # without which nothing is compared
-            if first or isinstance(problem, TooLarge | Stopped):
+            if isinstance(problem, TooLarge | Stopped):
                 raise
+            if first:
+                raise of_first(problem, arm) from None
             continue
         finally:
             bar.advance()

@@ -94,7 +94,7 @@ def seeds_of(found: FoundAblation) -> dict[str, Any]:
     for name, arms in values.items():
         metric = found.metric(name)
         unit = found.unit(metric)
-        for arm, by_seed in arms.items():
+        for arm, by_seed in sorted(arms.items(), key=lambda each: found.arms.index(each[0])):
             numbers = [by_seed.get(str(seed)) for seed in seeds]
             rows.append(
                 {

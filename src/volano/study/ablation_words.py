@@ -49,6 +49,7 @@ def headline_of(found: FoundAblation) -> str:
     first = f"`{found.arms[0]}`"
     if not found.report.comparisons:
         return f"Nothing is compared: no arm has two seeds in common with {first}."
+    lost = [f"`{each}`" for each in found.arms if _is_lost(each, found)]
     alike: dict[str, list[str]] = {}
     for arm, judged in _judged(found).items():
         alike.setdefault(_verdict_of(judged, first), []).append(f"`{arm}`")
@@ -60,7 +61,14 @@ def headline_of(found: FoundAblation) -> str:
             said.append(f"No difference is shown between {joined(arms)} and {first}.")
         else:
             said.append(f"{joined(arms)} {'is' if len(arms) == 1 else 'are'} {verdict}.")
+    if lost:
+        said.append(f"Of {joined(lost)} nothing is known: every trial failed.")
     return " ".join(said)
+
+
+def _is_lost(arm: str, found: FoundAblation) -> bool:
+    trials = [each for each in found.trials if each.arm == arm]
+    return bool(trials) and not any(each.measured for each in trials)
 
 
 def paragraphs_of(found: FoundAblation) -> list[str]:
@@ -268,14 +276,12 @@ def more_seeds(comparisons: Sequence[Mapping[str, Any]]) -> str:
         for each in hidden
     ]
     most = f"{max(filter(None, needed))} seeds" if all(needed) else f"more than {MOST_SEEDS} seeds"
-    those = (
-        "one that its own interval sees is"
-        if len(hidden) == 1
-        else (f"{len(hidden)} that their own intervals see are")
-    )
+    have = "has an interval" if len(hidden) == 1 else "have intervals"
+    are = "is" if len(hidden) == 1 else "are"
     return (
-        f"Of {count_of(len(comparisons), 'comparison')} judged together {those} not shown; with "
-        f"{most}, or fewer metrics and arms, differences as large as they look would be."
+        f"{len(hidden)} of {count_of(len(comparisons), 'comparison')} {have} clear of zero and "
+        f"{are} not shown, as all are judged together; with {most}, or fewer metrics and arms, "
+        "differences as large as these would be."
     )
 
 

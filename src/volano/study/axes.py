@@ -165,7 +165,8 @@ def split_values(written: str, where: str) -> list[str]:
         values[-1] += character
     found = [each.strip() for each in values]
     if inside or quote:
-        raise RecipeError("a bracket or quote is not closed", where, "Quote it for the shell.")
+        what = "a bracket or quote is not closed"
+        raise RecipeError(what, where, "Close it, and quote the whole for the shell.")
     if len(found) > 1 and not all(found):
         raise RecipeError("a value is missing beside a comma", where, "Write '' for an empty one.")
     return found
