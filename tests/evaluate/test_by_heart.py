@@ -92,10 +92,11 @@ def logits_of(model, row, positions):
     return torch.log_softmax((hidden @ model.head_weight.T)[0], -1)
 
 
-def measured(step, section, models, name, corpus, folder, curated=None):
+def measured(step, section, models, name, corpus, folder, curated=None, settings=None):
     context = Context(folder / name, folder / "scratch", seed=0, silent=True)
     documents = Artifact(corpus, {"name": "mine"})
-    inputs = {"base": Artifact(models / name, {}), "documents": documents}
+    base = Artifact(models / name, {"identity": {"settings": settings or {}}})
+    inputs = {"base": base, "documents": documents}
     inputs["curated"] = documents if curated is None else Artifact(curated, {})
     (folder / name).mkdir(parents=True)
     step.run(section, inputs, context)
@@ -119,6 +120,12 @@ def test_what_a_model_never_met_is_counted(models, corpus, tmp_path):
     section = MemorisationSection(**SECTION)
     found = measured(MEMORISATION, section, models, "new", corpus, tmp_path, curated=some)
     assert found.extra["in_training"] == {"1×": [1, 4], "2×": [2, 4]}
+    prose = {"mixture": {"text": 1.0, "code": 0.0}, "mixture_by": "kind"}
+    of_text = measured(MEMORISATION, section, models, "new", corpus, tmp_path / "a", some, prose)
+    assert of_text.extra["in_training"] == found.extra["in_training"]
+    code = {"mixture": {"text": 0.0, "code": 1.0}, "mixture_by": "kind"}
+    of_code = measured(MEMORISATION, section, models, "new", corpus, tmp_path / "b", some, code)
+    assert of_code.extra["in_training"] == {"1×": [0, 4], "2×": [0, 4]}
 
 
 def test_a_context_too_short_for_it_is_refused(models, corpus, tmp_path):

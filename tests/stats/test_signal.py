@@ -80,6 +80,21 @@ def test_arms_that_lie_within_luck_of_each_other_have_no_order_to_turn():
     sizes = {"1M": {"a": FIRST, "b": SECOND}, "2M": {"a": FIRST, "b": near}}
     found = check_signal(sizes, {"1M": {1: 3.0, 2: 3.1}}, "falls", shown=True)
     assert (found.sizes_agree, found.fails) == (0, ())
+    for apart, agreed in (
+        (0.15, 0),
+        (0.17, -1),
+    ):  # of 2 · 0.1 · √(2/3)
+        over = {seed: value + apart for seed, value in FIRST.items()}
+        sizes = {"1M": {"a": FIRST, "b": SECOND}, "2M": {"a": FIRST, "b": over}}
+        found = check_signal(sizes, {"1M": {1: 3.0, 2: 3.1}}, "falls", shown=True)
+        assert found.sizes_agree == agreed
+
+
+def test_where_most_arms_never_vary_the_others_tell_the_noise():
+    none, some = {1: 0.0, 2: 0.0, 3: 0.0}, {1: 0.0, 2: 0.3, 3: 0.0}
+    sizes = {"": {"a": some, "b": none, "c": none, "d": none}}
+    found = check_signal(sizes, {"": {1: 0.0, 2: 0.2}}, "rises", shown=False)
+    assert found.noise > 0
 
 
 def test_nothing_is_said_of_what_was_not_tried():

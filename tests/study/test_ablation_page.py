@@ -145,7 +145,7 @@ def test_what_a_reader_has_to_know_to_weigh_figures_is_said(store):
     }
     told = story(ablation_figures(find_ablation(store, ablation(store, extra=extra))))
     for words in (
-        "all are measured on the 18 that none reads.",
+        "all are measured on the 18 that none trains on as they are.",
         "Of fewer than 30 documents or questions: bits per byte, code (7).",
         "2 domains of one held-out document have no row",
         f"Of the documents to be said by heart `{FIRST}` trains on 2 of 3 (9×).",
@@ -153,7 +153,7 @@ def test_what_a_reader_has_to_know_to_weigh_figures_is_said(store):
     ):
         assert words in told
     bare = story(ablation_figures(find_ablation(store, ablation(store))))
-    for words in ("none reads", "Of fewer than", "no row", "by heart", "lie in what"):
+    for words in ("none trains on", "Of fewer than", "no row", "by heart", "lie in what"):
         assert words not in bare
 
 

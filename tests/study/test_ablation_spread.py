@@ -309,3 +309,11 @@ def test_killed_or_interrupted_it_goes_on_and_ends_as_if_it_never_was(
     alone = plan_ablation(arms_of("mine.yaml", [AXIS, "workers=1", "ablate.at_once=1"]))
     undisturbed = ablate(alone, Store(tmp_path / "undisturbed"), silent=True)
     assert resumed["values"] == undisturbed.report.report().extra["values"]
+
+
+def test_an_arm_that_would_diverge_is_timed_as_any_other():
+    rates = ["pretrain.learning_rate=1e30,0.008", "pretrain.matrix_learning_rate=1e30"]
+    wild, calm = arms_of("tiny/python-docs", ["pretrain.model.parameters=0.02M", *rates])
+    for each in (wild, calm):
+        assert module.rate_alone(each, Spread(1, 1)) > 0
+    assert wild.section.learning_rate == 1e30  # which the trial has

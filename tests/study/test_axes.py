@@ -45,8 +45,6 @@ def test_a_section_that_an_axis_turns_on_keeps_what_is_set_inside_it(tmp_path):
     assert (off.recipe.curate.pii, on.recipe.curate.pii.action) == (None, "redact")
     off, on = arms_of(TINY, ["plant.canaries=5", "plant=off,on"])
     assert (off.recipe.plant, on.recipe.plant.canaries) == (None, 5)
-    off, on = arms_of(TINY, ["curate.pii={action: redact}", "curate.pii=off,on"])
-    assert on.recipe.curate.pii.action == "redact"
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nablate: {arms: {a: [], b: curate.quality=off}}\n")
     one, other = arms_of(str(path), ["curate.quality.gopher_quality.min_words=5"])
@@ -58,6 +56,8 @@ def test_a_depth_takes_the_place_of_a_number_of_parameters_and_the_reverse():
     arms = arms_of(TINY, ["pretrain.model.depth=2,3"])
     assert [each.recipe.pretrain.model.parameters for each in arms] == [None, None]
     assert arms[0].shape.layers < arms[1].shape.layers
+    shipped = arms_of("laptop/ablate-mixture", ["pretrain.model.depth=1,2"])
+    assert {each.size for each in shipped} == {"depth 1", "depth 2"}
 
 
 def test_sizes_are_asked_about_whatever_else_holds_for_all():
@@ -73,6 +73,11 @@ def test_the_question_of_a_recipe_is_about_its_own_arms():
     assert "duplicates" in arms_of(name, ["pretrain.tokens=1M,2M"])[0].recipe.ablate.question
     assert arms_of(name, asked)[0].recipe.ablate.question == ""
     assert arms_of(name, [*asked, question])[0].recipe.ablate.question == "Why?"
+    others = ["ablate.arms={x: [], y: plant.shuffled=1}", "ablate.axes=[]"]
+    assert arms_of(name, others)[0].recipe.ablate.question == ""
+    assert arms_of(name, [*others, question])[0].recipe.ablate.question == "Why?"
+    answered = ["curate.dedup=on", "pretrain.tokens=1M,2M"]
+    assert arms_of(name, answered)[0].recipe.ablate.question == ""
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,9 @@ def test_keys_with_the_same_end_are_told_apart():
         ([], "one arm only"),
         (["pretrain.tokens=1M,1M"], "'1M' stands there twice"),
         (["pretrain.tokens=1M,"], "a value is missing"),
-        (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two axes of one key"),
+        (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two values or axes of one key"),
+        (["plant.shuffled=0,1", "plant.shuffled=0.5"], "two values or axes of one key"),
+        (["pretrain.tokens=30k", "pretrain.tokens=20k,50k"], "two values or axes of one key"),
         (["curate.quality.rules=[a,b"], "not closed"),
         (["pretrain.tokens"], "no axis"),
         (["evaluate.answers=10,20"], "do not read it"),
@@ -179,6 +186,8 @@ def test_a_recipe_may_have_axes_of_its_own(tmp_path):
         ("mixture", "pretrain.mixture={function: 1.0}", "code 10 %"),
         ("quality", "curate.classifier.keep_fraction=0.3", "best half"),
         ("filters", "curate.classifier.keep_of=documents", "learned"),
+        ("quality", "curate.classifier=off", "best half"),
+        ("quality", "curate={classifier: off}", "best half"),
     ],
 )
 def test_what_an_arm_sets_itself_cannot_hold_for_all(name, fixed, arm):

@@ -59,7 +59,7 @@ def test_arms_that_collect_differently_are_measured_on_the_same_documents(desk):
     ids = [sorted(each["id"].to_pylist()) for each in measured]
     assert ids[0] == ids[1] == ids[2] == ids[3]
     common = store[f"mine-ablation/{COMMON}"].corpus()
-    assert len(ids[0]) == common.manifest["records"] > 10
+    assert len(ids[0]) == common.manifest["records"] >= 10  # easy ones are alike
     metrics = {each["metric"] for each in found.report.report().comparisons}
     assert metrics == {"bits_per_byte.text"}
     assert reckon(ablation, store).trials == ()  # what is measured already is known
@@ -97,7 +97,7 @@ def test_a_document_of_which_another_arm_trains_on_an_edited_copy_is_measured_in
     assert [each["held_out"] for each in report.extra["overlap"].values()] == [[0, 18], [0, 18]]
     page = desk / "page.html"
     write_ablation_page(store, store["mine-ablation/verdicts"], page)
-    assert "all are measured on the 18 that none reads" in page.read_text("utf-8")
+    assert "all are measured on the 18 that none trains on as they are" in page.read_text("utf-8")
 
 
 def test_where_nothing_is_left_it_is_said_and_a_reference_helps(desk):

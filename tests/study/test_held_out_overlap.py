@@ -57,6 +57,15 @@ def test_whole_and_edited_copies_are_found_and_other_texts_are_not(tmp_path):
     assert overlap(tmp_path / "none", TEXTS[4:], TEXTS[:4])["counts"] == {HELD_OUT: [0, 4]}
 
 
+def test_all_documents_that_one_text_holds_are_found(tmp_path):
+    whole = "\n\n".join([TEXTS[5], *TEXTS[:3], TEXTS[6]])
+    found = overlap(tmp_path, [whole, TEXTS[3]], TEXTS[:5], [TEXTS[0], TEXTS[7]])
+    assert found["ids"] == {
+        HELD_OUT: ["held0", "held1", "held2", "held3"],
+        REFERENCE: ["reference0"],  # and it hides nothing that is held out
+    }
+
+
 def test_only_what_the_mixture_takes_is_trained_on(tmp_path):
     training = [TEXTS[0], TEXTS[1], *TEXTS[4:]]  # prose, code …
     found = overlap(tmp_path, training, TEXTS[:4], kinds=["prose"])

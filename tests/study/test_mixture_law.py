@@ -46,10 +46,27 @@ def test_the_law_is_found_again_and_its_least_lies_between_the_shares_that_were_
     )
 
 
+def test_where_the_law_does_not_fit_there_is_no_prediction():
+    scattered = domains()
+    scattered["code"]["b"] = {"1": 3.0, "2": 3.0}
+    assert best_share(scattered, SHARES) is None
+    prose = domains()
+    prose["prose"]["c"] = {"1": 1.0, "2": 1.0}
+    assert best_share(prose, SHARES) is None
+    flat = {kind: {arm: {"1": 2.0} for arm in SHARES} for kind in ("code", "prose")}
+    flat["code"]["b"], flat["prose"]["c"] = {"1": 2.01}, {"1": 1.99}
+    assert best_share(flat, SHARES) is None
+
+
 def test_a_share_at_the_end_of_those_tried_is_no_further():
-    falling = {kind: {arm: {"1": 2.0} for arm in SHARES} for kind in ("code", "prose")}
+    falling = domains()
+    falling["prose"] = {
+        arm: {"1": bits(1.8, 0.01, 1.0, 1 - share)} for arm, share in SHARES.items()
+    }
     falling["code"] = {arm: {"1": bits(1.0, 1.0, 2.0, share)} for arm, share in SHARES.items()}
-    assert best_share(falling, SHARES).share == pytest.approx(0.75)
+    found = best_share(falling, SHARES)
+    assert found.share == pytest.approx(0.75)
+    assert found.said.endswith("is not between those tried: it lies at 75\u00a0% code or beyond.")
 
 
 def test_without_numbers_there_is_no_prediction():
@@ -58,11 +75,13 @@ def test_without_numbers_there_is_no_prediction():
     assert best_share(broken, SHARES) is None
 
 
-def ablation(folder, mixtures, values):
-    """As an ablation of these mixtures would have left it."""
+def ablation(folder, mixtures, values, read=None):
+    """As an ablation of these mixtures would have left it; `read` has whose tokens are others."""
     trials = []
     for arm, settings in mixtures.items():
-        meta = {"kind": "checkpoint", "identity": {"settings": settings}, "parents": {}}
+        tokens = {"digest": (read or {}).get(arm, "same")}
+        parents = {"tokens": tokens}
+        meta = {"kind": "checkpoint", "identity": {"settings": settings}, "parents": parents}
         trials.append(FoundTrial(arm, "", 1, 1.0, "", (), (Artifact(folder, meta),)))
     found = FoundAblation(Store(folder), Artifact(folder, {}), tuple(trials))
     report = type("Verdicts", (), {"extra": {"arms": list(mixtures), "values": values}})
@@ -84,6 +103,9 @@ def test_arms_that_mix_two_kinds_have_a_prediction_and_others_have_none(tmp_path
     assert predicted(ablation(tmp_path, staged, values)) == []
     other = mixtures | {"d": {"mixture": {"prose": 0.5, "wiki": 0.5}}}
     assert predicted(ablation(tmp_path, other, values)) == []
+    longer = mixtures | {"d": {**mixtures["d"], "tokens": 9}}
+    assert predicted(ablation(tmp_path, longer, values)) == []
+    assert predicted(ablation(tmp_path, mixtures, values, read={"d": "other"})) == []
     natural = mixtures | {"d": {"mixture": {}}}
     assert predicted(ablation(tmp_path, natural, values)) == []
     assert predicted(ablation(tmp_path, mixtures, {"bits_per_byte.all": {}})) == []

@@ -1,6 +1,6 @@
 """Training documents that hold a held-out text are found and named, with the text they hold."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,6 +12,8 @@ from volano.curate.section import DecontaminateSection
 from volano.text.overlap import OverlapIndex
 
 FEWEST_WORDS = 5  # of a passage that is compared by itself
+Origin = tuple[str, str]  # corpus and id
+Passage = tuple[Origin, str]
 
 
 @dataclass(frozen=True)
@@ -19,23 +21,33 @@ class HeldOut:
     """The held-out texts of all corpora in one index, each with its corpus and id."""
 
     index: OverlapIndex
-    origins: list[tuple[str, str]]
+    origins: list[Origin]
 
 
 def held_out_of(corpora: Mapping[str, Corpus], section: DecontaminateSection) -> HeldOut | None:
-    """The index of these corpora's texts; None where there is nothing to compare with.
+    """The index of these corpora's texts; None where there is nothing to compare with."""
+    return index_of(
+        [each for name, corpus in corpora.items() for each in passages_of(name, corpus)], section
+    )
 
-    A text is compared whole, and again without its first paragraph: a title or a signature says
-    little, and a copy under another name would escape if it weighed as much as the rest.
-    """
-    texts, origins = [], []
-    for name, corpus in corpora.items():
-        for record_id, text in _texts_of(name, corpus):
-            for passage in _passages(text):
-                texts.append(passage)
-                origins.append((name, record_id))
-    if not texts:
+
+def passages_of(name: str, corpus: Corpus) -> list[Passage]:
+    """Every text of a corpus as it is compared: whole, and again without its first paragraph. A
+    title or a signature says little, and a copy under another name would escape if it weighed as
+    much as the rest."""
+    return [
+        ((name, record_id), passage)
+        for record_id, text in _texts_of(name, corpus)
+        for passage in _passages(text)
+    ]
+
+
+def index_of(passages: Sequence[Passage], section: DecontaminateSection) -> HeldOut | None:
+    """The index of these passages; None where there are none."""
+    if not passages:
         return None
+    origins = [origin for origin, _ in passages]
+    texts = [text for _, text in passages]
     index = OverlapIndex.of(
         texts,
         ngram_words=section.ngram_words,

@@ -86,7 +86,14 @@ def run_memorisation(section: MemorisationSection, inputs: Inputs, context: Cont
     groups = groups_of(texts, section, planted or None)
     curated = inputs["curated"].corpus()
     asked = {each.text for those in groups.values() for each in those}
-    trained = {each.text for each in curated.records() if each.text in asked}
+    settings = inputs["base"].meta.get("identity", {}).get("settings", {})
+    mixture = {} if settings.get("curriculum") else settings.get("mixture") or {}
+    kinds, by = {kind for kind, share in mixture.items() if share > 0}, settings.get("mixture_by")
+    trained = {
+        each.text
+        for each in curated.records()
+        if each.text in asked and (not kinds or getattr(each, by or "kind") in kinds)
+    }
     measure_memorisation(section, *_base(inputs, context), groups, context, trained)
 
 

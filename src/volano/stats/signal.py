@@ -68,7 +68,8 @@ def _noise(arms: Sequence[BySeed]) -> float:
     others."""
     values = [np.array(list(by.values())) for by in arms if len(by) > 1]
     variances = [float(each.var(ddof=1)) for each in values if np.isfinite(each).all()]
-    return float(np.sqrt(np.median(variances))) if variances else 0.0
+    # Where most arms never vary the others tell what there is of noise.
+    return float(np.sqrt(np.median(variances) or np.mean(variances))) if variances else 0.0
 
 
 def _gain(

@@ -320,10 +320,10 @@ def _prepare(
         arms.append(arm)
         data[arm.label] = present
     if len({each.name for each in arms}) < LEAST_SEEDS:
-        of_each = [f"{arm.label}: {reason}" for reason, arm in reasons.items()]
+        of_each = [f"{arm.label}: {reason.rstrip('.')}" for reason, arm in reasons.items()]
         of_each += [f"{arm.label} has the content of {same.label}" for arm, same in alike]
         raise DataError(
-            f"fewer than two arms could be made and differ. {' '.join(of_each)}",
+            f"fewer than two arms could be made and differ. {'; '.join(of_each)}",
             ablation.name,
             "Ask about something else.",
         )

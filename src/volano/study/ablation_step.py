@@ -157,7 +157,7 @@ def not_comparable(failures: Sequence[str]) -> DataError:
     """What is wrong where no arm has two seeds in common with the first. `failures` has one of each
     trial, "" where it did not fail."""
     failed = list(filter(None, failures))
-    reasons = "".join(f". {each}" for each in dict.fromkeys(failed))
+    reasons = "".join(f". {each.rstrip('.')}" for each in dict.fromkeys(failed))
     return DataError(
         f"no arm has {LEAST} seeds in common with the first{reasons}",
         f"{len(failed)} of {len(failures)} trials failed",

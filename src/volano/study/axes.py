@@ -30,6 +30,11 @@ SIZES = {
     "pretrain.model.depth": "depth {}",
     "pretrain.tokens": "{} tokens",
 }
+DIALS = (  # each takes the place of the other
+    ("pretrain.model.depth", "pretrain.model.parameters"),
+    ("pretrain.model.parameters", "pretrain.model.depth"),
+)
+OWN = {"ablate.axes", "ablate.arms"}
 LEAST_ARMS = 2
 NOT_READ = ("evaluate", "ablate", "users", "feedback", "diagnose", "turn", "gate")
 NOT_TURNED = ("turn=off", "users=off")  # the data of one turn are asked about
@@ -117,13 +122,15 @@ def with_equal_compute(arms: Sequence[Arm]) -> list[Arm]:
 def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
     """The axes, and the assignments that hold for every arm. Raises RecipeError."""
     axes: list[Axis] = []
-    fixed = []
+    fixed: list[str] = []
     for assignment in asked:
         key, equals, written = assignment.partition("=")
         key = key.strip()
         if not equals or not key:
             raise RecipeError("no axis", f"'{assignment}'", "Write it as section.key=first,second.")
         values = split_values(written, f"'{assignment}'")
+        if key in {_key(each) for each in fixed} | {each.key for each in axes}:
+            raise RecipeError("two values or axes of one key", key, "Join them: key=first,second.")
         if len(values) == 1:
             fixed.append(assignment)
             continue
@@ -131,8 +138,6 @@ def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
         if twice is not None:
             raise RecipeError(f"'{twice}' stands there twice", key, "Name each value once.")
         _require_read([assignment])
-        if key in {each.key for each in axes}:
-            raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
         axes.append(Axis(key, tuple(values)))
     return axes, fixed
 
@@ -188,12 +193,16 @@ def arms_of(reference: str, asked: Sequence[str]) -> list[Arm]:
         with _told_at(f"{path.name}: ablate.axes"):
             more, others = read_axes(own.axes)
         asked_for = {each.key for each in axes} | typed
+        asked_for |= {other for one, other in DIALS if one in asked_for}
         axes = [*(each for each in more if each.key not in asked_for), *axes]
-        fixed = [*others, *fixed]
+        answered = {each.key for each in more} & typed - SIZES.keys()
+        fixed = [*(each for each in others if _key(each) not in typed), *fixed]
         named = own.arms
-        _require_said_once(named, typed)
+        _require_said_once(named, [each for each in asked if _key(each) in typed])
+        if (answered or typed & OWN) and "ablate.question" not in typed:
+            fixed.append("ablate.question=''")
     else:
-        for each in sorted(typed & {"ablate.axes", "ablate.arms"}):
+        for each in sorted(typed & OWN):
             what = "an axis is asked about, which takes their place"
             raise RecipeError(what, each, "Leave one of the two out.")
         if (own.axes or own.arms) and "ablate.question" not in typed:
@@ -230,19 +239,38 @@ def _own_question(
     return read_recipe(section, dict(lines), asked, where=where).ablate
 
 
-def _require_said_once(named: Mapping[str, Sequence[str]], typed: set[str]) -> None:
-    """What is given with one value holds for every arm, so no arm may set it."""
+def _require_said_once(named: Mapping[str, Sequence[str]], typed: Sequence[str]) -> None:
+    """What is given with one value holds for every arm, so no arm may set it, or something inside a
+    section that is turned off."""
     for title, settings in named.items():
         for key, _, value in (each.partition("=") for each in settings):
             mine = key.strip()
-            for other in typed:
+            for each in typed:
+                other = _key(each)
                 whole = value.strip() not in ("on", "off") and other.startswith(f"{mine}.")
-                if other == mine or whole:
+                if other == mine or whole or _turns_off(each, mine):
                     raise RecipeError(
                         f"the recipe's arm '{title}' sets {mine}, so it would not hold for all",
                         other,
                         "Leave it out, or name arms of your own in a copy of the recipe.",
                     )
+
+
+def _turns_off(assignment: str, key: str) -> bool:
+    """Whether an assignment leaves no section for what `key` sets inside it."""
+    own = _key(assignment)
+    if not key.startswith(f"{own}."):
+        return False
+    given: dict[str, Any] = {}
+    override(given, {}, [assignment])
+    place: Any = given
+    for part in key.split("."):
+        if not isinstance(place, dict):
+            return place in (None, False, "off")
+        if part not in place:
+            return False
+        place = place[part]
+    return False
 
 
 def _in_effect(values: dict[str, Any], fixed: Sequence[str], of_arm: Sequence[str]) -> list[str]:
@@ -263,9 +291,9 @@ def _leave_other_size(values: dict[str, Any], assignments: Sequence[str]) -> Non
     typed = {_key(each) for each in assignments}
     pretrain = values.get("pretrain")
     model = pretrain.get("model") if isinstance(pretrain, dict) else None
-    for one, other in (("depth", "parameters"), ("parameters", "depth")):
-        if f"pretrain.model.{one}" in typed and isinstance(model, dict):
-            model.pop(other, None)
+    for one, other in DIALS:
+        if one in typed and isinstance(model, dict):
+            model.pop(other.rpartition(".")[2], None)
 
 
 def _key(assignment: str) -> str:

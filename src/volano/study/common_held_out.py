@@ -126,7 +126,8 @@ def with_common(
 def said_of_common(documents: int) -> str:
     """What a reader has to know of figures of other documents than an arm's own."""
     return (
-        f"Arms hold out different documents; all are measured on the {documents:,} that none reads."
+        f"Arms hold out different documents; all are measured on the {documents:,} that none "
+        "trains on as they are."
     )
 
 

@@ -16,15 +16,24 @@ def lying_in(
     section: DecontaminateSection,
 ) -> Ids:
     """The documents of `measured` that a training text holds, as decontamination finds them
-    (curate/decontaminate.py); where a text holds several, the one that it holds most of."""
-    from volano.curate.decontaminate import held_out_of, measure_overlap
+    (curate/decontaminate.py). That names the one that a text holds most of; as a text may hold
+    several, it is searched again for the others until no more are found."""
+    from volano.curate.decontaminate import index_of, measure_overlap, passages_of
 
     found: dict[str, set[str]] = {name: set() for name in measured}
-    index = held_out_of(measured, section)
-    for texts in training:
-        if index is not None:
-            columns = measure_overlap(texts.cast(pa.large_string()).combine_chunks(), index)
-            pairs = (columns[each].drop_null().to_pylist() for each in ("against", "held_out_id"))
-            for name, identity in zip(*pairs, strict=True):
-                found[name].add(identity)
+    sought = {name: passages_of(name, corpus) for name, corpus in measured.items()}
+    indices = {name: index_of(passages, section) for name, passages in sought.items()}
+    for batch in training:
+        texts = batch.cast(pa.large_string()).combine_chunks()
+        for name in measured:
+            left, index = texts, indices[name]
+            while index is not None and len(left):
+                ids = measure_overlap(left, index)["held_out_id"]
+                known = set(ids.drop_null().to_pylist())
+                if not known:
+                    break
+                found[name] |= known
+                left = left.filter(ids.is_valid())
+                sought[name] = [each for each in sought[name] if each[0][1] not in known]
+                index = indices[name] = index_of(sought[name], section)
     return found

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from volano.core.files import json_digest
 from volano.study.ablation_found import AT, FoundAblation
 from volano.study.words import PERCENT
 
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 BySeed = Mapping[str, Mapping[str, float]]  # arm → seed → bits per byte
 KINDS, LEAST_SHARES = 2, 4  # the law has three numbers, and something has to be left to check it
 FINENESS = 0.01  # of the shares that are tried on the law
+MOST_LEFT = 0.1  # of the range of the means, that the law may miss
 BITS = "bits_per_byte"
 
 
@@ -39,18 +41,27 @@ class Predicted(NamedTuple):
     spread: float
     best_tried: str
     bits_tried: float
+    at_end: bool  # of the shares that were tried, so that the best may lie beyond
 
     @property
     def said(self) -> str:
         """In a sentence or two."""
         at = f" at {self.size}" if self.size else ""
-        return (
+        share = f"{100 * self.share:.0f}{PERCENT} {self.kind}"
+        law = (
             f"By a law fitted to these mixtures{at} (Ye et al. 2024; it leaves {self.left:.4f}, "
-            f"seeds lie {self.spread:.4f} apart) {100 * self.share:.0f}{PERCENT} {self.kind} would "
-            f"have the fewest bits per byte in the mean of {self.kind} and {self.other}: "
-            f"{self.bits:.3f}, where `{self.best_tried}` has {self.bits_tried:.3f}. To try it: "
-            f"pretrain.mixture={{{self.kind}: {self.share:.2f}, {self.other}: "
-            f"{1 - self.share:.2f}}}."
+            f"seeds lie {self.spread:.4f} apart)"
+        )
+        both = f"the mean of {self.kind} and {self.other}"
+        if self.at_end:
+            return (
+                f"{law} the best share for {both} is not between those tried: it lies at {share} "
+                "or beyond."
+            )
+        return (
+            f"{law} {share} would have the fewest bits per byte in {both}: {self.bits:.3f}, where "
+            f"`{self.best_tried}` has {self.bits_tried:.3f}. To try it: pretrain.mixture="
+            f"{{{self.kind}: {self.share:.2f}, {self.other}: {1 - self.share:.2f}}}."
         )
 
 
@@ -78,7 +89,7 @@ def best_share(
     domains: Mapping[str, BySeed], shares: Mapping[str, float], size: str = ""
 ) -> Predicted | None:
     """Of the first of two kinds, between the least and the greatest of the `shares` of arms. None
-    where the law does not fit.
+    where the law misses more than a tenth of the range of the means.
 
     `domains` maps both kinds to arms to seeds.
     """
@@ -93,6 +104,8 @@ def best_share(
         if numbers is None:
             return None
         left.append(float(np.sqrt(np.mean((_law(own, *numbers) - means) ** 2))))
+        if not left[-1] <= MOST_LEFT * float(np.ptp(means)):
+            return None
         total += _law(own_between, *numbers) / KINDS
     means_of_both = {
         arm: fmean(fmean(domains[name][arm].values()) for name in domains) for arm in shares
@@ -109,19 +122,28 @@ def best_share(
         _spread(domains),
         best_tried,
         means_of_both[best_tried],
+        best in (0, len(between) - 1),
     )
 
 
 def _shares(found: FoundAblation) -> tuple[tuple[str, str], dict[str, float]] | None:
-    """Two kinds, and the share of the first in each arm; None where arms mix anything else."""
+    """Two kinds, and the share of the first in each arm; None where arms mix anything else, or
+    differ in more than how they mix."""
     of_arm: dict[str, dict[str, float]] = {}
+    others: set[str] = set()  # what else models of one size rest on
+    size = found.sizes[0]
     for arm in found.arms:
-        base = next((each.base for each in found.of(arm)), None)
+        base = next((each.base for each in found.of(arm, size)), None)
         settings = {} if base is None else base.meta["identity"]["settings"]
+        if base is not None:
+            rest = {key: each for key, each in settings.items() if key != "mixture"}
+            read = sorted(each["digest"] for each in base.parents.values())
+            others.add(json_digest([rest, read]))
         mixture = {} if settings.get("curriculum") else settings.get("mixture") or {}
         of_arm[arm] = {kind: share for kind, share in mixture.items() if share > 0}
     kinds = sorted(set().union(*of_arm.values()))
-    if len(kinds) != KINDS or not all(len(each) == KINDS for each in of_arm.values()):
+    mixed = len(kinds) == KINDS and all(len(each) == KINDS for each in of_arm.values())
+    if not mixed or len(others) > 1:
         return None
     first, second = kinds
     shares = {arm: each[first] / sum(each.values()) for arm, each in of_arm.items()}

@@ -181,6 +181,9 @@ def choose(
         return Chosen(best, means, workers, arm.shape, time.monotonic() - begun)
 
 
+CALM = 1e-6  # of the rates of learning, where steps are timed
+
+
 def rate_alone(arm: Arm, spread: Spread) -> float:
     """Tokens a second of one training in this process. Raises RunFailed on SIGTERM."""
     try:
@@ -224,12 +227,14 @@ def import_torch() -> None:
 def measured_rate_of(
     shape: DecoderConfig, section: PretrainSection, threads: int, device: Device
 ) -> float:
-    """Tokens a second of this process, by itself or beside others."""
+    """Tokens a second of this process, by itself or beside others. A step costs the same whatever
+    it learns, and one that learns next to nothing does not diverge: that is for the trial to do."""
     from volano.study.measured_rate import measure_rate
 
+    rates = ("learning_rate", "head_learning_rate", "matrix_learning_rate")
     return measure_rate(
         shape,
-        section,
+        section.model_copy(update=dict.fromkeys(rates, CALM)),
         row_tokens=shape.context,
         workers=threads,
         device=device,
