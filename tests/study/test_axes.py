@@ -60,6 +60,13 @@ def test_a_depth_takes_the_place_of_a_number_of_parameters_and_the_reverse():
     assert {each.size for each in shipped} == {"depth 1", "depth 2"}
 
 
+def test_of_one_key_the_last_counts():
+    arms = arms_of(TINY, ["pretrain.tokens=30k", "pretrain.tokens=20k,50k"])
+    assert [each.section.tokens for each in arms] == [20_000, 50_000]
+    axes = ["curate.dedup=on,off", "pretrain.tokens=20k,50k", "pretrain.tokens=30k"]
+    assert {each.section.tokens for each in arms_of(TINY, axes)} == {30_000}
+
+
 def test_sizes_are_asked_about_whatever_else_holds_for_all():
     arms = arms_of(TINY, ["pretrain.tokens=50k,60k", "curate.quality.rules=[gopher_repetition]"])
     assert {tuple(each.recipe.curate.quality.rules) for each in arms} == {("gopher_repetition",)}
@@ -142,9 +149,8 @@ def test_keys_with_the_same_end_are_told_apart():
         ([], "one arm only"),
         (["pretrain.tokens=1M,1M"], "'1M' stands there twice"),
         (["pretrain.tokens=1M,"], "a value is missing"),
-        (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two values or axes of one key"),
-        (["plant.shuffled=0,1", "plant.shuffled=0.5"], "two values or axes of one key"),
-        (["pretrain.tokens=30k", "pretrain.tokens=20k,50k"], "two values or axes of one key"),
+        (["pretrain.tokens=1M,2M", "pretrain.tokens=3M,4M"], "two axes of one key"),
+        (["plant.shuffled=0,1", "plant.shuffled=0.5"], "one arm only"),
         (["curate.quality.rules=[a,b"], "not closed"),
         (["pretrain.tokens"], "no axis"),
         (["evaluate.answers=10,20"], "do not read it"),

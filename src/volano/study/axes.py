@@ -129,11 +129,13 @@ def read_axes(asked: Sequence[str]) -> tuple[list[Axis], list[str]]:
         if not equals or not key:
             raise RecipeError("no axis", f"'{assignment}'", "Write it as section.key=first,second.")
         values = split_values(written, f"'{assignment}'")
-        if key in {_key(each) for each in fixed} | {each.key for each in axes}:
-            raise RecipeError("two values or axes of one key", key, "Join them: key=first,second.")
         if len(values) == 1:
+            axes = [each for each in axes if each.key != key]  # of one key the last counts
             fixed.append(assignment)
             continue
+        if key in {each.key for each in axes}:
+            raise RecipeError("two axes of one key", key, "Join them: key=first,second,third.")
+        fixed = [each for each in fixed if _key(each) != key]
         twice = next((each for place, each in enumerate(values) if each in values[:place]), None)
         if twice is not None:
             raise RecipeError(f"'{twice}' stands there twice", key, "Name each value once.")
