@@ -320,9 +320,9 @@ def few_items(extra: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _few(found: FoundAblation) -> str:
-    counts = few_items(found.report.extra)
+    counts = dict(sorted(few_items(found.report.extra).items(), key=lambda each: each[1]))
     said = [f"{_in_prose(found.metric(name))} ({n})" for name, n in counts.items()]
-    named = joined(list(dict.fromkeys(said)))
+    named = _some(list(dict.fromkeys(said)))
     return f"Of fewer than {FEW_ITEMS} documents or questions: {named}." if said else ""
 
 
