@@ -15,11 +15,10 @@ from statistics import fmean
 import volano
 from volano.stats.seeds import judge
 from volano.study.axes import Arm, arms_of
-from volano.study.mixture_law import best_share
+from volano.study.mixture_law import BySeed, best_share
 
 RECIPE = "laptop/ablate-mixture"
 DOMAINS = ("code", "function")
-BySeed = Mapping[str, Mapping[str, float]]  # arm → seed → bits per byte
 
 
 def asked_by(arms: Sequence[Arm]) -> tuple[dict[str, float], list[str]]:

@@ -249,9 +249,9 @@ def test_why_no_arm_is_left_is_told_where_nothing_else_is(rivers, tmp_path, caps
     assert "min_words=1000: " in capsys.readouterr().err
 
 
-def test_one_seed_that_is_left_is_shown_though_nothing_can_be_compared(
-    store, done, monkeypatch, capsys
-):
+@pytest.fixture
+def one_diverges(monkeypatch):
+    """The second seed of the second arm."""
     tried = ablation_run.try_out
 
     def diverging(trial, *about):
@@ -260,6 +260,10 @@ def test_one_seed_that_is_left_is_shown_though_nothing_can_be_compared(
         return tried(trial, *about)
 
     monkeypatch.setattr(ablation_run, "try_out", diverging)
+
+
+@pytest.mark.usefixtures("one_diverges")
+def test_one_seed_that_is_left_is_shown_though_nothing_can_be_compared(store, done, capsys):
     asked = ["tiny/python-docs", *SMALL, "curate.dedup.minhash=on,off", "ablate.signal=off"]
     options = ["--seeds", "2", "--documents", "60", "--store", str(store.folder)]
     assert run_command(["ablate", *asked, *options]) == 2
@@ -270,15 +274,8 @@ def test_one_seed_that_is_left_is_shown_though_nothing_can_be_compared(
     assert "Nothing is compared: no arm has two seeds in common" in page
 
 
-def test_a_seed_that_diverged_stays_in_the_table(store, done, monkeypatch):
-    tried = ablation_run.try_out
-
-    def diverging(trial, *about):
-        if (trial.arm.name, trial.seed) == ("minhash=off", 2):
-            raise RunFailed("the loss has diverged", "training", "Lower learning_rate.")
-        return tried(trial, *about)
-
-    monkeypatch.setattr(ablation_run, "try_out", diverging)
+@pytest.mark.usefixtures("one_diverges")
+def test_a_seed_that_diverged_stays_in_the_table(store, done):
     found = ablate(planned("curate.dedup.minhash=on,off", seeds=3), store, silent=True)
     report = found.report.report()
     assert [(each["arm"], each["seed"]) for each in report.extra["failures"]] == [

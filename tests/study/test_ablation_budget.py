@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from toy_recipe import write_rivers
 
 from volano.cli.main import run_command
 from volano.core.errors import RecipeError
@@ -159,17 +160,7 @@ def test_what_was_begun_with_so_many_minutes_goes_on_as_it_was_fitted(tmp_path):
 
 def test_the_command_fits_once_and_goes_on_as_it_was_fitted(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
-    (tmp_path / "texts").mkdir()
-    for number in range(40):
-        text = f"The river {number} carries mountain water to the sea. " * 9
-        (tmp_path / "texts" / f"{number}.txt").write_text(text)
-    (tmp_path / "mine.yaml").write_text(
-        "name: mine\ncollect: {source: files, paths: ['texts/*.txt'], held_out_fraction: 0.3}\n"
-        "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
-        "tokenizer: {vocabulary: 300}\n"
-        "pretrain: {model: {parameters: 0.02M}, tokens: 64k, batch_rows: 1}\n"
-        "finetune: off\nalign: off\nevaluate: off\nablate: {seeds: 2, signal: off}\n"
-    )
+    write_rivers(tmp_path, files=40, tokens="64k", ablate="{seeds: 2, signal: off}")
     monkeypatch.chdir(tmp_path)
     asked = ["ablate", "mine.yaml", "pretrain.learning_rate=0.01,0.02", "--minutes", "2", "--json"]
     timed = []

@@ -4,6 +4,7 @@ import json
 from math import sqrt
 
 import pytest
+from toy_recipe import write_rivers
 
 from volano.cli.main import run_command
 from volano.core.errors import VolanoError
@@ -29,17 +30,7 @@ ROLES = ("user", "assistant")
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A recipe whose data are there in no time, in many small files."""
-    (tmp_path / "texts").mkdir()
-    for number in range(80):
-        text = f"The river {number} carries mountain water to the sea. " * 9
-        (tmp_path / "texts" / f"{number}.txt").write_text(text)
-    (tmp_path / "mine.yaml").write_text(
-        "name: mine\ncollect: {source: files, paths: ['texts/*.txt'], held_out_fraction: 0.3}\n"
-        "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
-        "tokenizer: {vocabulary: 300}\n"
-        "pretrain: {model: {parameters: 0.02M}, tokens: 5k, batch_rows: 1}\n"
-        "finetune: off\nalign: off\nevaluate: off\nablate: {seeds: 2}\n"
-    )
+    write_rivers(tmp_path, files=80)
     monkeypatch.chdir(tmp_path)
     return ["pretrain.learning_rate=0.01,0.02"]
 

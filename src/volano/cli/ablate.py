@@ -21,26 +21,30 @@ def ablate(
         list[str] | None,
         typer.Argument(
             help="Keys with the values to compare, such as curate.dedup.minhash=on,off (the first "
-            "is compared with); a key with one value holds for every arm. Default: the axes of "
-            "the recipe's section ablate."
+            "is compared with); a key with one value holds for every arm. A value with commas of "
+            "its own stands in brackets, and `off` removes a section. Default: the axes of the "
+            "recipe's section ablate."
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", help="Models trained of each arm.")
+        int | None,
+        typer.Option("--seeds", help="Models trained of each arm. Default: the recipe's, or 3."),
     ] = None,
     documents: Annotated[
         int | None,
         typer.Option("--documents", min=2, help="Held-out documents of each domain, at most."),
     ] = None,
     by: Annotated[
-        str | None, typer.Option("--by", help="Domains are a document's `kind` or `source`.")
+        str | None,
+        typer.Option("--by", help="Domains are a document's `kind` (the default) or `source`."),
     ] = None,
     match: Annotated[
         str | None,
         typer.Option(
             "--match",
-            help="What arms have in common: `tokens` (less text is read more often), `compute` "
-            "(larger models read fewer tokens), or `documents` (each reads its text so often).",
+            help="What arms have in common: `tokens` (the default: less text is read more often), "
+            "`compute` (larger models read fewer tokens), or `documents` (each reads its text so "
+            "often).",
         ),
     ] = None,
     minutes: Annotated[

@@ -79,6 +79,8 @@ def _measuring(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if settings.get("decontaminate"):  # which reads the text as it was collected
+        found["decontaminate"] = settings["decontaminate"]
     language = settings.get("language")
     if language and language.get("paragraphs"):
         return found  # what is left of the text stands nowhere
@@ -89,8 +91,6 @@ def _of_groups(settings: Mapping[str, Any]) -> dict[str, Any]:
         return found
     for rule in quality["rules"]:
         found[rule] = [quality["words"], _without_bounds(quality[rule])]
-    if settings.get("decontaminate"):
-        found["decontaminate"] = settings["decontaminate"]
     toxicity = settings.get("toxicity")
     if toxicity:  # which weights, the listing says
         line = toxicity["per"] == "line"

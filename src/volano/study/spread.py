@@ -27,6 +27,7 @@ from volano.train.parallel_plan import plan_of, started_processes
 
 ROUNDS = 2  # of all candidates, in turns, so that a machine that others use errs for none
 ROUND_SECONDS = 1.0
+CALM_RATE = 1e-6  # of learning, where steps are timed
 WORTH_SECONDS = 60.0  # of training: for less, no processes are begun
 PROCESS_BYTES = 0.45e9  # of interpreter and libraries, with torch (docs/training-plan.md)
 
@@ -181,9 +182,6 @@ def choose(
         return Chosen(best, means, workers, arm.shape, time.monotonic() - begun)
 
 
-CALM = 1e-6  # of the rates of learning, where steps are timed
-
-
 def rate_alone(arm: Arm, spread: Spread) -> float:
     """Tokens a second of one training in this process. Raises RunFailed on SIGTERM."""
     try:
@@ -234,7 +232,7 @@ def measured_rate_of(
     rates = ("learning_rate", "head_learning_rate", "matrix_learning_rate")
     return measure_rate(
         shape,
-        section.model_copy(update=dict.fromkeys(rates, CALM)),
+        section.model_copy(update=dict.fromkeys(rates, CALM_RATE)),
         row_tokens=shape.context,
         workers=threads,
         device=device,
