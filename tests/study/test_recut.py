@@ -230,3 +230,26 @@ def test_mistakes_are_told_in_one_line(corpus):
     store.delete(store.find("mine/collected").folder)
     with pytest.raises(StoreError, match="no longer in the store: mine/collected"):
         recut(store, curated, ["pii.action=off"], silent=True)
+
+
+def test_decontamination_is_measured_once_whatever_text_rules_cut(tmp_path, monkeypatch):
+    (tmp_path / "in.jsonl").write_text("\n".join(lines()))
+
+    def curated(store, rules):
+        settings = [
+            f"collect={{source: files, paths: ['{tmp_path}/in.jsonl'], held_out_fraction: 0.2}}",
+            "curate={toxicity: off, decontaminate: {against: [held_out]}}",
+            f"curate.quality.rules=[{rules}]",
+            "workers=1",
+        ]
+        recipe = read_recipe({"name": "mine"}, {}, settings, where="test")
+        return run(recipe, store, targets=["curated"], silent=True)[-1].artifact
+
+    store = Store(tmp_path / "one")
+    curated(store, "gopher_quality")
+    whole = curated(Store(tmp_path / "other"), "c4")
+    monkeypatch.setattr("volano.curate.measure.measure_overlap", None)
+    again = curated(store, "c4")
+    assert again.digest == whole.digest
+    rows = again.corpus().attributes("decision").to_pylist()
+    assert "decontaminate" in {each["dropped_by"] for each in rows}
