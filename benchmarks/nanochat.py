@@ -61,6 +61,7 @@ SIDES = {
     "volano": Side(True, {}),
     "volano-compiled": Side(True, {"compile": True}),
     "volano-bigrams": Side(True, {"start": "bigrams"}),
+    "volano-induction": Side(True, {"start": "induction"}),
     "nanochat": Side(False, {}),
     "nanochat-eager": Side(False, {"compile": False}),
     # Its 40 steps of warm-up are for thousands of steps: here as large a share as ours.

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from volano.model.bits_per_byte import bits_per_byte
 from volano.model.config import DecoderConfig
-from volano.model.decoder import Decoder, initialise
+from volano.model.decoder import Decoder
 from volano.model.huggingface import load_checkpoint, save_checkpoint
-from volano.pretrain.bigrams import start_from_bigrams
 from volano.pretrain.objective import LanguageModelling
+from volano.pretrain.run import begin
 from volano.pretrain.section import ModelSection, PretrainSection
 from volano.text.pack import pack_documents
 from volano.text.stream import Batch, TokenShards, TokenStream
@@ -71,9 +71,7 @@ def train_ours(task: dict[str, Any]) -> list[float]:
             tied=False,
         )
     )
-    initialise(model, task["seed"])
-    if section.start == "bigrams":
-        start_from_bigrams(model, stream.shards, stream.rows)
+    begin(model, section.start, stream, task["seed"])
     train(
         model,
         LanguageModelling(),

@@ -13,10 +13,11 @@ from volano.model.decoder import Decoder, initialise
 from volano.model.device import device_for
 from volano.model.huggingface import save_checkpoint
 from volano.pretrain.bigrams import start_from_bigrams
+from volano.pretrain.induction import add_induction_head
 from volano.pretrain.milestones import Milestones, beginnings
 from volano.pretrain.objective import LanguageModelling
 from volano.pretrain.rereading import rereading_note
-from volano.pretrain.section import PretrainSection
+from volano.pretrain.section import PretrainSection, Start
 from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
 from volano.text.tokenizer import Tokenizer
@@ -46,9 +47,7 @@ def pretrain(
         curriculum=section.reading(),
     )
     model = Decoder(section.model.shape(tokenizer.vocabulary))
-    initialise(model, context.seed)
-    if section.start == "bigrams":
-        start_from_bigrams(model, stream.shards, stream.rows)
+    begin(model, section.start, stream, context.seed)
     model.to(device_for(context))
 
     groups = np.array([getattr(each, section.evaluate_by) for each in held_out])
@@ -102,6 +101,15 @@ def pretrain(
     if not section.mixture and stream.evenly:  # else some rows are read more often than others
         rounds = stream.steps * stream.batch_rows / stream.shards.rows
         context.bill |= bill_of_run(tokens, rounds)
+
+
+def begin(model: Decoder, start: Start, stream: TokenStream, seed: int) -> None:
+    """The weights before the first step. Raises RecipeError where the model is too small."""
+    initialise(model, seed)
+    if start != "random":
+        start_from_bigrams(model, stream.shards, stream.rows)
+    if start == "induction":
+        add_induction_head(model, stream.shards.end_of_text_id)
 
 
 def _bill_of_parts(stream: TokenStream) -> dict[str, float]:

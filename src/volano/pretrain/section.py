@@ -17,6 +17,7 @@ from volano.train.section import TrainSection
 FORMS = ("hf", "gguf")  # of a base: FORM:PATH
 Chat = Literal["kept", "ours"]
 MixedBy = Literal["kind", "source"]
+Start = Literal["random", "bigrams", "induction"]
 
 
 class TokenizerSection(Section):
@@ -105,11 +106,12 @@ class PretrainSection(TrainSection):
     """A base model from nothing: its size, its data, and how it is trained."""
 
     model: ModelSection = Field(default=ModelSection(), description="The size of the model.")
-    start: Literal["random", "bigrams"] = Field(
+    start: Start = Field(
         default="random",
         description="Weights before the first step. `bigrams`: embedding and head from the counted "
-        "bigrams of the rows trained on (pretrain/bigrams.py); needs `model.tied: off`. Source: "
-        "docs/log.md.",
+        "bigrams of the rows trained on (pretrain/bigrams.py); `induction`: these, and a head that "
+        "sees what followed an earlier occurrence of a token (pretrain/induction.py). Both need "
+        "`model.tied: off`, the second at least two layers. Source: docs/log.md.",
     )
     tokens: Count = Field(
         default=2_500_000,
@@ -169,9 +171,9 @@ class PretrainSection(TrainSection):
 
     @model_validator(mode="after")
     def _bigrams_need_two_matrices(self) -> Self:
-        if self.start == "bigrams" and self.model.tied:
+        if self.start != "random" and self.model.tied:
             raise ValueError(
-                "start: bigrams sets embedding and head apart, and they are tied. "
+                f"start: {self.start} sets embedding and head apart, and they are tied. "
                 "Set model.tied: off, or start: random"
             )
         return self
