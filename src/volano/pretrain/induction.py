@@ -65,7 +65,8 @@ def add_induction_head(model: Decoder, end_of_text_id: int) -> None:
         )
     numbers = min(CODE_NUMBERS, config.width // 6 // 2 * 2)
     width, pairs = config.head_width, config.head_width // 2
-    embedding, head = model.model.embed_tokens.weight, model.lm_head.weight
+    embedding = model.get_parameter("model.embed_tokens.weight")
+    head = model.get_parameter("lm_head.weight")
     passage_KD = _directions(_normed(embedding))[0][:numbers]
     with torch.no_grad():
         for weight in (embedding, head):
@@ -73,14 +74,13 @@ def add_induction_head(model: Decoder, end_of_text_id: int) -> None:
             weight.copy_(torch.from_numpy(values - values @ passage_KD.T @ passage_KD))
     codes = _codes(_normed(embedding), numbers, width, end_of_text_id)
     length = float(np.sqrt(np.square(embedding.detach().double().numpy()).sum(axis=1).mean()))
-    first, second = (model.model.layers[place].self_attn for place in (0, 1))
 
     query_W, key_W = one_back(config)
     constant_D = codes.common_D / codes.common
-    _put(first.q_proj.weight[:width], np.outer(query_W, constant_D))
-    _put(first.k_proj.weight[:width], np.outer(key_W, constant_D))
-    _put(first.v_proj.weight[:numbers], codes.code_KD)
-    _put(first.o_proj.weight[:, :numbers], passage_KD.T * LOUDNESS * length)
+    _put(_weight(model, 0, "q")[:width], np.outer(query_W, constant_D))
+    _put(_weight(model, 0, "k")[:width], np.outer(key_W, constant_D))
+    _put(_weight(model, 0, "v")[:numbers], codes.code_KD)
+    _put(_weight(model, 0, "o")[:, :numbers], passage_KD.T * LOUDNESS * length)
 
     # The pairs that rotation turns least, so that the distance hardly matters.
     slow = np.arange(pairs - numbers // 2, pairs)
@@ -94,9 +94,9 @@ def add_induction_head(model: Decoder, end_of_text_id: int) -> None:
     if free >= 0:
         query_WD[free] = sqrt(NOTHING * sqrt(width)) * constant_D
         key_WD[free] = sqrt(NOTHING * sqrt(width)) * codes.beginning_D
-    _put(second.q_proj.weight[:width], query_WD)
-    _put(second.k_proj.weight[:width], key_WD)
-    _put(second.v_proj.weight[: len(codes.mixture_WD)], codes.mixture_WD)
+    _put(_weight(model, 1, "q")[:width], query_WD)
+    _put(_weight(model, 1, "k")[:width], key_WD)
+    _put(_weight(model, 1, "v")[: len(codes.mixture_WD)], codes.mixture_WD)
 
 
 def one_back(config: DecoderConfig) -> tuple[Array, Array]:
@@ -128,7 +128,8 @@ def _normed(embedding: Tensor) -> Array:
     """Embeddings as the first norm gives them on: of length √D."""
     values_VD: Array = embedding.detach().double().numpy()
     lengths_V1 = np.sqrt(np.square(values_VD).mean(axis=1, keepdims=True))
-    return values_VD / np.maximum(lengths_V1, 1e-12)
+    normed_VD: Array = values_VD / np.maximum(lengths_V1, 1e-12)
+    return normed_VD
 
 
 def _common(normed_VD: Array) -> Array:
@@ -166,6 +167,10 @@ def _codes(normed_VD: Array, numbers: int, width: int, end_of_text_id: int) -> _
         mixture_RW.T @ directions_RD[told],
         beginning_D / max(float(own_D @ beginning_D), 1e-12),
     )
+
+
+def _weight(model: Decoder, layer: int, projection: str) -> Tensor:
+    return model.get_parameter(f"model.layers.{layer}.self_attn.{projection}_proj.weight")
 
 
 def _put(place: Tensor, values: Array) -> None:
