@@ -4,6 +4,7 @@ import pytest
 
 from volano.align.preferences import (
     preference_of,
+    reminders_of_conversations,
     safety_preferences,
     with_dropped_words,
 )
@@ -153,3 +154,27 @@ def test_earlier_turns_keep_their_words():
     copies = with_dropped_words(pair, 20, 0.3)
     assert all(copy.prompt[:2] == turns[:2] for copy in copies)
     assert len({copy.prompt[2] for copy in copies}) > 2
+
+
+def talk(name, *said, split="train"):
+    roles = ("user", "assistant") * len(said)
+    messages = tuple(Message(role, text) for role, text in zip(roles, said, strict=False))
+    return Conversation(name, messages, "mine", split=split, licence="MIT", source_ids=("doc",))
+
+
+def test_reminders_are_last_answers_of_training_conversations_with_nothing_to_prefer():
+    talks = [talk(f"t{n}", "What?", f"Answer {n}.", "And then?", f"Then {n}.") for n in range(9)]
+    unfit = [talk("x", "What?", "Held out.", split="test"), talk("y", "What?"), talk("z")]
+    made = reminders_of_conversations([*unfit, *talks], 5)
+    assert len({each.id for each in made}) == 5
+    assert {each.id for each in made} <= {f"taught:t{n}" for n in range(9)}
+    for each in made:
+        number = each.id[-1]
+        assert [turn.content for turn in each.prompt] == ["What?", f"Answer {number}.", "And then?"]
+        assert each.chosen == each.rejected == (Message("assistant", f"Then {number}."),)
+        assert (each.kind, each.licence, each.source_ids) == ("reminder", "MIT", ("doc",))
+    assert {each.id for each in made} < {
+        each.id for each in reminders_of_conversations(talks, 8)
+    }  # more of them are others besides
+    with pytest.raises(DataError, match="no conversation to remind of"):
+        reminders_of_conversations(unfit, 5)

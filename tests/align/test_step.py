@@ -22,6 +22,7 @@ from volano.model.adapter import load_adapter, merge
 from volano.model.decoder import Decoder, DecoderConfig, initialise
 from volano.model.huggingface import load_checkpoint, save_checkpoint
 from volano.model.score import score
+from volano.text.chat import encode_conversation
 from volano.text.tokenizer import Tokenizer, train_tokenizer
 
 QUICK = {
@@ -230,3 +231,32 @@ def test_each_safety_pair_comes_as_often_as_asked_with_words_left_out(root, tmp_
     seen = [pq.read_table(made.folder / "seen.parquet").to_pydict() for made in (once, often)]
     tokens = [dict(zip(each["id"], each["tokens"], strict=True)) for each in seen]
     assert {name: 3 * count for name, count in tokens[0].items()} == tokens[1]
+
+
+def test_reminders_keep_what_was_learnt(root, tmp_path):
+    """Likelihood that alignment takes from other answers, and does not with reminders of them."""
+    talks = [
+        Conversation(f"c{n}", (Message("user", f"count {n}"), Message("assistant", f"{n}!")), "s")
+        for n in range(12)
+    ]
+    write_shard(shard_path(tmp_path / "learnt", "data", 0), table_of(talks))
+    finish_corpus(tmp_path / "learnt", "conversation")
+
+    def aligned(reminders):
+        folder = tmp_path / f"with-{reminders}"
+        inputs = {"safety": Artifact(root / "safety", {})}
+        if reminders:
+            inputs["learnt"] = Artifact(tmp_path / "learnt", {})
+        section = PREFERENCES.section(
+            data=["safety"], safety_answers="written", reminders=reminders
+        )
+        PREFERENCES.run(section, inputs, context(folder / "preferences"))
+        shutil.copytree(root / "sft", folder / "sft")
+        align(folder, folder / "aligned", epochs=3.0)
+        model, tokenizer = load_checkpoint(folder / "aligned"), Tokenizer.load(folder / "sft")
+        asked = [encode_conversation(tokenizer, each.messages) for each in talks]
+        begins = [each.is_answer.index(True) for each in asked]
+        parts = [(each.ids[:b], each.ids[b:]) for each, b in zip(asked, begins, strict=True)]
+        return float(np.mean(score(model, parts)))
+
+    assert aligned(12) > aligned(0) + 5

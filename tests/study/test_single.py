@@ -92,6 +92,17 @@ def test_what_was_made_to_learn_from_is_learnt_from(learnt, folder, phase, data,
         run_phase(phase, learnt, settings=QUICK | idle, **given)
 
 
+def test_reminders_are_refused_where_nothing_says_what_was_learnt(folder, tmp_path):
+    with pytest.raises(RecipeError, match=r"align\.reminders: what the model was fine-tuned on"):
+        run_phase(
+            "align",
+            Store(tmp_path / "runs"),
+            data=["pairs.jsonl"],
+            settings={"reminders": 5},
+            checkpoint=str(folder),
+        )
+
+
 def test_a_corpus_of_other_records_is_refused_with_what_it_holds(learnt, folder):
     for phase, data, said in (
         ("finetune", "one/preferences", "holds preferences, and finetune reads documents or conv"),

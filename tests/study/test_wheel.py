@@ -8,6 +8,7 @@ from volano.core.errors import RecipeError
 from volano.core.store import Store
 from volano.study.recipe import Recipe
 from volano.study.run import run
+from volano.study.turn import first_stages, turn_stages
 from volano.study.wheel import stages_of
 
 
@@ -17,6 +18,17 @@ def test_the_chat_of_a_base_is_not_set_without_one():
         stages_of(Recipe.read(chat, "recipe.yaml"))
     with_base = {**chat, "base": "hf:models/tiny"}
     assert stages_of(Recipe.read(with_base, "recipe.yaml"))[0].name == "base"
+
+
+def test_alignment_is_reminded_of_what_each_version_was_fine_tuned_on():
+    values = {"name": "one", "align": {"reminders": 9}}
+    recipe = Recipe.read(values, "recipe.yaml")
+    made = {each.name: each for each in [*first_stages(recipe), *turn_stages(recipe, 2)]}
+    assert made["preferences"].inputs["learnt"] == "conversations"
+    assert made["preferences-2"].inputs["learnt"] == "conversations-2"
+    without = Recipe.read({"name": "one", "align": {}}, "recipe.yaml")
+    made = {each.name: each for each in [*first_stages(without), *turn_stages(without, 2)]}
+    assert all("learnt" not in made[each].inputs for each in ("preferences", "preferences-2"))
 
 
 BEST = {"weights": "best", "evaluate_steps": 9}

@@ -76,6 +76,38 @@ def safety_preferences(
     return preferences
 
 
+def reminders_of_conversations(
+    conversations: Iterable[Conversation], most: int
+) -> list[Preference]:
+    """Equal pairs of what an assistant said last in training conversations, at most that many,
+    drawn by their ids. Raises DataError where there is none."""
+    fitting = [
+        each
+        for each in conversations
+        if each.split == "train"
+        and len(each.messages) > 1
+        and each.messages[-1].role == "assistant"
+    ]
+    if not fitting:
+        remedy = "Set align.reminders=0, or fine-tune on conversations that end with an answer."
+        raise DataError("no conversation to remind of", "align.reminders", remedy)
+    fitting.sort(key=lambda each: place_in_draw(f"taught:{each.id}"))
+    return [
+        Preference(
+            id=f"taught:{each.id}",
+            prompt=each.messages[:-1],
+            chosen=each.messages[-1:],
+            rejected=each.messages[-1:],
+            source=each.source,
+            kind="reminder",
+            licence=each.licence,
+            consent=each.consent,
+            source_ids=each.source_ids or (each.id,),
+        )
+        for each in fitting[:most]
+    ]
+
+
 def with_dropped_words(pair: Preference, count: int, fraction: float) -> list[Preference]:
     """`count` copies of a pair: the first whole, the others with words of the prompt left out.
 

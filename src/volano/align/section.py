@@ -55,6 +55,14 @@ class PreferencesSection(Section):
         "written ones a small model answers safe prompts in loops (docs/log.md).",
     )
 
+    reminders: Count = Field(
+        default=0,
+        ge=0,
+        description="Conversations that the model was fine-tuned on, drawn by hash, beside the "
+        "pairs: nothing is preferred in them, and `nll_weight` keeps what they taught. 0: none. "
+        "Source: docs/log.md; without them alignment takes a third of it away.",
+    )
+
     @property
     def needs_model(self) -> bool:
         """Whether making the pairs takes the fine-tuned model."""

@@ -4,7 +4,11 @@ No torch here: the data side of the product loads this file without it.
 """
 
 from volano.align.function_pairs import function_preferences
-from volano.align.preferences import preference_of, safety_preferences
+from volano.align.preferences import (
+    preference_of,
+    reminders_of_conversations,
+    safety_preferences,
+)
 from volano.align.section import FUNCTIONS, SAFETY, AlignSection, PreferencesSection
 from volano.core.corpus import finish_corpus, shard_path, write_shard
 from volano.core.errors import DataError
@@ -38,6 +42,9 @@ def run_preferences(section: PreferencesSection, inputs: Inputs, context: Contex
         preferences += _in_own_words(safety, inputs, context) if section.needs_model else safety
     if "former" in inputs:  # the version before, which met harmless requests of any set
         preferences += _reminders(inputs, context)
+    if "learnt" in inputs:  # what the model was fine-tuned on
+        learnt = inputs["learnt"].corpus().records()
+        preferences += reminders_of_conversations(learnt, section.reminders)
     if "findings" in inputs:  # of a later version, which is judged on the held-out half
         half = load_held_out_questions(inputs["findings"].folder)
         preferences = [each for each in preferences if not half.holds(each.prompt, each.source_ids)]

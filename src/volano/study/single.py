@@ -90,6 +90,9 @@ def run_phase(
         values |= {"finetune": False, "align": False}
     recipe = _recipe(phase, values, settings)
     _refuse_settings_of_what_is_made(phase, recipe, given)
+    if phase == "align" and recipe.align is not None and recipe.align.reminders:
+        what = "what the model was fine-tuned on is known to a recipe's run alone"
+        raise RecipeError(what, "align.reminders", "Leave it out, or use volano run.")
     if checkpoint is not None:
         given.update(_checkpoint(phase, store, checkpoint, recipe, report))
     # A phase on plain files takes them as they are: what filters them is `volano curate`.

@@ -247,6 +247,8 @@ def _aligned(recipe: Recipe, own: Callable[[str], str], reminding: str | None) -
         "requested": own("requested-preferences"),
         "findings": own("findings"),
     }
+    if "learnt" in inputs:
+        inputs["learnt"] = own("conversations")
     assert recipe.align is not None
     if reminding is not None and SAFETY in recipe.align.names:
         inputs["former"] = reminding

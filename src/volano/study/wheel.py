@@ -167,6 +167,8 @@ def _aligned(recipe: Recipe) -> list[Stage]:
         inputs["sft"] = "sft"
     if section.paths and recipe.finetune is not None and recipe.finetune.paths:
         inputs["conversations"] = "conversations"  # of which some are held out
+    if section.reminders:
+        inputs["learnt"] = "conversations"
     return [
         Stage("preferences", "align", PREFERENCES, section, inputs),
         Stage(
