@@ -139,6 +139,20 @@ def test_the_same_bytes_each_time_and_a_deeper_layer_is_left_alone():
             assert torch.equal(one, before), name
 
 
+@pytest.mark.parametrize("width", [16, 48, 64, 256])
+def test_narrow_and_wide_models_begin_with_finite_losses(width):
+    heads = max(1, width // 64)
+    config = DecoderConfig(
+        VOCABULARY, width, 2, heads, heads, feed_forward=96, context=CONTEXT, tied=False
+    )
+    model = Decoder(config)
+    initialise(model, 1)
+    add_induction_head(model, BEGINNING)
+    tokens = repeated(4, 1)
+    loss = F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+    assert torch.isfinite(loss)
+
+
 def test_one_layer_is_too_few():
     with pytest.raises(RecipeError, match="takes two layers, and the model has one"):
         begun(induction=True, layers=1)
