@@ -202,9 +202,21 @@ def test_pairs_of_a_later_version_keep_clear_of_the_held_out_half(root, tmp_path
         {"half": "used", "prompt": "sort 4", "documents": []},
     ]
     write_shard(tmp_path / "f" / "cases.parquet", pa.Table.from_pylist(rows, schema=CASE_SCHEMA))
-    inputs = {"safety": Artifact(root / "safety", {}), "findings": Artifact(tmp_path / "f", {})}
-    section = PREFERENCES.section(data=["safety"], safety_answers="written")
+    asks = [("held out", "sort 1", ()), ("about", "what?", ("unsafe2",)), ("free", "what?", ())]
+    learnt = [
+        Conversation(
+            name, (Message("user", said), Message("assistant", "So.")), "s", source_ids=ids
+        )
+        for name, said, ids in asks
+    ]
+    write_shard(shard_path(tmp_path / "l", "data", 0), table_of(learnt))
+    finish_corpus(tmp_path / "l", "conversation")
+    folders = {"safety": root / "safety", "findings": tmp_path / "f", "learnt": tmp_path / "l"}
+    inputs = {name: Artifact(folder, {}) for name, folder in folders.items()}
+    section = PREFERENCES.section(data=["safety"], safety_answers="written", reminders=9)
     PREFERENCES.run(section, inputs, context(tmp_path / "p"))
+    kept = [each for each in Corpus.open(tmp_path / "p").records() if each.kind == "reminder"]
+    assert [each.id for each in kept] == ["taught:free"]
     before = {each.id: each for each in Corpus.open(root / "preferences").records()}
     left = {each.id for each in Corpus.open(tmp_path / "p").records()}
     gone = {each.prompt[0].content: each for name, each in before.items() if name not in left}

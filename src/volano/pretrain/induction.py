@@ -26,14 +26,13 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from volano.core.errors import RecipeError
 from volano.model.config import DecoderConfig
 from volano.model.decoder import Decoder
 
 Array = npt.NDArray[np.float64]
 CODE_NUMBERS = 32  # by which a token is known again; in narrow models a sixth of the width
-# In nats of a score: the token before above every other, a token met again above another, and the
-# beginning of the document, for when there is nothing to be found.
+# In nats of a score, for tokens like the vocabulary's mean: the token before above every other, a
+# token met again above another, and the document's beginning, for when nothing is to be found.
 BEFORE, AGAIN, NOTHING = 8.0, 5.0, 4.0
 # Length of a code beside that of an embedding. Much less, and the first steps of training drown it;
 # much more, and it drowns the embedding (docs/log.md).
@@ -54,15 +53,10 @@ def add_induction_head(model: Decoder, end_of_text_id: int) -> None:
     """Make the first heads of the first two layers of a model that starts from bigrams an induction
     head; K directions in which embeddings differ least are cleared for what passes between them.
 
-    Raises RecipeError for a model of one layer.
+    For a plain Llama: QK-norm or scaled rotation would undo the scores.
     """
     config = model.config
-    if config.layers < 2:
-        raise RecipeError(
-            "an induction head takes two layers, and the model has one",
-            "pretrain.start",
-            "Set start: bigrams, or a model of more parameters.",
-        )
+    assert config.layers >= 2, "an induction head takes two layers"
     numbers = min(CODE_NUMBERS, config.width // 6 // 2 * 2)
     width, pairs = config.head_width, config.head_width // 2
     embedding = model.get_parameter("model.embed_tokens.weight")
@@ -119,7 +113,7 @@ def one_back(config: DecoderConfig) -> tuple[Array, Array]:
         bounds=[*[(0.0, 1.0)] * pairs, (None, None)],
     )
     shares_P, margin = found.x[:pairs], found.x[pairs]
-    amplitude_P = np.sqrt(shares_P * BEFORE / margin * sqrt(config.head_width))
+    amplitude_P = np.sqrt(np.maximum(shares_P, 0) * BEFORE / margin * sqrt(config.head_width))
     query = amplitude_P * np.cos(frequency_P), -amplitude_P * np.sin(frequency_P)
     return np.concatenate(query), np.concatenate([amplitude_P, np.zeros(pairs)])
 

@@ -104,7 +104,7 @@ def pretrain(
 
 
 def begin(model: Decoder, start: Start, stream: TokenStream, seed: int) -> None:
-    """The weights before the first step. Raises RecipeError where the model is too small."""
+    """The weights before the first step."""
     initialise(model, seed)
     if start != "random":
         start_from_bigrams(model, stream.shards, stream.rows)

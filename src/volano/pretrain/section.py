@@ -244,6 +244,15 @@ class PretrainSection(TrainSection):
                 "weights=last.",
             )
 
+    def check_start(self, vocabulary: int) -> None:
+        """Raise RecipeError where the model has no room for what it is to begin with."""
+        if self.start == "induction" and self.model.shape(vocabulary).layers < 2:
+            raise RecipeError(
+                "an induction head takes two layers, and the model has one",
+                "pretrain.start",
+                "Set start=bigrams, or a model of more parameters.",
+            )
+
     @property
     def steps(self) -> int:
         """Training steps, at least one."""

@@ -105,6 +105,7 @@ def run_pretrain(section: PretrainSection, inputs: Inputs, context: Context) -> 
     held_out = inputs.get("held_out")
     section.check_weights(_records(held_out))
     tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
+    section.check_start(tokenizer.vocabulary)
     config = section.model.shape(tokenizer.vocabulary)
     with processes_for("volano.pretrain.step:PRETRAIN", section, inputs, context, config=config):
         pretrain(

@@ -48,7 +48,7 @@ def training_of(found: Found) -> list[dict[str, str]]:
         lines = {v: pq.read_table(a.folder / "metrics.parquet") for v, a in trained.items()}
         for column, y, what in (
             ("loss", "loss", title),
-            ("accuracy", "share", f"{title}: preferred answer is likelier"),
+            ("accuracy", "share", f"{title}: preferred answer is likelier (never of reminders)"),
         ):
             series = {
                 f"version {version}": (table["step"].to_pylist(), table[column].to_pylist())

@@ -124,6 +124,7 @@ def _base_from_text(recipe: Recipe) -> list[Stage]:
                 "pretrain.mixture" if recipe.pretrain.mixture else "pretrain.curriculum.stages",
                 "Leave one of the two out.",
             )
+        recipe.pretrain.check_start(recipe.tokenizer.vocabulary)
         if _holds_nothing_out(recipe.collect):
             recipe.pretrain.check_weights(0)
         packing = {**documents, "tokenizer": "tokenizer"}
