@@ -165,7 +165,7 @@ def talk(name, *said, split="train"):
 def test_reminders_are_last_answers_of_training_conversations_with_nothing_to_prefer():
     talks = [talk(f"t{n}", "What?", f"Answer {n}.", "And then?", f"Then {n}.") for n in range(9)]
     unfit = [talk("x", "What?", "Held out.", split="test"), talk("y", "What?"), talk("z")]
-    made = reminders_of_conversations([*unfit, *talks], 5)
+    made = reminders_of_conversations([*unfit, *talks], 0.55)
     assert len({each.id for each in made}) == 5
     assert {each.id for each in made} <= {f"taught:t{n}" for n in range(9)}
     for each in made:
@@ -174,7 +174,7 @@ def test_reminders_are_last_answers_of_training_conversations_with_nothing_to_pr
         assert each.chosen == each.rejected == (Message("assistant", f"Then {number}."),)
         assert (each.kind, each.licence, each.source_ids) == ("reminder", "MIT", ("doc",))
     assert {each.id for each in made} < {
-        each.id for each in reminders_of_conversations(talks, 8)
+        each.id for each in reminders_of_conversations(talks, 0.9)
     }  # more of them are others besides
     with pytest.raises(DataError, match="no conversation to remind of"):
-        reminders_of_conversations(unfit, 5)
+        reminders_of_conversations(unfit, 0.5)

@@ -213,7 +213,7 @@ def test_pairs_of_a_later_version_keep_clear_of_the_held_out_half(root, tmp_path
     finish_corpus(tmp_path / "l", "conversation")
     folders = {"safety": root / "safety", "findings": tmp_path / "f", "learnt": tmp_path / "l"}
     inputs = {name: Artifact(folder, {}) for name, folder in folders.items()}
-    section = PREFERENCES.section(data=["safety"], safety_answers="written", reminders=9)
+    section = PREFERENCES.section(data=["safety"], safety_answers="written", reminders=1.0)
     PREFERENCES.run(section, inputs, context(tmp_path / "p"))
     kept = [each for each in Corpus.open(tmp_path / "p").records() if each.kind == "reminder"]
     assert [each.id for each in kept] == ["taught:free"]
@@ -271,4 +271,4 @@ def test_reminders_keep_what_was_learnt(root, tmp_path):
         parts = [(each.ids[:b], each.ids[b:]) for each, b in zip(asked, begins, strict=True)]
         return float(np.mean(score(model, parts)))
 
-    assert aligned(12) > aligned(0) + 5
+    assert aligned(1.0) > aligned(0.0) + 5

@@ -98,7 +98,7 @@ def test_reminders_are_refused_where_nothing_says_what_was_learnt(folder, tmp_pa
             "align",
             Store(tmp_path / "runs"),
             data=["pairs.jsonl"],
-            settings={"reminders": 5},
+            settings={"reminders": 0.5},
             checkpoint=str(folder),
         )
 

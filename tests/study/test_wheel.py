@@ -21,7 +21,7 @@ def test_the_chat_of_a_base_is_not_set_without_one():
 
 
 def test_alignment_is_reminded_of_what_each_version_was_fine_tuned_on():
-    values = {"name": "one", "align": {"reminders": 9}}
+    values = {"name": "one", "align": {"reminders": 0.2}}
     recipe = Recipe.read(values, "recipe.yaml")
     made = {each.name: each for each in [*first_stages(recipe), *turn_stages(recipe, 2)]}
     assert made["preferences"].inputs["learnt"] == "conversations"

@@ -14,7 +14,6 @@ NAME = "tiny-python-docs"
 # With the items that the gate insists on.
 SETTINGS = [
     "pretrain.tokens=60k",
-    "align.safety_pairs=250",
     "evaluate.choice_items=250",
     "evaluate.bits_documents=200",
     "evaluate.answers=200",

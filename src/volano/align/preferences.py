@@ -77,10 +77,10 @@ def safety_preferences(
 
 
 def reminders_of_conversations(
-    conversations: Iterable[Conversation], most: int
+    conversations: Iterable[Conversation], fraction: float
 ) -> list[Preference]:
-    """Equal pairs of what an assistant said last in training conversations, at most that many,
-    drawn by their ids. Raises DataError where there is none."""
+    """Equal pairs of what an assistant said last, in a fraction of the training conversations drawn
+    by their ids; at least one. Raises DataError where there is none."""
     fitting = [
         each
         for each in conversations
@@ -104,7 +104,7 @@ def reminders_of_conversations(
             consent=each.consent,
             source_ids=each.source_ids or (each.id,),
         )
-        for each in fitting[:most]
+        for each in fitting[: max(1, round(fraction * len(fitting)))]
     ]
 
 

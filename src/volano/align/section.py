@@ -55,13 +55,14 @@ class PreferencesSection(Section):
         "written ones a small model answers safe prompts in loops (docs/log.md).",
     )
 
-    reminders: Count = Field(
-        default=0,
+    reminders: float = Field(
+        default=0.0,
         ge=0,
-        description="Conversations that the model was fine-tuned on, drawn by hash, beside the "
-        "pairs: nothing is preferred in them, and `nll_weight` holds up what they taught. 0: none; "
-        "`turn.reminders` are others. Source: docs/log.md; the four-way choice fell by 30 points "
-        "without them, by 19 with 6,000.",
+        le=1,
+        description="Fraction of the conversations that the model was fine-tuned on, drawn by "
+        "hash, that stand beside the pairs: nothing is preferred in them, and `nll_weight` holds up "
+        "what they taught. `turn.reminders` are others. Source: docs/log.md; the four-way choice "
+        "fell by 30 points without them, by 19 with a fifth.",
     )
 
     @property
