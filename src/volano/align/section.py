@@ -60,9 +60,9 @@ class PreferencesSection(Section):
         ge=0,
         le=1,
         description="Fraction of the conversations that the model was fine-tuned on, drawn by "
-        "hash, that stand beside the pairs: nothing is preferred in them, and `nll_weight` holds up "
-        "what they taught. `turn.reminders` are others. Source: docs/log.md; the four-way choice "
-        "fell by 30 points without them, by 19 with a fifth.",
+        "hash, that stand beside the pairs: nothing is preferred in them, and `nll_weight` holds "
+        "up what they taught. `turn.reminders` are others. Source: docs/log.md; the four-way "
+        "choice fell by 30 points without them, by 19 with a fifth.",
     )
 
     @property
