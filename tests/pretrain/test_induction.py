@@ -159,6 +159,19 @@ def test_narrow_and_wide_models_begin_about_as_bigrams_do(width):
     assert losses[1] == pytest.approx(losses[0], abs=0.3)
 
 
+@pytest.mark.parametrize("known", [6, 20, 60])
+def test_a_corpus_of_few_tokens_begins_with_shorter_codes(known):
+    model = begun(induction=False)
+    counts = np.zeros((VOCABULARY, VOCABULARY))
+    counts[:known, :known] = np.random.default_rng(1).poisson(3.0, (known, known))
+    embedding, head = factors(csr_matrix(counts), WIDTH)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(torch.from_numpy(embedding * 0.5))
+        model.lm_head.weight.copy_(torch.from_numpy(head))
+    add_induction_head(model, BEGINNING)
+    assert all(torch.isfinite(each).all() for each in model.parameters())
+
+
 def test_a_run_begins_as_its_section_says(tmp_path):
     texts = [(str(n), f"the {n} of {n + 1} reads the {n * n}") for n in range(200)]
     tokenizer = train_tokenizer([text for _, text in texts], vocabulary=300)

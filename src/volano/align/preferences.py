@@ -93,17 +93,7 @@ def reminders_of_conversations(
         raise DataError("no conversation to remind of", "align.reminders", remedy)
     fitting.sort(key=lambda each: place_in_draw(f"taught:{each.id}"))
     return [
-        Preference(
-            id=f"taught:{each.id}",
-            prompt=each.messages[:-1],
-            chosen=each.messages[-1:],
-            rejected=each.messages[-1:],
-            source=each.source,
-            kind="reminder",
-            licence=each.licence,
-            consent=each.consent,
-            source_ids=each.source_ids or (each.id,),
-        )
+        Preference.reminder(each, f"taught:{each.id}", each.source_ids or (each.id,))
         for each in fitting[: max(1, round(fraction * len(fitting)))]
     ]
 

@@ -153,6 +153,23 @@ class Preference(Record):
 
     schema: ClassVar[pa.Schema] = PREFERENCE_SCHEMA
 
+    @classmethod
+    def reminder(cls, conversation: Conversation, name: str, source_ids: tuple[str, ...]) -> Self:
+        """Of the last turn, twice: nothing is preferred, and what alignment has beside preferences
+        (its likelihood term) keeps the turn as it was learnt."""
+        return cls(
+            id=name,
+            prompt=conversation.messages[:-1],
+            chosen=conversation.messages[-1:],
+            rejected=conversation.messages[-1:],
+            source=conversation.source,
+            kind="reminder",
+            licence=conversation.licence,
+            consent=conversation.consent,
+            source_ids=source_ids,
+            metadata=conversation.metadata,
+        )
+
     @property
     def origins(self) -> tuple[str, ...]:
         """What a model has seen that learns it: the documents it was made of, or itself."""

@@ -282,16 +282,10 @@ def _reminders(
     points of choice (docs/log.md)."""
     mine = sorted(conversations, key=lambda each: place_in_draw(f"reminder:{each.id}"))
     return [
-        Preference(
-            id=f"reminder:{each.id}",
-            prompt=each.messages[:-1],
-            chosen=each.messages[-1:],
-            rejected=each.messages[-1:],
-            source=each.source,
-            kind="reminder",
-            licence=each.licence,
-            source_ids=tuple(dict.fromkeys((*each.source_ids, f"finding:{finding.id}"))),
-            metadata=each.metadata,
+        Preference.reminder(
+            each,
+            f"reminder:{each.id}",
+            tuple(dict.fromkeys((*each.source_ids, f"finding:{finding.id}"))),
         )
         for each in mine[:most]
     ]

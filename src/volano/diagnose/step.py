@@ -152,7 +152,7 @@ REQUESTED = Step(
 REQUESTED_PREFERENCES = Step(
     name="requested_preferences",
     kind="corpus",
-    version=7,
+    version=8,  # 8: reminders carry the consent that their conversation came with
     section=RequestedSection,
     run=run_requested_preferences,
 )

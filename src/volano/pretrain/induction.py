@@ -37,6 +37,7 @@ BEFORE, AGAIN, NOTHING = 8.0, 5.0, 4.0
 # Length of a code beside that of an embedding. Much less, and the first steps of training drown it;
 # much more, and it drowns the embedding (docs/log.md).
 LOUDNESS = 0.6
+SMALLEST_SPREAD = 1e-6  # beside the largest; below, embeddings do not differ but for rounding
 
 
 class _Codes(NamedTuple):
@@ -57,11 +58,14 @@ def add_induction_head(model: Decoder, end_of_text_id: int) -> None:
     """
     config = model.config
     assert config.layers >= 2, "an induction head takes two layers"
-    numbers = min(CODE_NUMBERS, config.width // 6 // 2 * 2)
     width, pairs = config.head_width, config.head_width // 2
     embedding = model.get_parameter("model.embed_tokens.weight")
     head = model.get_parameter("lm_head.weight")
-    passage_KD = _directions(_normed(embedding))[0][:numbers]
+    directions_RD, spread_R = _directions(_normed(embedding))
+    # Half of the directions in which embeddings differ have to be left: a toy corpus has few.
+    most = int((spread_R > SMALLEST_SPREAD * spread_R[-1]).sum()) // 4 * 2
+    numbers = max(2, min(CODE_NUMBERS, config.width // 6 // 2 * 2, most))
+    passage_KD = directions_RD[:numbers]
     with torch.no_grad():
         for weight in (embedding, head):
             values = weight.double().numpy()
@@ -146,7 +150,7 @@ def _directions(normed_VD: Array) -> tuple[Array, Array]:
 def _codes(normed_VD: Array, numbers: int, width: int, end_of_text_id: int) -> _Codes:
     common_D = _common(normed_VD)
     directions_RD, spread_R = _directions(normed_VD)
-    told = spread_R > 1e-6 * spread_R[-1]  # not those that were cleared
+    told = spread_R > SMALLEST_SPREAD * spread_R[-1]  # not those that were cleared
     # All directions count alike: a code is to tell tokens apart, not to say which are akin.
     even_RD = directions_RD[told] / spread_R[told, None] / sqrt(told.sum())
     random = np.random.default_rng(0)
