@@ -112,7 +112,7 @@ def test_golden_rows_of_the_diagnosis_and_of_what_it_asks_for():
     ]
     pairs = preferences_for(diagnosis.findings, rows, [], conversations, former, held_out, section)
     digest = json_digest([each.to_row() for each in pairs])[:16]
-    assert (REQUESTED_PREFERENCES.version, len(pairs), digest) == (7, 15, "1883aa7913f3d166")
+    assert (REQUESTED_PREFERENCES.version, len(pairs), digest) == (8, 15, "1883aa7913f3d166")
 
 
 def test_nothing_failed_nothing_found():
