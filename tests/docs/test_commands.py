@@ -9,6 +9,7 @@ from pydoc_data.topics import topics
 
 import pytest
 from documents import Block, blocks_of, in_miniature
+from two_turns import copy_of_two_turns
 from warm_command import environment
 from written_gguf import model, write
 
@@ -40,8 +41,9 @@ RUN = "volano run tiny/python-docs"  # what `make run` does once all is installe
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory) -> Path:
-    """A folder with a reader's own data, in which all documents are followed."""
-    folder = tmp_path_factory.mktemp("desk")
+    """A folder with a reader's own data, in which all documents are followed. What `make run` makes
+    lies there: the commands of the documents find it or make it."""
+    folder = copy_of_two_turns(tmp_path_factory, "desk")
     (folder / "texts").mkdir()
     # Real prose: what is made up in a loop falls to the repetition filter.
     pages = sorted((name, text) for name, text in topics.items() if len(text) > 1000)

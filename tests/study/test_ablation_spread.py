@@ -220,7 +220,7 @@ def test_what_is_behind_a_shared_base_moves_the_bar_too():
     assert (bar.done, bar.skipped) == (3, 2)
 
 
-def write_recipe(folder):
+def write_recipe(folder, tokens="2k"):
     """A recipe whose data are there in no time."""
     texts = [f"The river {number} carries mountain water to the sea. " * 9 for number in range(40)]
     records = [{"id": str(place), "text": text} for place, text in enumerate(texts)]
@@ -230,7 +230,7 @@ def write_recipe(folder):
         "collect: {source: files, paths: [texts.jsonl], held_out_fraction: 0.3}\n"
         "curate: {language: off, quality: off, dedup: off, decontaminate: off}\n"
         "tokenizer: {vocabulary: 300}\n"
-        "pretrain: {model: {parameters: 0.02M}, tokens: 20k, batch_rows: 1, checkpoint_steps: 9}\n"
+        f"pretrain: {{model: {{parameters: 0.02M}}, tokens: {tokens}}}\n"
         "finetune: off\nalign: off\nevaluate: off\n"
         "ablate: {signal: off, at_once: 2, seeds: 2}\n"
     )
@@ -286,7 +286,7 @@ def wait_until(true):
 def test_killed_or_interrupted_it_goes_on_and_ends_as_if_it_never_was(
     tmp_path, monkeypatch, number, kill
 ):
-    write_recipe(tmp_path)
+    write_recipe(tmp_path, tokens="20k, batch_rows: 1, checkpoint_steps: 9")
     process = begin(tmp_path, "runs")
     wait_until(lambda: len(kept_steps(tmp_path)) == 2)
     before = kept_steps(tmp_path)

@@ -1,24 +1,9 @@
-"""Volano as a user starts it, and the tiny recipe made smaller still."""
+"""Volano as a user starts it."""
 
 import subprocess
 from pathlib import Path
 
 from warm_command import environment
-
-# A model of a tenth of the tiny recipe: these tests are about data and records, not about skill.
-SMALLER = [
-    "collect.held_out_functions=150",
-    "pretrain.tokens=30k",
-    "finetune.epochs=0.1",
-    "align.function_pairs=20",
-    "evaluate.choice_items=40",
-    "evaluate.bits_documents=20",
-    "evaluate.answers=12",
-    "evaluate.seeds=1",
-    "evaluate.safety_prompts=24",
-    "users=off",  # two_turns.py has a second turn
-    "turn=off",
-]
 
 
 def volano(*arguments: str, cwd: Path, timeout_seconds: float = 300) -> subprocess.CompletedProcess:

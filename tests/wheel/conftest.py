@@ -1,8 +1,7 @@
-"""One whole turn of the tiny recipe, and two of them, made once and looked at by many tests."""
+"""Two turns of the tiny recipe, looked at by many tests."""
 
 import pytest
-from command_line import SMALLER, volano
-from two_turns import TINY
+from two_turns import copy_of_two_turns
 
 from volano.core.store import Store
 
@@ -12,10 +11,8 @@ pytest.importorskip("torch")
 @pytest.fixture(scope="session")
 def turn(tmp_path_factory):
     """The store after `volano run tiny/python-docs`, and what was printed."""
-    folder = tmp_path_factory.mktemp("wheel")
-    done = volano("run", "tiny/python-docs", *SMALLER, "--store", "runs", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    folder = copy_of_two_turns(tmp_path_factory, "wheel")
+    return folder, (folder / "printed").read_text()
 
 
 @pytest.fixture
@@ -25,9 +22,5 @@ def store(turn) -> Store:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """A folder whose `runs` holds two turns, and what was printed."""
-    folder = tmp_path_factory.mktemp("second")
-    done = volano("run", *TINY, "--store", "runs", cwd=folder, timeout_seconds=900)
-    assert done.returncode == 0, done.stderr
-    (folder / "printed").write_text(done.stdout)
-    return folder
+    """A folder whose `runs` holds two turns, and `printed` what was printed."""
+    return copy_of_two_turns(tmp_path_factory, "second")

@@ -38,7 +38,7 @@ def ratings(folder):
 
 
 def test_every_stage_of_both_turns_is_there_and_made_once(folder):
-    stages = run_json(folder, "run", *TINY)
+    stages = run_json(folder, "run", TINY)
     names = [each["stage"] for each in stages]
     for name in ("released", "users-2", "ratings-2", "findings-2", "requested-2", "gate-2"):
         assert name in names
@@ -46,24 +46,24 @@ def test_every_stage_of_both_turns_is_there_and_made_once(folder):
 
 
 def test_the_plan_a_phase_and_python_know_of_the_turn(folder, store):
-    plan = run_json(folder, "run", *TINY, "--plan")
+    plan = run_json(folder, "run", TINY, "--plan")
     verdict = store[f"{NAME}/gate-2"].report().extra["verdict"]
     assert [each["stage"] for each in plan][-2 if verdict["promote"] else -1] == "gate-2"
     assert all(each["reuse"] for each in plan)
-    turn = run_json(folder, "turn", *TINY, "--plan")
+    turn = run_json(folder, "turn", TINY, "--plan")
     assert turn[: len(plan)] == plan
     makes = [each["stage"] for each in turn if not each["reuse"]]
     assert makes[:2] == (["users-3", "ratings-3"] if verdict["promote"] else [])
-    only = run_json(folder, "run", *TINY, "--only", "diagnose")
+    only = run_json(folder, "run", TINY, "--only", "diagnose")
     assert [(each["stage"], each["reused"]) for each in only] == [
         ("findings-2", True), ("requested-2", True), ("requested-preferences-2", True),
     ]  # fmt: skip
-    outcomes = volano_package.run(*TINY, store=folder / "runs")
+    outcomes = volano_package.run(TINY, store=folder / "runs")
     assert [each.stage.name for each in outcomes] == [each["stage"] for each in plan]
 
 
 def test_a_turn_waits_for_feedback_where_nobody_is_scripted(unheard):
-    nobody = [each for each in TINY if not each.startswith("users.")] + ["users=off"]
+    nobody = [TINY, "users=off"]
     done = run(unheard, "run", *nobody)
     assert "The turn waits for feedback" in done.stdout
     plan = run_json(unheard, "run", *nobody, "--plan")
@@ -73,10 +73,10 @@ def test_a_turn_waits_for_feedback_where_nobody_is_scripted(unheard):
 
 
 def test_scripted_feedback_that_was_deleted_is_asked_for_again(folder, unheard):
-    said = run(unheard, "run", *TINY, code=2).stderr
+    said = run(unheard, "run", TINY, code=2).stderr
     users = re.search(r"Delete (\S+/users-2-\w+), and they are asked again", said).group(1)
     shutil.rmtree(users)
-    again = run_json(unheard, "run", *TINY)
+    again = run_json(unheard, "run", TINY)
     made = [each["stage"] for each in again if not each["reused"]]
     # Where the answers are the same (in another batch one may round otherwise), nothing else is.
     same = ratings(unheard) == ratings(folder)
@@ -88,7 +88,7 @@ def test_scripted_people_are_labelled_and_rate_over_http(folder, store):
     assert {each.source for each in ratings} == {"scripted"}
     assert {each.kind for each in ratings} == {"rating", "edit"}
     listed = run_json(folder, "feedback", "list")
-    assert len({each["request_id"] for each in listed}) == 300
+    assert len({each["request_id"] for each in listed}) == 400
 
 
 def test_no_held_out_question_is_in_the_new_data(store):
@@ -130,7 +130,7 @@ def test_alignment_is_reminded_of_what_the_former_version_met_unless_told_not_to
     preferences = store[f"{NAME}/preferences-2"]
     assert preferences.parents["former"]["name"] == f"{NAME}/aligned"
     assert "harmless_requests_not_met_before" in preferences.bill()
-    plan = run_json(folder, "run", *TINY, "turn.safe_reminders=off", "--plan")
+    plan = run_json(folder, "run", TINY, "turn.safe_reminders=off", "--plan")
     assert next(each["stage"] for each in plan if not each["reuse"]) == "preferences-2"
 
 

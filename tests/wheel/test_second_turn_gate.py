@@ -26,7 +26,7 @@ def store(folder):
 def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_path):
     same = other_version_2(folder, tmp_path, store[f"{NAME}/aligned"])
     before = release_history(store, "production")
-    refused = run(same, "turn", *TINY, "turn.release=candidate", code=3)
+    refused = run(same, "turn", TINY, "turn.release=candidate", code=3)
     assert "is not promoted: not better on the held-out half (+0.0 points" in refused.stderr
     assert "volano show" in refused.stderr
     verdict = Store(same / "runs")[f"{NAME}/gate-2"].report().extra["verdict"]
@@ -100,7 +100,7 @@ def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, sto
         sft=sft,
     )
     wrong = other_version_2(folder, tmp_path, aligned)
-    assert "is not promoted" in run(wrong, "turn", *TINY, "turn.release=candidate", code=3).stderr
+    assert "is not promoted" in run(wrong, "turn", TINY, "turn.release=candidate", code=3).stderr
     verdict = Store(wrong / "runs")[f"{NAME}/gate-2"].report().extra["verdict"]
     assert not verdict["better"]
 
@@ -162,7 +162,7 @@ def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
     folder = other_version_2(folder, tmp_path, knowing)
     store = Store(folder / "runs")
     # The first version is too small to be judged on all else; the next test does that.
-    lenient = ["turn", *TINY, "turn.release=wheel", "gate.protects=[answers_end]"]
+    lenient = ["turn", TINY, "turn.release=wheel", "gate.protects=[answers_end]"]
     assert "Promoted: version 2 is better on the held-out half" in run(folder, *lenient).stdout
     assert store.find("@wheel").name == f"{NAME}/released-2"
     run(folder, "rollback", "--alias", "wheel")

@@ -52,7 +52,7 @@ def test_personal_data_in_feedback_reaches_no_set(folder, tmp_path):
     exported = run(folder, "feedback", "export").stdout
     assert CONTROL in exported
     assert SECRET not in exported
-    run(folder, "turn", *TINY, "turn.release=planted", "gate.min_items=100k", code=3)
+    run(folder, "turn", TINY, "turn.release=planted", "gate.min_items=100k", code=3)
     decoded = {
         artifact.digest: str(artifact.to_arrow().to_pylist())
         for artifact in store.artifacts()

@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from command_line import SMALLER, volano
+from command_line import volano
+from two_turns import NAME, TINY
 
 import volano as package
 from volano.core.errors import DataError
 
 pytestmark = pytest.mark.xdist_group("wheel")
-NAME = "tiny-python-docs"
+FIRST = [TINY, "users=off", "turn=off"]
 
 
 def run_json(turn, *arguments):
@@ -27,7 +28,7 @@ def test_every_stage_is_made_and_the_table_shows_all_three_models(turn):
 
 
 def test_second_run_reuses_everything(turn):
-    outcomes = run_json(turn, "run", "tiny/python-docs", *SMALLER)
+    outcomes = run_json(turn, "run", *FIRST)
     assert len(outcomes) == 12
     assert all(each["reused"] for each in outcomes)
 
@@ -35,7 +36,7 @@ def test_second_run_reuses_everything(turn):
 def test_plan_names_the_changed_threshold_and_what_follows_from_it(turn):
     plan = run_json(
         turn,
-        *("run", "tiny/python-docs", *SMALLER, "--plan"),
+        *("run", *FIRST, "--plan"),
         "curate.quality.gopher_quality.min_words=9",
     )
     by_stage = {each["stage"]: each for each in plan}
@@ -72,7 +73,7 @@ def test_trace_of_a_training_document_finds_every_checkpoint(turn, store):
 def test_a_document_that_training_never_reached_is_in_no_checkpoint(turn, store):
     import pyarrow.parquet as pq
 
-    made = [f"{NAME}/{stage}" for stage in ("base", "sft", "aligned")]
+    made = [f"{NAME}/{stage}" for stage in ("base", "sft", "aligned", "sft-2", "aligned-2")]
     seen = {
         document
         for name in made
@@ -214,7 +215,7 @@ def test_api_opens_the_store_and_traces(turn):
 
 def test_diff_names_the_setting_and_the_documents(turn):
     done = volano(
-        *("run", "tiny/python-docs", *SMALLER, "--only", "curate", "--store", "runs"),
+        *("run", *FIRST, "--only", "curate", "--store", "runs"),
         *("name=other", "curate.quality.gopher_quality.min_words=20"),
         cwd=turn[0],
     )

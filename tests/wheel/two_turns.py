@@ -1,6 +1,8 @@
-"""Two turns of the tiny recipe, made small enough to run often, and what tests ask of them."""
+"""Two turns of the tiny recipe, made once for all processes, and what tests ask of them."""
 
+import fcntl
 import json
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -11,17 +13,24 @@ from volano.core.records import Conversation, Message
 from volano.core.store import Store
 
 NAME = "tiny-python-docs"
-# With the items that the gate insists on.
-SETTINGS = [
-    "pretrain.tokens=60k",
-    "evaluate.choice_items=250",
-    "evaluate.bits_documents=200",
-    "evaluate.answers=200",
-    "evaluate.seeds=0",
-    "evaluate.tasks=[bits_per_byte, held_out_functions, safety]",
-    "users.functions=150",
-]
-TINY = ["tiny/python-docs", *SETTINGS]
+TINY = "tiny/python-docs"
+
+
+def copy_of_two_turns(tmp_path_factory, name):
+    """A folder of one's own whose `runs` holds what `volano run` makes of the recipe, and `printed`
+    what it said. The first process that asks makes it, the others wait and copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "two-turns"
+    shared.mkdir(exist_ok=True)
+    with open(shared / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "printed").exists():
+            done = volano("run", TINY, "--store", "runs", cwd=shared, timeout_seconds=900)
+            assert done.returncode == 0, done.stderr
+            (shared / "printed").write_text(done.stdout)
+    folder = tmp_path_factory.mktemp(name)
+    shutil.copytree(shared, folder, dirs_exist_ok=True)
+    return folder
 
 
 def run(folder, *arguments, code=0):
