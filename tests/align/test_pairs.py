@@ -95,6 +95,19 @@ def test_loss_equals_dpo_on_the_full_logits_plus_the_likelihood_term():
     assert float(output.weight) == 4
 
 
+def test_a_reminder_is_neither_ranked_nor_missed():
+    decoder, batch = model(3), tensors(stream().batch(0))
+    objective = PreferenceObjective(beta=0.3)
+    of_three = objective.loss(decoder, type(batch)(*(field[1:] for field in batch)))
+    for field in batch:
+        field[0, 1] = field[0, 0]
+    output = objective.loss(decoder, batch)
+    assert output.weights["accuracy"] == output.weights["margin"] == 3
+    for name in ("accuracy", "margin"):
+        assert output.metrics[name].item() == pytest.approx(of_three.metrics[name].item())
+    assert of_three.metrics["margin"].item() != 0
+
+
 def test_step_against_the_gradient_prefers_the_chosen_response_more():
     decoder, batch = model(2), tensors(stream(batch_pairs=8).batch(0))
     objective = PreferenceObjective(beta=0.1)

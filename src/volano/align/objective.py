@@ -38,11 +38,15 @@ class PreferenceObjective:
         output = dpo_loss(policy, reference, beta=self.beta, label_smoothing=self.label_smoothing)
         tokens_B = (batch.labels_BST[:, 0] != IGNORED_LABEL).sum(dim=1)
         nll = -(policy.chosen_B / tokens_B).mean()
+        # The two sides of a reminder are one: it ranks nothing.
+        ranked_B = (batch.tokens_BST[:, 0] != batch.tokens_BST[:, 1]).any(dim=1)
+        ranked = ranked_B.sum()
         metrics = {
-            "accuracy": output.accuracy,
-            "margin": output.margin_B.mean(),
+            "accuracy": (ranked_B & (output.margin_B > 0)).sum() / ranked,
+            "margin": (ranked_B * output.margin_B).sum() / ranked,
             "dpo_loss": output.loss.detach(),
             "chosen_nll": nll.detach(),
         }
         weight = torch.tensor(float(len(policy.chosen_B)))
-        return LossOutput(output.loss + self.nll_weight * nll, metrics, weight)
+        weights = {"accuracy": ranked, "margin": ranked}
+        return LossOutput(output.loss + self.nll_weight * nll, metrics, weight, weights)

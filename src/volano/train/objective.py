@@ -4,6 +4,7 @@ A phase owns its objective (`align/dpo.py`); the loop knows this protocol only.
 """
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -16,12 +17,14 @@ class LossOutput(NamedTuple):
 
     A metric `nll` is the likelihood's part of a loss that has others, in nats per label.
     weight: how many terms the mean runs over (tokens, pairs), so that micro-batches of unequal
-    weight add up to the mean over the whole batch. All are scalars.
+    weight add up to the mean over the whole batch. weights: the same of metrics that are means over
+    fewer; where none was counted in a step it has no such figure. All are scalars.
     """
 
     loss: Tensor
     metrics: Mapping[str, Tensor]
     weight: Tensor | float = 1.0
+    weights: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Objective(Protocol):

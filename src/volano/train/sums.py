@@ -15,20 +15,30 @@ class Sums:
 
     def __init__(self) -> None:
         self.weight, self.totals = 0.0, {"loss": 0.0}
+        self.weights: dict[str, float] = {}  # of figures that count less than the loss does
 
     def add(self, output: LossOutput, *, idle: bool = False) -> float:
         """Count a micro-batch; its weight."""
         weight = 0.0 if idle else float(output.weight)
         self.weight += weight
+        own = {} if idle else {name: float(each) for name, each in output.weights.items()}
+        for name in output.weights:
+            self.weights[name] = self.weights.get(name, 0.0) + own.get(name, 0.0)
         for name, value in {"loss": output.loss, **output.metrics}.items():
+            counts = 0.0 if idle else own.get(name, weight)
             # Not 0 · value: of a row without labels a figure may be no number.
-            more = 0.0 if idle else float(value.detach()) * weight
+            more = float(value.detach()) * counts if counts else 0.0
             self.totals[name] = self.totals.get(name, 0.0) + more
         return weight
 
     def means(self) -> Row:
-        """The mean of each figure, by weight."""
-        return {name: total / max(self.weight, SMALLEST) for name, total in self.totals.items()}
+        """The mean of each figure, by weight; without those that nothing was counted of."""
+        weights = {name: self.weights.get(name, self.weight) for name in self.totals}
+        return {
+            name: total / max(weights[name], SMALLEST)
+            for name, total in self.totals.items()
+            if weights[name] or name not in self.weights
+        }
 
     @classmethod
     def of(cls, parts: list["Sums"]) -> "Sums":
@@ -38,4 +48,6 @@ class Sums:
             whole.weight += part.weight
             for name, total in part.totals.items():
                 whole.totals[name] = whole.totals.get(name, 0.0) + total
+            for name, weight in part.weights.items():
+                whole.weights[name] = whole.weights.get(name, 0.0) + weight
         return whole
