@@ -155,7 +155,7 @@ def test_the_arm_that_others_are_compared_with_has_to_be_there(desk):
 
 def test_each_size_reads_its_text_as_often_as_the_first_arm_of_that_size(desk):
     store = Store(desk / "runs")
-    asked = ["collect.paths=[easy.jsonl],[both.jsonl]", "pretrain.tokens=5k,10k"]
+    asked = ["collect.paths=[easy.jsonl],[both.jsonl]", "pretrain.tokens=3k,6k"]
     ablation = plan_ablation(arms_of("mine.yaml", [*asked, "ablate.match=documents"]))
     before = reckon(ablation, store)
     assert "whose text is not packed yet" in before.note

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volano.core.artifact import Artifact
@@ -48,10 +49,10 @@ def training_of(found: Found) -> list[dict[str, str]]:
         lines = {v: pq.read_table(a.folder / "metrics.parquet") for v, a in trained.items()}
         for column, y, what in (
             ("loss", "loss", title),
-            ("accuracy", "share", f"{title}: preferred answer is likelier (never of reminders)"),
+            ("accuracy", "share", f"{title}: preferred answer is likelier"),
         ):
             series = {
-                f"version {version}": (table["step"].to_pylist(), table[column].to_pylist())
+                f"version {version}": _curve(table, column)
                 for version, table in lines.items()
                 if column in table.column_names
             }
@@ -60,6 +61,12 @@ def training_of(found: Found) -> list[dict[str, str]]:
                 said = _said_of(trained) if column == "loss" else ""
                 plotted.append({"title": what, "plot": plot, "said": said})
     return plotted
+
+
+def _curve(table: pa.Table, column: str) -> tuple[list[int], list[float]]:
+    """Steps, and the figure at each that has it: a batch of reminders alone ranks nothing."""
+    measured = table.select(["step", column]).drop_null()
+    return measured["step"].to_pylist(), measured[column].to_pylist()
 
 
 def columns_of(found: Found) -> Columns:
