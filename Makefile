@@ -10,7 +10,7 @@ TESTERS ?= 3
 python := $(VENV)/bin/python
 set_up := $(PYTHON) scripts/set_up $(VENV)
 
-.PHONY: help install run test test-all test-data lint format types layers docs peers lock clean
+.PHONY: help install run test test-whole test-all test-data lint format types layers docs peers lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -25,6 +25,10 @@ run: ## turn the wheel on this machine's own Python documentation
 test: ## the test suite
 	@$(set_up) train serve dev
 	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(TESTERS) --dist loadgroup
+
+test-whole: ## what of the suite takes minutes a test, which CI runs too
+	@$(set_up) train serve dev
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(TESTERS) --dist loadgroup -m whole
 
 test-all: ## the test suite, whole grids and all
 	@$(set_up) train serve dev

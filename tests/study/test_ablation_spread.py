@@ -281,7 +281,10 @@ def wait_until(true):
 @pytest.mark.skipif(available_cores() < 2, reason="two at once need two cores")
 @pytest.mark.parametrize(
     ("number", "kill"),
-    [(signal.SIGKILL, os.kill), pytest.param(signal.SIGINT, os.killpg, marks=pytest.mark.long)],
+    [
+        pytest.param(signal.SIGKILL, os.kill, marks=pytest.mark.whole),
+        pytest.param(signal.SIGINT, os.killpg, marks=pytest.mark.long),
+    ],
 )
 def test_killed_or_interrupted_it_goes_on_and_ends_as_if_it_never_was(
     tmp_path, monkeypatch, number, kill

@@ -76,7 +76,9 @@ def workers(job):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes by /proc")
-@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "rank", [pytest.param(1, marks=pytest.mark.whole), pytest.param(0, marks=pytest.mark.long)]
+)
 def test_job_with_a_killed_worker_starts_again_and_ends_with_the_same_loss(folder, rank):
     volano(folder, "run", "recipe.yaml", "--store", "alone")
     volano(folder, "launch", "recipe.yaml", "--processes", "2", "--out", "job.sh", "--store", "job")

@@ -42,6 +42,7 @@ def test_two_processes_learn_what_one_learns_in_each_kind():
     )
 
 
+@pytest.mark.whole
 def test_four_processes_learn_what_one_learns_in_combinations():
     check([proof.Case(Plan(data=2, tensor=2)), proof.Case(Plan(data=2, pipeline=2))])
 

@@ -39,6 +39,7 @@ def test_a_version_like_the_former_is_refused_with_exit_3(folder, store, tmp_pat
     assert "the next turn needs" in shown
 
 
+@pytest.mark.whole
 def test_a_version_trained_on_shuffled_labels_is_refused_with_exit_3(folder, store, tmp_path):
     from volano.align.section import AlignSection
     from volano.align.step import ALIGN
@@ -156,6 +157,7 @@ def knowing(folder):
     return store.make(order, silent=True).artifact
 
 
+@pytest.mark.whole
 def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
     folder, knowing, tmp_path
 ):
@@ -175,6 +177,7 @@ def test_a_better_version_is_promoted_and_one_that_was_taken_back_stays_back(
     assert store.find("@wheel").name == f"{NAME}/released-2"
 
 
+@pytest.mark.whole
 def test_the_gate_as_it_ships_promotes_what_is_better_and_has_lost_nothing(store, knowing):
     """The former is the better model, spoilt by answers that say one word over and over: what it
     was before is better at the questions kept back, and at all that is protected."""
