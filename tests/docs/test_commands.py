@@ -81,11 +81,20 @@ def desk(tmp_path_factory) -> Path:
 
 
 # One desk for a group: each document finds what the one before made. These need nothing of others.
-ALONE = {"README.md", "docs/ablation.md", "docs/own-model.md", "docs/training-plan.md"}
-GROUPED = [
-    pytest.param(each, marks=pytest.mark.xdist_group(each if each in ALONE else "documents"))
-    for each in DOCUMENTS
-]
+ALONE = {"docs/ablation.md", "docs/own-model.md", "docs/training-plan.md"}
+FIRST_READ = {"README.md", "CONTRIBUTING.md", "docs/tour.md", "docs/concepts.md"}
+
+
+def marks_of(document):
+    if document in FIRST_READ:  # where those are who else begins with two turns: nobody waits
+        return [pytest.mark.xdist_group("two turns")]
+    return [
+        pytest.mark.xdist_group(document if document in ALONE else "documents"),
+        pytest.mark.whole,
+    ]
+
+
+GROUPED = [pytest.param(each, marks=marks_of(each)) for each in DOCUMENTS]
 
 
 @pytest.mark.parametrize("document", GROUPED)

@@ -9,7 +9,7 @@ from volano.study.ablation import ablate, plan_ablation
 from volano.study.axes import arms_of
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.xdist_group("ablation")
+pytestmark = pytest.mark.xdist_group("ablation metrics")
 SMALL = [
     "collect.held_out_functions=60",
     "tokenizer.vocabulary=512",

@@ -23,7 +23,7 @@ from volano.study.spread import Spread
 from volano.study.trial import stages_of_trial
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.xdist_group("ablation")
+pytestmark = pytest.mark.xdist_group("ablation plan")
 ROLES = ("user", "assistant")
 
 

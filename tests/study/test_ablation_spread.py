@@ -25,7 +25,7 @@ from volano.study.spread import Chosen, Spread, candidates, choose
 from volano.study.trial_threads import said_of
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.xdist_group("ablation")
+pytestmark = pytest.mark.xdist_group("ablation spread")
 AXIS = "pretrain.learning_rate=0.01,0.02"
 
 

@@ -20,7 +20,7 @@ from volano.study.section import AblateSection
 
 pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("torch")
-pytestmark = pytest.mark.xdist_group("ablation")
+pytestmark = pytest.mark.xdist_group("common held out")
 
 
 @pytest.fixture

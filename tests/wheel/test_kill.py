@@ -75,16 +75,13 @@ def test_ctrl_c_says_in_one_line_that_the_same_command_goes_on(tmp_path):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(
-    "stages", [("base",), pytest.param(tuple(MOMENTS), marks=pytest.mark.whole)]
-)
-def test_run_killed_at_random_moments_ends_in_the_digests_of_an_undisturbed_one(tmp_path, stages):
+@pytest.mark.whole
+def test_run_killed_at_random_moments_ends_in_the_digests_of_an_undisturbed_one(tmp_path):
     done = volano(*command("undisturbed"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     moments = random.Random(7)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    for stage in stages:
-        sign, most_seconds = MOMENTS[stage]
+    for stage, (sign, most_seconds) in MOMENTS.items():
         process = begin(tmp_path, "killed", **quiet)
         wait_for(process, tmp_path, f"killed/building/*{stage}*/{sign}")
         time.sleep(moments.uniform(0, most_seconds))

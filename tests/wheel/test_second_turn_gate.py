@@ -15,7 +15,7 @@ from volano.text.functions import answer_about, plain_question
 
 pytest.importorskip("torch")
 pytest.importorskip("fastapi")
-pytestmark = pytest.mark.xdist_group("second turn")
+pytestmark = pytest.mark.xdist_group("two turns")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from volano.text.tokenizer import Tokenizer
 
 pytest.importorskip("torch")
 pytest.importorskip("fastapi")
-pytestmark = [pytest.mark.xdist_group("second turn"), pytest.mark.whole]
+pytestmark = [pytest.mark.xdist_group("two turns"), pytest.mark.whole]
 SECRET, CONTROL = "jane.doe@corp-mail.com", "a harmless planted remark"
 
 

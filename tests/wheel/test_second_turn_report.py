@@ -10,7 +10,7 @@ from volano.core.store import Store
 
 pytest.importorskip("torch")
 pytest.importorskip("fastapi")
-pytestmark = pytest.mark.xdist_group("second turn")
+pytestmark = pytest.mark.xdist_group("two turns")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from two_turns import NAME, TINY
 import volano as package
 from volano.core.errors import DataError
 
-pytestmark = pytest.mark.xdist_group("wheel")
+pytestmark = pytest.mark.xdist_group("two turns")
 FIRST = [TINY, "users=off", "turn=off"]
 
 

@@ -21,6 +21,7 @@ from volano.pretrain.section import PretrainSection, Start
 from volano.pretrain.training_texts import bill_of_run
 from volano.text.stream import TokenShards, TokenStream
 from volano.text.tokenizer import Tokenizer
+from volano.train.distributed import as_first
 from volano.train.dynamics import LabelBytes
 from volano.train.loop import train
 
@@ -104,12 +105,13 @@ def pretrain(
 
 
 def begin(model: Decoder, start: Start, stream: TokenStream, seed: int) -> None:
-    """The weights before the first step."""
+    """The weights before the first step, equal in all processes of the run."""
     initialise(model, seed)
     if start != "random":
         start_from_bigrams(model, stream.shards, stream.rows)
     if start == "induction":
         add_induction_head(model, stream.shards.end_of_text_id)
+    as_first(model)
 
 
 def _bill_of_parts(stream: TokenStream) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+from torch.nn import Module
 
 from volano.core.errors import RunFailed
 from volano.core.step import Device
@@ -30,6 +31,15 @@ class WorkDone(Exception):
 def is_first() -> bool:
     """Whether this process keeps states and results."""
     return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def as_first(model: Module) -> None:
+    """Give the weights of the first process to all: each has made its own by arithmetic that may
+    round differently on another kind of machine, and split by layer or neuron they would be mixed.
+    """
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for weight in (*model.parameters(), *model.buffers()):
+            dist.broadcast(weight.detach(), 0)
 
 
 def processes_here() -> int:
