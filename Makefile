@@ -4,8 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV   ?= .venv
 RECIPE ?= laptop/python-docs
-# One process more than two cores: now and then each waits for a server, a signal or a disk.
-TESTERS ?= 3
+# Two processes more than two cores: now and then each waits for a server, a signal or a disk.
+TESTERS ?= 4
 
 python := $(VENV)/bin/python
 set_up := $(PYTHON) scripts/set_up $(VENV)

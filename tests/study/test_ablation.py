@@ -363,6 +363,7 @@ def test_what_can_show_nothing_is_refused(axes, seeds, said):
         planned("finetune=off", "align=off", *axes, seeds=seeds, small=[])
 
 
+@pytest.mark.whole
 def test_documents_held_equal_are_read_equally_often(rivers, tmp_path):
     # The second arm has fewer texts, so it is trained on fewer tokens.
     axes = ["curate.quality.gopher_quality.min_words=70,150", "pretrain.tokens=20k"]

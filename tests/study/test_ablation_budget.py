@@ -158,6 +158,7 @@ def test_what_was_begun_with_so_many_minutes_goes_on_as_it_was_fitted(tmp_path):
     assert fitted_before(planned(4), 5, store) is None
 
 
+@pytest.mark.whole
 def test_the_command_fits_once_and_goes_on_as_it_was_fitted(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
     write_rivers(tmp_path, files=40, tokens="64k", ablate="{seeds: 2, signal: off}")

@@ -97,6 +97,7 @@ def test_the_signal_of_each_metric_is_judged_by_trials_on_half_of_the_tokens(pla
     assert report.extra["signal"]["memorised.1×"]["fails"] == ["it is the same in every trial"]
 
 
+@pytest.mark.whole
 def test_shuffled_words_are_worse_in_every_domain(store):
     domains = ["collect.held_out_fraction=0.1", "ablate.bits_per_byte.documents=30"]
     found = ablate(asked(*domains, "plant.shuffled=0,1", "ablate.signal=off"), store, silent=True)
@@ -106,6 +107,7 @@ def test_shuffled_words_are_worse_in_every_domain(store):
     assert min(told.values()) > 0.02
 
 
+@pytest.mark.whole
 def test_an_axis_behind_the_base_model_is_judged_by_the_evaluation(store):
     axes = ["finetune.epochs=0.05,1", "align=off", "evaluate.answers=6", "evaluate.seeds=0"]
     tasks = "ablate.tasks=[bits_per_byte]"

@@ -134,6 +134,7 @@ def test_what_is_too_large_to_be_timed_is_said(mine, tmp_path, monkeypatch):
     assert "data and measuring are not known: " in plan.said_of_minutes(str)
 
 
+@pytest.mark.whole
 def test_a_pilot_trains_two_seeds_that_the_ablation_takes_over(mine, capsys):
     asked = ["ablate", "mine.yaml", *mine, "--seeds", "3", "--json"]
     assert run_command([*asked, "--pilot"]) == 0

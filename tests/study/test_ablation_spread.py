@@ -76,6 +76,7 @@ def threads_of_models(store):
     return [each.bill()["threads"] for each in store.artifacts() if each.kind == "checkpoint"]
 
 
+@pytest.mark.whole
 def test_later_trials_have_the_threads_of_those_that_are_there(tmp_path, monkeypatch):
     """Of a first call or of a pilot; else arms and seeds would differ by that too."""
     write_recipe(tmp_path)
@@ -88,6 +89,7 @@ def test_later_trials_have_the_threads_of_those_that_are_there(tmp_path, monkeyp
     assert threads_of_models(Store(tmp_path / "runs")) == [1] * 8
 
 
+@pytest.mark.whole
 def test_a_pilot_has_the_threads_of_the_whole(tmp_path, monkeypatch):
     write_recipe(tmp_path)
     monkeypatch.chdir(tmp_path)

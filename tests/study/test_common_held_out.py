@@ -153,6 +153,7 @@ def test_the_arm_that_others_are_compared_with_has_to_be_there(desk):
     assert not [each for each in store.artifacts() if each.kind == "checkpoint"]
 
 
+@pytest.mark.whole
 def test_each_size_reads_its_text_as_often_as_the_first_arm_of_that_size(desk):
     store = Store(desk / "runs")
     asked = ["collect.paths=[easy.jsonl],[both.jsonl]", "pretrain.tokens=3k,6k"]

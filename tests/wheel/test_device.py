@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from wheel_on_device import started
 
 
+@pytest.mark.whole
 def test_a_wheel_on_a_device_of_its_own_gives_the_bytes_of_the_processor(tmp_path):
     both = [started(tmp_path / name, name) for name in ("pretended", "cpu")]
     said = [each.communicate(timeout=300) for each in both]

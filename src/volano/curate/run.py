@@ -160,7 +160,7 @@ def _held_out(section: CurateSection, inputs: Inputs) -> HeldOut | None:
     if section.decontaminate is None:
         return None
     corpora = {}
-    for name in section.decontaminate.against:
+    for name in section.decontaminate.against or []:
         if name not in inputs:
             raise DataError(
                 f"no held-out corpus '{name}'",

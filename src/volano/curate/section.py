@@ -220,8 +220,10 @@ class PiiSection(Section):
 class DecontaminateSection(Section):
     """Documents that hold a held-out text never reach training (see text.overlap)."""
 
-    against: list[str] = Field(
-        default=[], description="Names of the corpora whose texts are held out."
+    against: list[str] | None = Field(
+        default=None,
+        description="Names of the corpora whose texts are held out. Without: what the recipe holds "
+        "out itself.",
     )
     ngram_words: int = Field(
         default=13,
@@ -293,6 +295,14 @@ class CurateSection(Section):
         if needs is not None and getattr(self, needs) is None:
             raise ValueError(f"mix.by: {by} needs curate.{needs}, which is off")
         return self
+
+    def decontaminated_against(self, corpora: list[str]) -> Self:
+        """The same curation, decontaminated against these where it names none itself."""
+        judged = self.decontaminate
+        if judged is None or judged.against is not None:
+            return self
+        named = judged.model_copy(update={"against": corpora})
+        return self.model_copy(update={"decontaminate": named})
 
     def identity(self) -> dict[str, Any]:
         """As of any section; without a mixture, that of a corpus from before there were any."""

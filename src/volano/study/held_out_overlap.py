@@ -22,6 +22,7 @@ from volano.study.axes import Arm
 from volano.study.common_held_out import COMMON, HELD_OUT
 from volano.study.lying_in import lying_in
 from volano.study.section import AblateSection
+from volano.study.wheel import curation_of
 from volano.study.words import count_of, joined
 
 CURATED, REFERENCE = "curated", "reference"
@@ -99,7 +100,7 @@ def overlap_of(
 
 def is_cleared(arm: Arm) -> bool:
     """Whether the arm takes copies of what is held out out of its text."""
-    decontaminate = arm.recipe.curate.decontaminate
+    decontaminate = curation_of(arm.recipe).decontaminate
     return decontaminate is not None and bool(decontaminate.against)
 
 

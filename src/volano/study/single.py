@@ -89,6 +89,9 @@ def run_phase(
     if phase == "evaluate":  # of one finished model: nothing is trained, nothing curated
         values |= {"finetune": False, "align": False}
     recipe = _recipe(phase, values, settings)
+    if phase == "curate" and not recipe.collect.held_out_fraction:  # then files are all that counts
+        curate = recipe.curate.decontaminated_against([])
+        recipe = recipe.model_copy(update={"curate": curate})
     _refuse_settings_of_what_is_made(phase, recipe, given)
     if phase == "align" and recipe.align is not None and recipe.align.reminders:
         what = "what the model was fine-tuned on is known to a recipe's run alone"

@@ -12,6 +12,7 @@ from volano.collect.step import SAFETY as COLLECT_SAFETY
 from volano.core.errors import RecipeError, did_you_mean
 from volano.core.recipe import Section
 from volano.core.step import Step
+from volano.curate.section import CurateSection
 from volano.curate.step import LEARN, LEARNT
 from volano.curate.step import STEP as CURATE
 from volano.evaluate.section import HeldOutSection
@@ -57,12 +58,13 @@ def stages_of(recipe: Recipe, *, turns: bool = False) -> list[Stage]:
     if recipe.plant is not None:
         stages.append(Stage("planted", "collect", PLANT, recipe.plant, {"documents": "collected"}))
     documents = {"documents": documents_stage(recipe)}
-    inputs = documents | _held_out_inputs(recipe)
+    curation = curation_of(recipe)
+    inputs = documents | _held_out_inputs(curation)
     classifier = recipe.curate.classifier
     if classifier is not None and classifier.learn is not None:
         stages.append(Stage(LEARNT, "curate", LEARN, classifier.learn, documents))
         inputs |= {LEARNT: LEARNT}
-    stages.append(Stage("curated", "curate", CURATE, recipe.curate, inputs))
+    stages.append(Stage("curated", "curate", CURATE, curation, inputs))
     if recipe.base is None:
         if "base_chat" in recipe.model_fields_set:
             what = "is the chat of a finished base, and there is none"
@@ -178,18 +180,26 @@ def _aligned(recipe: Recipe) -> list[Stage]:
     ]
 
 
-def _held_out_inputs(recipe: Recipe) -> dict[str, str]:
-    if recipe.curate.decontaminate is None:
+def curation_of(recipe: Recipe) -> CurateSection:
+    """Its curation, which lets no copy of what the recipe holds out into training, unless other
+    corpora are named."""
+    own = [] if _holds_nothing_out(recipe.collect) else ["held_out"]
+    return recipe.curate.decontaminated_against(own)
+
+
+def _held_out_inputs(section: CurateSection) -> dict[str, str]:
+    if section.decontaminate is None:
         return {}
     known = {HELD_OUT_FUNCTIONS: "held_out", "held_out": "held_out"}  # of any kind of document
-    for name in recipe.curate.decontaminate.against:
+    against = section.decontaminate.against or []
+    for name in against:
         if name not in known:
             raise RecipeError(
                 f"no held-out corpus '{name}'",
                 "curate.decontaminate.against",
                 did_you_mean(name, known),
             )
-    return {name: known[name] for name in recipe.curate.decontaminate.against}
+    return {name: known[name] for name in against}
 
 
 def _require(holds: bool, section: str, what: str) -> None:
