@@ -35,9 +35,11 @@ NEED_TORCH = [
     "train",
 ]
 NEED_TORCH += ["wheel", "docs/test_commands.py"]
+NEED_SKLEARN = [f"diagnose/test_{each}.py" for each in ("alike", "clusters", "findings")]
 NEED_SERVE = ["feedback"]  # the extra that holds the database and the pages
 collect_ignore = [] if find_spec("torch") else NEED_TORCH
 collect_ignore += [] if find_spec("sqlalchemy") else NEED_SERVE
+collect_ignore += [] if find_spec("sklearn") else NEED_SKLEARN
 
 
 @pytest.fixture(scope="session")

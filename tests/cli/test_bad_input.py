@@ -4,6 +4,7 @@ import errno
 import gzip
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from volano.serve.server import listen
 
 # A fixed time stamp: bytes that change by the second would name a different test in each worker.
 CUT_GZIP = gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:20]
+needs_serve = pytest.mark.skipif(
+    find_spec("fastapi") is None, reason="what has a turn or a page needs the extra serve"
+)
 
 
 def fails(capsys, *arguments):
@@ -88,11 +92,16 @@ def test_recipe_mistakes_name_file_line_and_key(in_folder, capsys, text, message
         (["run", "tiny/python-docs", "nonsense"], "not an assignment"),
         (["run", "tiny/python-docs", "gate.protects=[answers_ends]"], "'answers_end'"),
         (["run", "tiny/python-docs", "gate.protects=[]"], "gate.protects"),
-        (
+        pytest.param(
             ["run", "tiny/python-docs", "evaluate.tasks=[safety]"],
             "Add held_out_functions to evaluate.tasks",
+            marks=needs_serve,
         ),
-        (["run", "tiny/python-docs", "--only", "curates"], "Did you mean 'curate'?"),
+        pytest.param(
+            ["run", "tiny/python-docs", "--only", "curates"],
+            "Did you mean 'curate'?",
+            marks=needs_serve,
+        ),
         (["run", "tiny/python-docs", "--only", "curate"], "--only collect first"),
         (["curate", "absent.jsonl"], "absent.jsonl"),
         (["show", "nothing"], "no artifact 'nothing'"),
@@ -261,6 +270,7 @@ def test_a_full_disk_is_named_where_a_copy_has_no_room(in_folder, capsys, monkey
     assert not (in_folder / "clean").exists()
 
 
+@needs_serve
 def test_what_listens_at_a_port_names_only_options_that_there_are(in_folder, capsys):
     assert curated("a.txt", "read") == 0
     assert run_command(["curate", "a.txt", "-s", "quality=off", "--out", "clean"]) == 0
@@ -347,9 +357,9 @@ LONG = "x" * 300
         ("show", "--store", LONG),
         ("curate", f"{LONG}.jsonl"),
         ("chat", f"{LONG}/base", "hi"),
-        ("serve", f"{LONG}/base"),
+        pytest.param(("serve", f"{LONG}/base"), marks=needs_serve),
         ("trace", LONG),
-        ("feedback", "import", f"{LONG}.jsonl"),
+        pytest.param(("feedback", "import", f"{LONG}.jsonl"), marks=needs_serve),
     ],
 )
 def test_a_name_that_no_file_can_have_is_one_line(capsys, arguments):
@@ -369,6 +379,7 @@ def test_a_folder_that_may_not_be_entered_is_one_line(capsys, monkeypatch):
     )
 
 
+@needs_serve
 def test_a_plan_of_one_phase_is_of_that_phase(capsys):
     code, said = fails(capsys, "run", "tiny/python-docs", "--only", "curat", "--plan")
     assert (code, "Did you mean 'curate'?" in said) == (2, True)
@@ -381,7 +392,12 @@ def test_a_plan_of_one_phase_is_of_that_phase(capsys):
 
 
 @pytest.mark.parametrize(
-    ("turn", "key"), [("on", "pretrain"), ("off", "pretrain"), ("on", "finetune")]
+    ("turn", "key"),
+    [
+        pytest.param("on", "pretrain", marks=needs_serve),
+        ("off", "pretrain"),
+        pytest.param("on", "finetune", marks=needs_serve),
+    ],
 )
 def test_a_plan_that_cannot_be_is_refused_before_anything_is_made(in_folder, capsys, turn, key):
     impossible = "pretrain.parallel.tensor=3" if key == "pretrain" else f"{key}.parallel.shard=99"
