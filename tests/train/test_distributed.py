@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -13,10 +14,11 @@ from volano.train.distributed import as_first
 # The second process, whose weights have come out as another machine's might.
 SECOND = """
 import sys, torch, torch.distributed as dist
+from datetime import timedelta
 from toy_run import toy_model
 from volano.train.distributed import as_first
-torch.manual_seed(0)
-dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/meet", rank=1, world_size=2)
+meeting, patience = f"file://{sys.argv[1]}/meet", timedelta(seconds=60)
+dist.init_process_group("gloo", init_method=meeting, rank=1, world_size=2, timeout=patience)
 model = toy_model(seed=1)
 as_first(model)
 torch.save(model.state_dict(), f"{sys.argv[1]}/second.pt")
@@ -31,7 +33,8 @@ def test_all_begin_with_the_weights_of_the_first(tmp_path):
     model = toy_model(seed=0)
     before = weights_of(model)
     meeting = f"file://{tmp_path}/meet"
-    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=2)
+    patience = timedelta(seconds=60)
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=2, timeout=patience)
     try:
         as_first(model)
     finally:
